@@ -1,0 +1,74 @@
+"""What every benchmark here shares: which machine, how to time side by side, how to print the result."""
+
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+PEERS = Path(__file__).parent.parent / ".peers"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one call: median and interquartile range over `n` runs."""
+
+    median: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.median * 1e3:9.2f} ms  [{self.low * 1e3:.2f}, {self.high * 1e3:.2f}]"
+
+
+def machine() -> str:
+    """One line: processor, cores, threads, Python and torch."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    return (
+        f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+        f"Python {platform.python_version()}, torch {torch.__version__}"
+    )
+
+
+def side_by_side(calls: Mapping[str, Callable[[], object]], *, rounds: int, warmup: int = 2) -> dict[str, Timing]:
+    """Time the calls in turn, round after round, so that a drift of the machine meets all of them alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        for _ in range(warmup):
+            call()
+    for _ in range(rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: summary(runs) for name, runs in seconds.items()}
+
+
+def summary(seconds: list[float]) -> Timing:
+    low, _, high = statistics.quantiles(seconds, n=4, method="inclusive")
+    return Timing(statistics.median(seconds), low, high, len(seconds))
+
+
+def import_peers() -> None:
+    """Put timm, torchvision and pytorchcv, as `make parity` installs them, on the path of this process.
+
+    torchvision's compiled operators cannot load beside a CPU-only torch; the two that its Python code names at
+    import are declared first, without a body.
+    """
+    if not PEERS.is_dir():
+        sys.exit(f"the peers are not installed in {PEERS}; run `make parity` first")
+    sys.path.insert(0, str(PEERS))
+    library = torch.library.Library("torchvision", "DEF")
+    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import_peers.library = library  # type: ignore[attr-defined]  # a Library that is collected takes its operators along

@@ -1,0 +1,119 @@
+"""Inference of Corinth's networks against torchvision's and timm's: same weights, same input, outputs compared first.
+
+    python benchmarks/inference.py [--batch 1 8] [--rounds 15]
+
+Each peer is timed in both memory layouts and its better one counts. Below the ratio stands what batch-norm
+folding (`torch.fx`) and `torch.compile` add to Corinth's own form.
+"""
+
+import argparse
+import copy
+import statistics
+import sys
+from collections.abc import Callable
+
+import torch
+from common import Timing, import_peers, machine, side_by_side
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+
+import corinth
+
+NETWORKS = ("resnet50", "vgg16_bn", "alexnet")
+
+
+def randomise(model: nn.Module) -> None:
+    """Every tensor random, running statistics included: default ones would hide a swapped pair.
+
+    Outputs stay of the order of one, so that their absolute difference means something.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for name, value in model.state_dict().items():
+        if not value.is_floating_point():
+            continue
+        if name.endswith("running_var") or (value.ndim == 1 and name.endswith("weight")):
+            value.uniform_(0.5, 1.5, generator=generator)
+        elif value.ndim == 1:
+            value.normal_(0, 0.1, generator=generator)
+        else:
+            value.normal_(0, value[0].numel() ** -0.5, generator=generator)
+
+
+def peers_of(name: str) -> dict[str, nn.Module]:
+    import timm
+    import torchvision
+
+    found = {"torchvision": getattr(torchvision.models, name)(weights=None)}
+    if timm.is_model(name):
+        found["timm"] = timm.create_model(name)
+    return found
+
+
+def call(model: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], object]:
+    def run() -> object:
+        with torch.inference_mode():
+            return model(x)
+
+    return run
+
+
+def bench(name: str, batch: int, rounds: int) -> float:
+    """Print one network's table; returns the ratio best peer / best eager form of ours."""
+    ours = corinth.create_model(name).eval()
+    randomise(ours)
+    x = torch.randn(batch, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    layouts = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
+    forms: dict[str, tuple[nn.Module, Tensor]] = {}
+    with torch.inference_mode():
+        expected = ours(x)
+    for source, peer in peers_of(name).items():
+        peer.load_state_dict(corinth.dump_weights(ours, source=source))
+        forms |= _in_layouts(source, peer.eval(), x, layouts)
+    forms |= _in_layouts("corinth", ours, x, layouts)
+    folded = fuse(copy.deepcopy(ours).eval())
+    forms |= _in_layouts("corinth, batch norm folded", folded, x, layouts)
+    for layout in layouts:
+        model, image = forms[f"corinth, batch norm folded, {layout}"]
+        forms[f"corinth, folded and compiled, {layout}"] = (torch.compile(model), image)
+
+    for form, (model, image) in forms.items():
+        with torch.inference_mode():
+            worst = (model(image) - expected).abs().max().item() / expected.abs().max().item()
+        if worst > 1e-5:
+            sys.exit(f"{name}, {form}: outputs differ by {worst:.1e} of the largest; nothing was timed")
+
+    times = side_by_side({form: call(*pair) for form, pair in forms.items()}, rounds=rounds)
+    print(f"\n{name}, batch {batch}, {rounds} rounds; median [quartiles]")
+    for form, timing in times.items():
+        print(f"  {form:42} {timing}")
+    ratio = _best(times, peers=True) / _best(times, peers=False)
+    print(f"  best peer / best eager Corinth: {ratio:.3f}")
+    return ratio
+
+
+def _in_layouts(label: str, model: nn.Module, x: Tensor, layouts: dict[str, torch.memory_format]) -> dict:
+    return {
+        f"{label}, {layout}": (copy.deepcopy(model).to(memory_format=fmt), x.to(memory_format=fmt))
+        for layout, fmt in layouts.items()
+    }
+
+
+def _best(times: dict[str, Timing], *, peers: bool) -> float:
+    eager = [f"corinth, {layout}" for layout in ("NCHW", "channels_last")]
+    names = [n for n in times if not n.startswith("corinth")] if peers else eager
+    return min(times[n].median for n in names)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--rounds", type=int, default=15)
+    args = parser.parse_args()
+    import_peers()
+    print(machine())
+    ratios = [bench(name, batch, args.rounds) for name in NETWORKS for batch in args.batch]
+    print(f"\ngeometric mean of the ratios: {statistics.geometric_mean(ratios):.3f} (above 1: Corinth is faster)")
+
+
+if __name__ == "__main__":
+    main()
