@@ -1,0 +1,18 @@
+"""What a network is made of and what it costs: parameters, multiply-adds, layers, latency, memory."""
+
+from corinth.inspect.counts import count_macs, count_params
+from corinth.inspect.layers import LayerRow, layers
+from corinth.inspect.memory import PeakMemory, peak_memory, resident_memory
+from corinth.inspect.speed import Latency, latency
+
+__all__ = [
+    "Latency",
+    "LayerRow",
+    "PeakMemory",
+    "count_macs",
+    "count_params",
+    "latency",
+    "layers",
+    "peak_memory",
+    "resident_memory",
+]

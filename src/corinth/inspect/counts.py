@@ -1,0 +1,41 @@
+"""Parameters and multiply-adds, counted on the meta device: no weight is copied and nothing is computed."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_params(model: nn.Module) -> int:
+    """Trainable parameters, each counted once however often it is used; buffers and frozen tensors excluded."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def count_macs(model: nn.Module, input_size: Sequence[int]) -> int:
+    """Multiply-adds of one inference forward pass of one sample of `input_size` (C, H, W).
+
+    Counts convolutions, matrix products and attention (torch's FlopCounterMode / 2); normalisation, pooling,
+    activations and additions are left out, as papers do. `model` is neither run nor changed.
+    """
+    twin = meta_twin(model)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        twin(meta_input(twin, input_size))
+    return counter.get_total_flops() // 2
+
+
+def meta_twin(model: nn.Module) -> nn.Module:
+    """A copy of `model` in evaluation mode whose parameters and buffers have shapes but no memory."""
+    memo: dict[int, object] = {}
+    for parameter in model.parameters():
+        memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
+    for buffer in model.buffers():
+        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
+    return copy.deepcopy(model, memo).eval()
+
+
+def meta_input(model: nn.Module, input_size: Sequence[int], batch: int = 1) -> Tensor:
+    """An input (batch, *input_size) on the meta device, in the dtype of the model's parameters."""
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    return torch.empty(batch, *input_size, device="meta", dtype=dtype)
