@@ -13,11 +13,11 @@ import sys
 from collections.abc import Callable
 
 import torch
-from common import Timing, import_peers, machine, side_by_side
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 import corinth
+from common import Timing, import_peers, machine, side_by_side
 
 NETWORKS = ("resnet50", "vgg16_bn", "alexnet")
 
