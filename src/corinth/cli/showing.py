@@ -1,0 +1,138 @@
+"""`corinth show`: everything known about one architecture, and its layers at the size you want."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from corinth.cli.output import Cell, print_facts, print_table, quantity, size_of, to_json
+from corinth.cli.parsing import assignments, parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """One architecture: its card, its layers, its recipe."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    """A name that `corinth list` shows."""
+    img_size: int | None = None
+    """Side of the input image; the card's own if left out."""
+    in_chans: int | None = None
+    """Channels of the input image."""
+    num_classes: int | None = None
+    """Classes of the head; 0: features."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FIELD=VALUE")] = ()
+    """Another option of the architecture, such as drop_rate=0.2; may be repeated."""
+    json: bool = False
+    """JSON on stdout."""
+
+
+def main(args: Sequence[str]) -> int:
+    options = parse(Options, "show", args)
+    import torch
+
+    from corinth.inspect import count_params, layers
+    from corinth.registry import create_model, entry
+
+    found = entry(options.name)
+    input_size, overrides = resolve_input(found, options.img_size, options.in_chans)
+    overrides |= {} if options.num_classes is None else {"num_classes": options.num_classes}
+    overrides |= assignments(options.set)
+    config = configured(found.name, overrides)
+    with torch.device("meta"):
+        model = create_model(found.name, **overrides)
+    rows = layers(model, input_size)
+    params, macs = count_params(model), sum(row.macs for row in rows)
+    card = found.card
+    if options.json:
+        print(
+            to_json(
+                {
+                    "name": found.name,
+                    "input_size": list(input_size),
+                    "params": params,
+                    "macs": macs,
+                    "config": dataclasses.asdict(config),
+                    "card": {**dataclasses.asdict(card), "published": dict(card.published)},
+                    "layers": [dataclasses.asdict(row) for row in rows],
+                }
+            )
+        )
+        return 0
+    print_facts(
+        {
+            "name": found.name if found.name == options.name else f"{found.name} (also {options.name})",
+            "paper": f"{card.paper}, {card.year}" + (f", arXiv:{card.arxiv}" if card.arxiv else ""),
+            "family": card.family,
+            "input": size_of(input_size),
+            "parameters": f"{params:,}",
+            "multiply-adds": f"{macs:,} ({quantity(macs)})",
+            "published": "; ".join(f"{metric}: {value}" for metric, value in card.published.items()) or None,
+            "deviations": "; ".join(card.deviations) or "none",
+            "references": ", ".join(card.references) or None,
+            "options": ", ".join(f"{k}={v}" for k, v in dataclasses.asdict(config).items()),
+            "recipe": _recipe(card.recipe) or "the default",
+            "published recipe": _recipe(card.published_recipe) or None,
+        }
+    )
+    print()
+    columns = dict.fromkeys(("layer", "type", "kernel", "stride", "pad", "out", "params", "macs", "field"), "right")
+    print_table(columns | {"layer": "left", "type": "left"}, [_line(row) for row in rows])
+    print(
+        f"total: {params:,} parameters, {macs:,} multiply-adds; field: the input pixels one output sees, padding included"
+    )
+    return 0
+
+
+def resolve_input(found: Any, img_size: int | None, in_chans: int | None) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """The (C, H, W) input that the options ask for, and the config overrides it takes."""
+    channels, *sides = found.card.input_size
+    names = {field.name for field in dataclasses.fields(found.config)}
+    overrides: dict[str, Any] = {}
+    if in_chans is not None:
+        channels = overrides["in_chans"] = in_chans
+    if img_size is not None:
+        sides = [img_size] * len(sides)
+        if "img_size" in names:
+            overrides["img_size"] = img_size
+    return (channels, *sides), overrides
+
+
+def configured(name: str, overrides: dict[str, Any]) -> Any:
+    """The architecture's config; an option it has not is a `UsageError` here, because the user typed it."""
+    from corinth.errors import UsageError
+    from corinth.registry import configure
+
+    try:
+        return configure(name, **overrides)
+    except TypeError as error:
+        raise UsageError(str(error)) from error
+
+
+def _line(row: Any) -> tuple[Cell, ...]:
+    kernel = _pair(row.kernel) + (f" d{_pair(row.dilation)}" if row.dilation not in (None, (1, 1)) else "")
+    return (
+        row.name,
+        row.type + (f" /{row.groups}" if row.groups != 1 else ""),
+        kernel,
+        _pair(row.stride),
+        _pair(row.padding),
+        size_of(row.out_shape),
+        f"{row.params:,}" if row.params else "",
+        f"{row.macs:,}" if row.macs else "",
+        _pair(row.receptive_field),
+    )
+
+
+def _pair(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return str(value[0]) if len(set(value)) == 1 else size_of(value)
+    return str(value)
+
+
+def _recipe(recipe: Any) -> str:
+    return ", ".join(f"{key}={value}" for key, value in recipe.items())
