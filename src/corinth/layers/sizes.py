@@ -1,0 +1,23 @@
+"""How many pixels a sliding window leaves: (N + 2P - F) / S + 1."""
+
+from collections.abc import Callable
+
+
+def window_out(size: int, kernel: int, stride: int = 1, padding: int = 0, *, ceil: bool = False) -> int:
+    """Pixels per side after a convolution or pooling; 0 or less if the window does not fit.
+
+    `ceil` rounds up as Caffe's pools do, but starts no window beyond the image (the rule of torch).
+    """
+    span = size + 2 * padding - kernel
+    if not ceil:
+        return span // stride + 1
+    out = -(-span // stride) + 1
+    return out - 1 if (out - 1) * stride >= size + padding else out
+
+
+def smallest(fits: Callable[[int], bool], *, limit: int = 1024) -> int:
+    """The smallest image side for which `fits` is true."""
+    for size in range(1, limit + 1):
+        if fits(size):
+            return size
+    raise ValueError(f"no image of up to {limit} pixels fits these layers")
