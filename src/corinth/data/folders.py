@@ -1,0 +1,80 @@
+"""A folder of class folders, with or without train, val and test folders above them."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from corinth.data.collect import SPLIT_WORDS, Collected, LabelledFile, Progress, collect_files
+from corinth.data.decode import EXTENSIONS
+from corinth.errors import DataError
+
+
+def is_class_folders(folder: Path) -> bool:
+    return any(any(_images(child)) for child in _children(folder))
+
+
+def open_folders(folder: Path, *, max_corrupt: float, progress: Progress | None = None) -> Collected:
+    """Every image at any depth of a class folder belongs to it.
+
+    Hidden files and files without an image's extension are left out and counted in the notes. `train` (`training`),
+    `val` (`valid`, `validation`, `dev`) and `test` (`testing`) are splits if they hold folders and no images.
+    """
+    parts, notes = _parts(folder)
+    files: list[LabelledFile] = []
+    skipped = 0
+    for split, part in parts:
+        for child in _children(part):
+            before = len(files)
+            for path in sorted(_walk(child)):
+                if Path(path).suffix.lower() in EXTENSIONS:
+                    key = Path(path).relative_to(folder).as_posix()
+                    files.append(LabelledFile(path, key, child.name, split))
+                else:
+                    skipped += 1
+            if len(files) == before:
+                if split in (None, "train"):
+                    raise DataError(
+                        f"{child}: the class {child.name!r} has no images; add some or remove the folder "
+                        f"(image files end in {', '.join(sorted(EXTENSIONS))})"
+                    )
+                notes.append(f"{child} has no images")
+        loose = [p.name for p in part.iterdir() if p.suffix.lower() in EXTENSIONS and not p.name.startswith(".")]
+        if loose:
+            notes.append(f"{len(loose)} images directly in {part} belong to no class and are left out")
+    if not files:
+        raise DataError(f"{folder}: no class folder with images; expected {folder.name}/<class>/<image>")
+    if skipped:
+        notes.append(f"{skipped} files that are no images are left out")
+    found = collect_files(files, where=str(folder), max_corrupt=max_corrupt, progress=progress)
+    found.notes[:0] = notes
+    return found
+
+
+def _parts(folder: Path) -> tuple[list[tuple[str | None, Path]], list[str]]:
+    """The folders that hold class folders, with their split, or the folder itself."""
+    children = _children(folder)
+    splits: dict[str, Path] = {}
+    for child in children:
+        word = SPLIT_WORDS.get(child.name.lower())
+        if word and _children(child) and not any(p.suffix.lower() in EXTENSIONS for p in child.iterdir()):
+            if word in splits:
+                raise DataError(f"{folder}: {splits[word].name} and {child.name} both name the {word} part; keep one")
+            splits[word] = child
+    if not splits.keys() & {"train", "test"}:
+        return [(None, folder)], []
+    notes = [f"{child} is no split and is left out" for child in children if child not in splits.values()]
+    return [(name, splits[name]) for name in ("train", "val", "test") if name in splits], notes
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    for base, names, files in os.walk(folder):
+        names[:] = [name for name in names if not name.startswith(".")]
+        yield from (os.path.join(base, file) for file in files if not file.startswith("."))
+
+
+def _images(folder: Path) -> Iterator[str]:
+    return (path for path in _walk(folder) if Path(path).suffix.lower() in EXTENSIONS)

@@ -1,0 +1,125 @@
+"""Batches on the device, in an order that is a pure function of seed and epoch, from any position on."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from corinth.data.augment import TrainTransform
+from corinth.data.batch import Batch
+from corinth.data.seeds import generator
+from corinth.data.store import Store
+from corinth.errors import DataError, UsageError
+
+
+class Loader:
+    """One pass over a store per iteration.
+
+    `batch_size` is per process: a step of all processes takes `batch_size * world_size` samples of the epoch's
+    order, `rank` its own slice of them. The last, smaller step is dealt evenly, so that a rank may get one sample
+    fewer than another; in a shuffled (training) pass a rest too small to give every rank one sample is left out.
+
+    `epoch` and `position` (samples of this epoch done, by all ranks) are all the state there is: what is random in
+    `transform` depends on seed, epoch, position and rank alone. A pass that was left in the middle goes on with the
+    very next batch, here or, by `state_dict`, in another process.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        batch_size: int,
+        *,
+        device: torch.device | str = "cpu",
+        transform: TrainTransform | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        drop_last: bool = False,
+    ) -> None:
+        if batch_size < 1:
+            raise UsageError(f"batch_size {batch_size} is not at least 1")
+        if not 0 <= rank < world_size:
+            raise UsageError(f"rank {rank} is not in 0..{world_size - 1}")
+        if not len(store):
+            raise DataError("there are no images to load; the part of the data is empty")
+        self.store, self.batch_size, self.device, self.transform = store, batch_size, torch.device(device), transform
+        self.shuffle, self.seed, self.rank, self.world_size, self.drop_last = shuffle, seed, rank, world_size, drop_last
+        self.epoch = 0
+        self.position = 0
+        if not self.samples_per_epoch:
+            raise DataError(
+                f"{len(store)} images are fewer than one step of {batch_size} x {world_size} and drop_last is set; "
+                "use a smaller batch"
+            )
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Samples that one epoch gives to all ranks together."""
+        n, step = len(self.store), self.batch_size * self.world_size
+        rest = n % step
+        left_out = self.drop_last or (self.shuffle and rest < self.world_size)
+        return n - rest if left_out else n
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch for this rank."""
+        return sum(1 for start, end in self._steps(0) if self._slice(start, end)[0] < self._slice(start, end)[1])
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.position >= self.samples_per_epoch:
+            self.epoch, self.position = self.epoch + 1, 0
+        epoch = self.epoch
+        order = self.order(epoch)
+        steps = [(start, end, *self._slice(start, end)) for start, end in self._steps(self.position)]
+        steps = [(start, end, lo, hi) for start, end, lo, hi in steps if lo < hi]
+        read = self.store.stream(order[lo:hi] for _, _, lo, hi in steps)
+        for (start, end, _, _), (rows, images) in zip(steps, read, strict=True):
+            batch = self._finish(rows, images, epoch, start)
+            self.position = end
+            yield batch
+        self.epoch, self.position = epoch + 1, 0
+
+    def order(self, epoch: int) -> Tensor:
+        """int64 rows of the store in the order in which this epoch takes them."""
+        n = len(self.store)
+        return torch.randperm(n, generator=generator("order", self.seed, epoch)) if self.shuffle else torch.arange(n)
+
+    def state_dict(self) -> dict[str, Any]:
+        done = self.position >= self.samples_per_epoch
+        return {
+            "epoch": self.epoch + done,
+            "position": 0 if done else self.position,
+            "seed": self.seed,
+            "samples": len(self.store),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where another loader stopped; the data and the seed must be the same."""
+        if state["samples"] != len(self.store):
+            raise DataError(f"the saved run saw {state['samples']} images and there are {len(self.store)} now")
+        if state["seed"] != self.seed:
+            raise UsageError(f"the saved run was shuffled with seed {state['seed']}, not {self.seed}")
+        self.epoch, self.position = int(state["epoch"]), int(state["position"])
+
+    def _steps(self, position: int) -> Iterator[tuple[int, int]]:
+        """Start and end, in the epoch's order, of every step of all ranks from a position on."""
+        step, total = self.batch_size * self.world_size, self.samples_per_epoch
+        for start in range(position, total, step):
+            yield start, min(start + step, total)
+
+    def _slice(self, start: int, end: int) -> tuple[int, int]:
+        """This rank's samples of a step: an even share of them."""
+        share, extra = divmod(end - start, self.world_size)
+        lo = start + self.rank * share + min(self.rank, extra)
+        return lo, lo + share + (self.rank < extra)
+
+    def _finish(self, rows: Tensor, images: Tensor, epoch: int, start: int) -> Batch:
+        images = images.to(self.device, non_blocking=True)
+        targets = self.store.labels[rows].to(self.device, non_blocking=True)
+        if self.transform is None:
+            inputs = self.store.preprocess.normalise(images)
+        else:
+            chance = generator("augment", self.seed, epoch, start, self.rank)
+            inputs, targets = self.transform(images, targets, chance)
+        return Batch(inputs, targets, index=self.store.index[rows])

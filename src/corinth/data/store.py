@@ -1,0 +1,270 @@
+"""Preprocessed images by row: in memory where they fit, decoded by worker processes where they do not."""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from corinth.data.collect import Progress, check_corrupt, workers
+from corinth.data.decode import UnreadableImage, quiet
+from corinth.data.images import ImageData
+from corinth.data.preprocess import Preprocess
+from corinth.data.source import ArraySource, ImageSource
+from corinth.errors import DataError
+
+_CHUNK = 1024  # images of one array that are preprocessed together
+
+
+class Store(Protocol):
+    """Some images of a data set, ready for `Preprocess.normalise`.
+
+    Rows are numbered 0..N-1; `index` (int64, N) says where each lies in the source, `labels` (int64, N) its class.
+    `dropped` lists the images found damaged so far, as (name, reason).
+    """
+
+    preprocess: Preprocess
+    labels: Tensor
+    index: Tensor
+
+    @property
+    def dropped(self) -> Sequence[tuple[str, str]]: ...
+
+    def __len__(self) -> int: ...
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """uint8 (B, C, H, W) of these rows; a damaged image is a `DataError`."""
+        ...
+
+    def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """(rows that could be read, uint8 images) for each batch of rows, in order."""
+        ...
+
+
+def make_store(
+    data: ImageData,
+    split: str | np.ndarray | Sequence[int],
+    preprocess: Preprocess,
+    *,
+    memory_limit: int | None = None,
+    num_workers: int | None = None,
+    progress: Progress | None = None,
+) -> "MemoryStore | StreamStore":
+    """The images of a part ("train", "val", "test", "all") or at some positions of the source.
+
+    In memory if they take at most `memory_limit` bytes (default: half of what is free now), else streamed by
+    `num_workers` processes (default: one a core). Images that turn out damaged are left out and listed in
+    `dropped`; past the data's `max_corrupt` share it is a `DataError`.
+    """
+    positions = data.positions(split) if isinstance(split, str) else np.asarray(split, dtype=np.int64)
+    limit = free_memory() // 2 if memory_limit is None else memory_limit
+    if memory_needed(len(positions), preprocess) > limit:
+        return StreamStore(data, positions, preprocess, workers() if num_workers is None else num_workers)
+    images, dropped = decode_all(data.source, positions, preprocess, progress=progress)
+    check_corrupt([*data.corrupt, *dropped.values()], len(data) + len(data.corrupt), data.max_corrupt, data.spec)
+    kept = np.array([p for p in positions.tolist() if p not in dropped], dtype=np.int64) if dropped else positions
+    return MemoryStore(
+        images,
+        torch.from_numpy(data.source.labels[kept]),
+        torch.from_numpy(kept.copy()),
+        preprocess,
+        list(dropped.values()),
+    )
+
+
+class MemoryStore:
+    """All images in one uint8 tensor (N, C, H, W)."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        index: Tensor,
+        preprocess: Preprocess,
+        dropped: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self.images, self.labels, self.index, self.preprocess, self.dropped = images, labels, index, preprocess, dropped
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device | str) -> "MemoryStore":
+        """The same with the images on a device, for one that has room for them; labels and index stay on the CPU."""
+        return MemoryStore(self.images.to(device), self.labels, self.index, self.preprocess, self.dropped)
+
+    def gather(self, rows: Tensor) -> Tensor:
+        return self.images.index_select(0, rows.to(self.images.device))
+
+    def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        for rows in batches:
+            yield rows, self.gather(rows)
+
+
+class StreamStore:
+    """Images decoded by worker processes when they are needed; damage is found then, and the image left out."""
+
+    def __init__(self, data: ImageData, positions: np.ndarray, preprocess: Preprocess, num_workers: int) -> None:
+        self.preprocess = preprocess
+        self.labels = torch.from_numpy(data.source.labels[positions])
+        self.index = torch.from_numpy(positions.copy())
+        self._data = data
+        self._damaged: dict[int, tuple[str, str]] = {}
+        self._rows = _Rows(data.source, positions, preprocess)
+        self._order = _Order()
+        self._workers = num_workers
+        self._loader: DataLoader | None = None
+
+    @property
+    def dropped(self) -> Sequence[tuple[str, str]]:
+        return list(self._damaged.values())
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def gather(self, rows: Tensor) -> Tensor:
+        kept, images, damaged = self._rows[rows.tolist()]
+        if damaged:
+            name, reason = next(iter(damaged.values()))
+            raise DataError(f"{name}: {reason}")
+        return images
+
+    def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        if self._loader is None:  # workers live from one pass to the next
+            self._loader = DataLoader(
+                self._rows,
+                sampler=self._order,
+                batch_size=None,
+                num_workers=self._workers,
+                persistent_workers=self._workers > 0,
+                worker_init_fn=_start_worker,
+                pin_memory=torch.cuda.is_available(),
+            )
+        self._order.batches = [rows.tolist() for rows in batches]
+        total = len(self._data) + len(self._data.corrupt)
+        for rows, images, damaged in self._loader:
+            self._damaged |= damaged
+            if damaged:
+                found = [*self._data.corrupt, *self._damaged.values()]
+                check_corrupt(found, total, self._data.max_corrupt, self._data.spec)
+            if len(rows):
+                yield rows, images
+
+
+class _Rows(Dataset):
+    """A whole batch is one item, so one worker makes it."""
+
+    def __init__(self, source: ImageSource, positions: np.ndarray, preprocess: Preprocess) -> None:
+        self.source, self.positions, self.preprocess = source, positions, preprocess
+
+    def __getitem__(self, rows: list[int]) -> tuple[Tensor, Tensor, dict[int, tuple[str, str]]]:
+        kept, images, damaged = [], [], {}
+        for row in rows:
+            position = int(self.positions[row])
+            try:
+                images.append(self.preprocess(self.source.image(position)))
+                kept.append(row)
+            except UnreadableImage as error:
+                damaged[position] = (self.source.name(position), str(error))
+        shape = (0, self.preprocess.channels, *self.preprocess.size)
+        stacked = torch.stack(images) if images else torch.empty(shape, dtype=torch.uint8)
+        return torch.tensor(kept, dtype=torch.int64), stacked, damaged
+
+
+class _Order:
+    """The batches of the pass that comes next."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+def _start_worker(_: int) -> None:
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # a process of our own: nobody else's filters
+
+
+def decode_all(
+    source: ImageSource, positions: np.ndarray, preprocess: Preprocess, *, progress: Progress | None = None
+) -> tuple[Tensor, dict[int, tuple[str, str]]]:
+    """Decode and preprocess with a thread a core: uint8 (N, C, H, W) of what could be read, and what could not.
+
+    The second is position -> (name, reason).
+    """
+    n = len(positions)
+    out = torch.empty((n, preprocess.channels, *preprocess.size), dtype=torch.uint8)
+    if isinstance(source, ArraySource):
+        for start in range(0, n, _CHUNK):
+            rows = positions[start : start + _CHUNK]
+            out[start : start + len(rows)] = preprocess.batch(source.images[rows])
+            if progress:
+                progress("preparing images", start + len(rows), n)
+        return out, {}
+    damaged: dict[int, tuple[str, str]] = {}
+
+    def work(row: int) -> None:
+        position = int(positions[row])
+        try:
+            out[row] = preprocess(source.image(position))
+        except UnreadableImage as error:
+            damaged[position] = (source.name(position), str(error))
+
+    with quiet(), ThreadPoolExecutor(workers()) as pool:
+        for done, _ in enumerate(pool.map(work, range(n)), start=1):
+            if progress and (done % 200 == 0 or done == n):
+                progress("preparing images", done, n)
+    if damaged:
+        out = out[torch.tensor([p not in damaged for p in positions.tolist()])]
+    return out, dict(sorted(damaged.items()))
+
+
+def memory_needed(count: int, preprocess: Preprocess) -> int:
+    """Bytes that `count` images take in memory."""
+    return count * preprocess.channels * preprocess.size[0] * preprocess.size[1]
+
+
+def free_memory() -> int:
+    """Bytes this process may still take: of the machine, and of the container it runs in."""
+    known = [value for read in (_machine, _cgroup2, _cgroup1) if (value := read()) is not None]
+    return min(known) if known else 4 << 30
+
+
+def _machine() -> int | None:
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _cgroup2() -> int | None:
+    return _room("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current")
+
+
+def _cgroup1() -> int | None:
+    base = "/sys/fs/cgroup/memory/memory."
+    return _room(f"{base}limit_in_bytes", f"{base}usage_in_bytes")
+
+
+def _room(limit: str, used: str) -> int | None:
+    have, taken = _lines(limit), _lines(used)
+    if not have or not taken or not have[0].isdigit():  # "max": no limit
+        return None
+    return max(0, int(have[0]) - int(taken[0]))
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:  # another system, or not allowed to look
+        return []
+
+
+Transform = Callable[[Tensor], Tensor]
