@@ -1,0 +1,156 @@
+"""Our own form of a trained model: `model.safetensors` with `config.json`, enough to build it again and use it."""
+
+import dataclasses
+import errno
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+import corinth
+from corinth.data.preprocess import Preprocess
+from corinth.errors import CorinthError, WeightsError
+from corinth.files import replacing, write_json
+from corinth.registry import configure, entry
+from corinth.weights.adapting import config_of
+from corinth.weights.loading import load_weights
+from corinth.weights.reading import METADATA, MODEL_FILE, find_file, read_tensors
+
+CONFIG_FILE = "config.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What config.json holds."""
+
+    arch: str
+    config: dict[str, Any]  # every field of the architecture's config
+    preprocess: Preprocess
+    classes: tuple[str, ...]
+    task: str = "image-classification"
+    card_version: str | None = None  # `card_version` of the architecture when this was saved
+    corinth: str | None = None  # the version that saved it
+    source: Mapping[str, Any] | None = None  # where the weights came from: sha256, licence, origin
+    extra: Mapping[str, Any] = field(default_factory=dict)  # "data" and whatever else the saver added
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "arch": self.arch,
+            "config": self.config,
+            "card_version": self.card_version,
+            "preprocess": self.preprocess.to_dict(),
+            "classes": list(self.classes),
+            "task": self.task,
+            "corinth": self.corinth,
+            "source": None if self.source is None else dict(self.source),
+            **self.extra,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str | Path) -> "ModelConfig":
+        rest = dict(values)
+        if rest.pop("format", None) != FORMAT:
+            raise WeightsError(
+                f"{where} has format {values.get('format')!r}; this version of Corinth reads format {FORMAT}"
+            )
+        try:
+            return cls(
+                arch=rest.pop("arch"),
+                config={name: _tuples(value) for name, value in rest.pop("config").items()},
+                preprocess=Preprocess.from_dict(rest.pop("preprocess")),
+                classes=tuple(rest.pop("classes")),
+                task=rest.pop("task"),
+                card_version=rest.pop("card_version", None),
+                corinth=rest.pop("corinth", None),
+                source=rest.pop("source", None),
+                extra=rest,
+            )
+        except (KeyError, TypeError, AttributeError, CorinthError) as error:
+            raise WeightsError(f"{where} does not describe a model: {error!r} in it") from error
+
+
+def card_version(arch: str) -> str:
+    """A short hash of what the architecture is, to notice when a later Corinth means something else by the name."""
+    found = entry(arch)
+    known = [found.card.params, found.card.macs, *found.card.deviations, dataclasses.asdict(found.config)]
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def save_model(
+    folder: str | Path,
+    model: nn.Module,
+    *,
+    arch: str,
+    preprocess: Preprocess,
+    classes: Sequence[str],
+    task: str = "image-classification",
+    source: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> ModelConfig:
+    """Write `model.safetensors` and `config.json` into `folder`, each of them whole or not at all.
+
+    The safetensors carry the config too, so that the file alone is enough. `extra` adds entries such as "data"
+    to it. A full disk is a `CorinthError`, and what was there before stays.
+    """
+    config = ModelConfig(
+        arch=entry(arch).name,
+        config=dataclasses.asdict(config_of(model)),
+        preprocess=preprocess,
+        classes=tuple(classes),
+        task=task,
+        card_version=card_version(arch),
+        corinth=corinth.__version__,
+        source=source,
+        extra=dict(extra or {}),
+    )
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    metadata = {METADATA: json.dumps(config.to_dict(), ensure_ascii=False, allow_nan=False)}
+    with replacing(Path(folder) / MODEL_FILE) as temporary:
+        temporary.write_bytes(safetensors.torch.save(tensors, metadata))
+    write_json(Path(folder) / CONFIG_FILE, config.to_dict())
+    return config
+
+
+def load_model(path: str | Path) -> tuple[nn.Module, ModelConfig]:
+    """The model of a run folder, or of a `.safetensors` file that Corinth wrote, in evaluation mode on the CPU."""
+    file = find_file(path)
+    config = read_config(file)
+    try:
+        with torch.random.fork_rng(devices=()):  # fresh weights are drawn and thrown away: nobody else's draws move
+            model = entry(config.arch).cls(configure(config.arch, **config.config))
+    except (TypeError, CorinthError) as error:
+        raise WeightsError(f"{file}: its config does not fit this version of Corinth: {error}") from error
+    load_weights(model, file, source="corinth", arch=config.arch)
+    return model.eval(), config
+
+
+def read_config(path: str | Path) -> ModelConfig:
+    """The config of a run folder or weights file: config.json beside the file, else the copy inside it."""
+    file = find_file(path)
+    beside = file.parent / CONFIG_FILE
+    if file.name == MODEL_FILE and beside.is_file():
+        try:
+            return ModelConfig.from_dict(json.loads(beside.read_text(encoding="utf-8")), beside)
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOENT:
+                raise
+            raise WeightsError(f"{beside} cannot be read as JSON: {error}") from error
+    metadata = read_tensors(file).metadata
+    if metadata is None:
+        raise WeightsError(
+            f"{file} does not say what it is: there is no {CONFIG_FILE} beside it; "
+            "name the architecture and load it with load_weights"
+        )
+    return ModelConfig.from_dict(metadata, file)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -1,0 +1,110 @@
+"""Checkpoints in and out: every tensor is loaded, explained, or named in an error; never a silent `strict=False`."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from corinth.errors import UsageError, WeightsError
+from corinth.registry import entry
+from corinth.weights import corinth, plain, pytorchcv, timm, torchvision
+from corinth.weights.fitting import fit
+from corinth.weights.keymap import COUNTER, KeyMap
+from corinth.weights.reading import Tensors, read_tensors, unwrap
+from corinth.weights.report import LoadReport, some
+
+Source = Literal["auto", "corinth", "torchvision", "timm", "plain", "pytorchcv"]
+_KEY_MAPS: dict[str, Callable[[nn.Module], KeyMap | None]] = {  # in the order in which `auto` prefers them
+    "corinth": corinth.key_map,
+    "torchvision": torchvision.key_map,
+    "timm": timm.key_map,
+    "plain": plain.key_map,
+    "pytorchcv": pytorchcv.key_map,
+}
+
+
+def key_maps(model: nn.Module) -> dict[str, KeyMap]:
+    """Source -> names: the layouts in which weights of this model can be read and written."""
+    made = {source: make(model) for source, make in _KEY_MAPS.items()}
+    return {source: keys for source, keys in made.items() if keys is not None}
+
+
+def load_weights(
+    model: nn.Module,
+    weights: str | Path | Mapping[str, Tensor],
+    *,
+    source: Source = "auto",
+    arch: str | None = None,
+) -> LoadReport:
+    """Fill `model` from a file, a folder or a state dict, and say what happened to every tensor.
+
+    `source` is whose names the checkpoint uses; `auto` takes the layout that explains most of them. `arch` is the
+    model's registered name; with it a checkpoint that is known to be of another architecture is refused as such.
+    A head for another number of classes stays fresh, and a first convolution for another number of input channels
+    is adapted; both are reported. Anything else that does not fit is a `WeightsError` that names the tensors, and
+    then the model is left as it was. A source without a layout for this architecture is a `UsageError`.
+    """
+    name = type(model).__name__ if arch is None else entry(arch).name
+    maps = key_maps(model)
+    if source != "auto" and source not in maps:
+        raise _no_layout(name, source, maps)
+    found = unwrap(weights, "the state dict") if isinstance(weights, Mapping) else read_tensors(weights)
+    if arch is not None:
+        _refuse_other_arch(found, name)
+    if found.path is not None and (known := plain.known_checkpoint(found.path)) is not None:
+        known.refuse_other(model, arch and name, found.where)
+    chosen = _detect(found, model, maps, name) if source == "auto" else source
+    values, report = fit(model, found, maps[chosen], source=chosen, name=name)
+    state = model.state_dict()  # shares memory with the model
+    with torch.no_grad():
+        for ours, tensor in values.items():
+            state[ours].copy_(tensor)
+    return report
+
+
+def dump_weights(model: nn.Module, *, source: Source) -> dict[str, Tensor]:
+    """The model's tensors under the names and in the shapes of `source`: the inverse of `load_weights`."""
+    maps = key_maps(model)
+    if source not in maps:
+        raise _no_layout(type(model).__name__, source, maps)
+    keys = maps[source]
+    dumped = {}
+    for ours, tensor in model.state_dict().items():
+        target = keys.to_theirs(ours)
+        if target is not None:
+            theirs, op = target
+            dumped[keys.prefix + theirs] = op.undo(tensor.detach()).contiguous()
+        elif not ours.endswith(COUNTER):
+            raise UsageError(f"the layout {source!r} has no place for {ours}")
+    return dumped
+
+
+def _detect(found: Tensors, model: nn.Module, maps: Mapping[str, KeyMap], name: str) -> str:
+    """The layout under which most of the checkpoint's tensors have a place in the model."""
+    ours = model.state_dict()
+    places = {
+        source: sum(target is not None and target[0] in ours for target in map(keys.to_ours, found.state))
+        for source, keys in maps.items()
+    }
+    best = max(places, key=lambda source: places[source])
+    if places[best] == 0:
+        raise WeightsError(
+            f"{found.where} is no checkpoint of {name} in any layout known for it ({', '.join(maps)}): "
+            f"it has {some(tuple(found.state))}, and {name} has {some(tuple(ours))}"
+        )
+    return best
+
+
+def _refuse_other_arch(found: Tensors, name: str) -> None:
+    theirs = (found.metadata or {}).get("arch", name)
+    if theirs != name:
+        raise WeightsError(f"{found.where} holds the architecture {theirs}, not {name}")
+
+
+def _no_layout(name: str, source: str, maps: Mapping[str, KeyMap]) -> UsageError:
+    known = get_args(Source)
+    if source not in known:
+        return UsageError(f"weights source {source!r} is none of {', '.join(known)}")
+    return UsageError(f"{name} in this configuration has no weights layout {source!r}; it has {', '.join(maps)}")
