@@ -1,0 +1,193 @@
+"""Preprocess, network and class names as one object, built from a run folder or from foreign weights."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from corinth.data import ImageData, Loader, Preprocess, make_store
+from corinth.data.decode import EXTENSIONS, read_image
+from corinth.errors import DataError, UsageError
+from corinth.predictor.evaluation import Evaluation, Evaluator
+from corinth.registry import create_model
+from corinth.weights import Source, known_checkpoint, load_model, load_weights
+
+Picture = str | Path | np.ndarray | Image.Image
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one image was taken for: the likeliest classes, best first; or `error`, why it could not be read."""
+
+    name: str
+    label: str | None = None
+    probability: float | None = None
+    top: tuple[tuple[str, float], ...] = ()
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        if self.error is not None:
+            return {"name": self.name, "error": self.error}
+        top = [{"label": label, "probability": p} for label, p in self.top]
+        return {"name": self.name, "label": self.label, "probability": self.probability, "top": top}
+
+
+class Predictor:
+    """A network in evaluation mode with the preprocessing and the class names that belong to its weights."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        preprocess: Preprocess,
+        classes: Sequence[str],
+        arch: str,
+        *,
+        device: str | torch.device = "auto",
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.device = _device(device)
+        self.model = model.to(self.device).eval()
+        if self.device.type == "cuda" or preprocess.channels > 1:
+            self.model = self.model.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
+        self.preprocess = preprocess
+        self.classes = tuple(classes)
+        self.arch = arch
+        self.data = data  # what it was trained on: name, fingerprint, how it was split; None if unknown
+
+    @classmethod
+    def from_run(cls, path: str | Path, *, device: str | torch.device = "auto") -> Self:
+        """From a run folder, or its model.safetensors."""
+        model, config = load_model(path)
+        return cls(model, config.preprocess, config.classes, config.arch, device=device, data=config.extra.get("data"))
+
+    @classmethod
+    def from_weights(
+        cls,
+        arch: str,
+        weights: str | Path,
+        *,
+        preprocess: Preprocess | None = None,
+        classes: Sequence[str] | None = None,
+        source: Source = "auto",
+        device: str | torch.device = "auto",
+        **options: Any,
+    ) -> Self:
+        """From a foreign checkpoint. `preprocess` and `classes` come from the table of known checkpoints if it is
+        one of them; otherwise they must be given, because no checkpoint file carries them. `options` are fields of
+        the architecture's config."""
+        known = known_checkpoint(weights)
+        if known is not None:
+            preprocess = preprocess or known.preprocess
+            classes = classes or known.classes
+            options = {**known.options, **options}
+        if preprocess is None or classes is None:
+            missing = " and ".join(
+                word for word, value in (("preprocessing", preprocess), ("class names", classes)) if value is None
+            )
+            raise UsageError(f"{weights} is no checkpoint that Corinth knows: state its {missing}")
+        options.setdefault("num_classes", len(classes))
+        model = create_model(arch, **options)
+        load_weights(model, weights, source=source, arch=arch)
+        return cls(model, preprocess, classes, arch, device=device)
+
+    def predict(self, images: Picture | Iterable[Picture], *, batch_size: int = 64, top: int = 5) -> list[Prediction]:
+        """Classify paths (a folder stands for the images in it), arrays (H, W) or (H, W, 3) uint8, or PIL images.
+
+        A file that cannot be read becomes a Prediction with `error`; the others are not affected.
+        """
+        found: list[Prediction] = []
+        waiting: list[tuple[int, Tensor]] = []
+        for name, image in _listed(images):
+            try:
+                waiting.append((len(found), self.preprocess(read_image(image) if isinstance(image, Path) else image)))
+                found.append(Prediction(name))
+            except DataError as error:
+                found.append(Prediction(name, error=str(error)))
+            if len(waiting) == batch_size:
+                self._fill(found, waiting, top)
+        self._fill(found, waiting, top)
+        return found
+
+    def _fill(self, found: list[Prediction], waiting: list[tuple[int, Tensor]], top: int) -> None:
+        if not waiting:
+            return
+        probs = self.probabilities(torch.stack([image for _, image in waiting]))
+        values, order = (t.tolist() for t in probs.topk(min(top, len(self.classes)), dim=1))
+        for (position, _), row, ranks in zip(waiting, values, order):
+            best = tuple((self.classes[rank], p) for rank, p in zip(ranks, row))
+            label, probability = best[0]
+            found[position] = Prediction(found[position].name, label, probability, best)
+        waiting.clear()
+
+    @torch.inference_mode()
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Preprocessed uint8 images (B, C, H, W) to class probabilities (B, K) on the CPU."""
+        return self.model(self.preprocess.normalise(images.to(self.device))).float().softmax(dim=1).cpu()
+
+    def evaluate(
+        self, data: ImageData, split: str = "test", *, batch_size: int = 512, keep_probs: bool = True
+    ) -> Evaluation:
+        """Score one part of `data`, or all of it (`split="all"`), with this network's own preprocessing.
+
+        Classes are matched by name; a label this network never learnt is a `DataError`. `keep_probs=False` keeps no
+        probabilities, so memory does not grow with samples x classes.
+        """
+        numbers = torch.as_tensor(self._class_numbers(data), device=self.device)
+        store = make_store(data, split, self.preprocess)
+        loader = Loader(store, batch_size, device=self.device)
+        evaluator = Evaluator(self.classes, keep_probs=keep_probs, device=self.device)
+        with torch.inference_mode():
+            for batch in loader:
+                evaluator.update(self.model(batch.inputs), numbers[batch.targets], batch.index)
+        return evaluator.result(dropped=store.dropped)
+
+    def _class_numbers(self, data: ImageData) -> list[int]:
+        """For each class of `data` its number in this network; a class without images has any."""
+        mine = {name: number for number, name in enumerate(self.classes)}
+        counts = np.bincount(data.source.labels, minlength=data.num_classes)
+        unseen = [name for name, count in zip(data.classes, counts) if count and name not in mine]
+        if unseen:
+            raise DataError(
+                f"{data.name} has labels that this {self.arch} was not trained on: {_some(unseen)}; "
+                f"it knows {_some(self.classes)}"
+            )
+        return [mine.get(name, 0) for name in data.classes]
+
+
+def load_run(path: str | Path, *, device: str | torch.device = "auto") -> Predictor:
+    """The trained network of a run folder, ready to predict and to be evaluated."""
+    return Predictor.from_run(path, device=device)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+def _listed(images: Picture | Iterable[Picture]) -> Iterator[tuple[str, Path | np.ndarray | Image.Image]]:
+    """Name and image of each; folders opened, paths as Path."""
+    if isinstance(images, (str, Path, np.ndarray, Image.Image)):
+        images = [images]
+    for number, image in enumerate(images):
+        if not isinstance(image, (str, Path)):
+            yield f"image {number}", image
+            continue
+        path = Path(image)
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in EXTENSIONS)
+            if not inside:
+                raise DataError(f"{path} is a folder without images")
+            yield from ((str(p), p) for p in inside)
+        else:
+            yield str(path), path
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

@@ -1,0 +1,169 @@
+"""A predictor from a run folder, and from foreign weights; files good and bad."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import corinth
+from corinth.data import Preprocess, open_data
+from corinth.errors import DataError, UsageError, WeightsError
+from corinth.predictor import Predictor, load_run
+from corinth.weights import save_model
+
+DIGITS = tuple("0123456789")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved lenet5 that was never trained."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("run")
+    preprocess = Preprocess(size=(32, 32), channels=1, mean=(0.3,), std=(0.4,))
+    save_model(folder, corinth.create_model("lenet5"), arch="lenet5", preprocess=preprocess, classes=DIGITS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predictor(run: Path) -> Predictor:
+    return load_run(run, device="cpu")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for name, shape in (("a.png", (40, 30)), ("b.jpg", (50, 60, 3)), ("deep/c.PNG", (8, 8))):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, shape, dtype=np.uint8)).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("not asked for")
+    return tmp_path
+
+
+def test_a_run_folder_is_all_it_needs(predictor: Predictor):
+    assert (predictor.arch, predictor.classes) == ("lenet5", DIGITS)
+    assert not predictor.model.training
+
+
+def test_paths_folders_arrays_and_images_agree(predictor: Predictor, photos: Path):
+    by_folder = predictor.predict(photos)
+    assert [Path(p.name).name for p in by_folder] == ["a.png", "b.jpg", "c.PNG"]
+    with Image.open(photos / "a.png") as image:
+        array, picture = predictor.predict([np.asarray(image), image.copy()])
+    path = predictor.predict(str(photos / "a.png"))[0]
+    assert array.top == picture.top == path.top
+    torch.testing.assert_close([p for _, p in by_folder[0].top], [p for _, p in path.top])
+
+
+def test_a_prediction_is_ranked(predictor: Predictor, photos: Path):
+    found = predictor.predict(photos / "a.png", top=99)[0]
+    shares = [p for _, p in found.top]
+    assert len(shares) == 10
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1)
+    assert (found.label, found.probability) == found.top[0]
+    assert len(predictor.predict(photos / "a.png", top=3)[0].top) == 3
+
+
+def test_probabilities_are_the_models_own(predictor: Predictor):
+    pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    inputs = predictor.preprocess.normalise(predictor.preprocess(pixels)[None])
+    with torch.no_grad():
+        expected = predictor.model(inputs).softmax(1)[0].max()
+    assert predictor.predict(pixels)[0].probability == pytest.approx(float(expected))
+
+
+def test_files_that_cannot_be_read_do_not_stop_the_others(predictor: Predictor, photos: Path):
+    (photos / "empty.png").touch()
+    (photos / "page.jpg").write_text("<html>")
+    (photos / "cut.png").write_bytes((photos / "a.png").read_bytes()[:200])
+    found = {Path(p.name).name: p for p in predictor.predict([photos, photos / "gone.png"], batch_size=2)}
+    assert {name for name, p in found.items() if p.error} == {"empty.png", "page.jpg", "cut.png", "gone.png"}
+    assert {name for name, p in found.items() if p.label} == {"a.png", "b.jpg", "c.PNG"}
+    assert all(str(photos) in p.error for p in found.values() if p.error)
+    assert found["empty.png"].to_dict() == {"name": str(photos / "empty.png"), "error": found["empty.png"].error}
+
+
+def test_a_folder_without_images(predictor: Predictor, tmp_path: Path):
+    with pytest.raises(DataError, match="without images"):
+        predictor.predict(tmp_path)
+
+
+def test_evaluate_takes_the_named_part(predictor: Predictor):
+    data = open_data("digits")
+    found = predictor.evaluate(data, "test")
+    assert found.samples == len(data.splits["test"])
+    assert found.probs is not None
+    assert found.probs.shape == (found.samples, 10)
+    np.testing.assert_array_equal(found.index, data.splits["test"])
+    np.testing.assert_array_equal(found.targets, data.source.labels[data.splits["test"]])
+    assert predictor.evaluate(data, "all", keep_probs=False).samples == len(data)
+    assert found.top1 == pytest.approx((found.probs.argmax(1) == found.targets).mean())
+
+
+def test_evaluate_does_not_depend_on_the_batch(predictor: Predictor):
+    data = open_data("digits")
+    one, other = (predictor.evaluate(data, "val", batch_size=size) for size in (7, 512))
+    np.testing.assert_array_equal(one.confusion, other.confusion)
+    assert one.loss == pytest.approx(other.loss, rel=1e-4)
+
+
+def test_classes_are_matched_by_name(run: Path):
+    predictor = load_run(run, device="cpu")
+    straight = predictor.evaluate(open_data("digits"))
+    predictor.classes = predictor.classes[::-1]  # outputs that stand for the other digits
+    reversed_ = predictor.evaluate(open_data("digits"))
+    assert reversed_.per_class[0].name == "9"
+    assert reversed_.per_class[0].support == straight.per_class[9].support
+
+
+def test_a_label_that_was_not_trained_on(predictor: Predictor, photos: Path):
+    for name in ("zero", "1"):
+        (photos / "set" / name).mkdir(parents=True)
+        for number in range(8):
+            pixels = np.full((9, 9), 10 * number, dtype=np.uint8)
+            Image.fromarray(pixels).save(photos / "set" / name / f"{number}.png")
+    with pytest.raises(DataError, match="zero"):
+        predictor.evaluate(open_data(photos / "set"))
+
+
+def test_an_unknown_part(predictor: Predictor):
+    with pytest.raises(UsageError, match="holdout"):
+        predictor.evaluate(open_data("digits"), "holdout")
+
+
+def test_unknown_foreign_weights_need_their_preprocessing_said(run: Path, tmp_path: Path):
+    torch.save(corinth.create_model("lenet5").state_dict(), tmp_path / "own.pth")
+    with pytest.raises(UsageError, match="preprocessing and class names"):
+        Predictor.from_weights("lenet5", tmp_path / "own.pth")
+    preprocess = Preprocess(size=(32, 32), channels=1, mean=(0.0,), std=(1.0,))
+    found = Predictor.from_weights(
+        "lenet5", tmp_path / "own.pth", preprocess=preprocess, classes=DIGITS, source="corinth"
+    )
+    assert found.classes == DIGITS
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path):
+    with pytest.raises(WeightsError):
+        load_run(tmp_path)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("arch", "weights", "data", "at_least"),
+    [
+        ("resnet20_cifar10", "weights/resnet_cifar10", "cifar10_subset/test", 0.80),
+        ("lenet5", "weights/mnist_lenet", "mnist_t10k", 0.984),
+    ],
+)
+def test_real_public_weights_on_real_images(arch: str, weights: str, data: str, at_least: float):
+    folder = os.environ.get("CORINTH_DATA")
+    if not folder or not (Path(folder) / weights).exists():
+        pytest.skip(f"$CORINTH_DATA has no {weights}")
+    predictor = Predictor.from_weights(arch, Path(folder) / weights, device="cpu")
+    spec = data if data == "mnist_t10k" else str(Path(folder) / data)
+    found = predictor.evaluate(open_data(spec, classes=predictor.classes), "all", keep_probs=False)
+    assert found.top1 >= at_least
+    assert found.calibration_error < 0.2
