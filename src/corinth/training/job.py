@@ -1,0 +1,240 @@
+"""From a recipe to a run folder: open the data, build the network and the loaders, run the loop, keep the best."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from corinth.data import ImageData, Loader, Preprocess, TrainTransform, make_store, open_data
+from corinth.errors import DataError, TrainingError, UsageError
+from corinth.files import append_line
+from corinth.inspect import count_macs, count_params
+from corinth.tasks import ImageClassification, balanced_weights
+from corinth.training import checkpoint
+from corinth.training.batch_size import choose_batch_size, evaluation_size
+from corinth.training.budget import parse_budget
+from corinth.training.build import build_model, compile_model
+from corinth.training.interrupts import stop_on_signal
+from corinth.training.loop import Loop, Row
+from corinth.training.optimizers import find_optimizer
+from corinth.training.pace import Pace
+from corinth.training.processes import Processes
+from corinth.training.progress import Reporter, SilentReporter
+from corinth.training.recipe import Recipe, recipe_for
+from corinth.training.run import METRICS, STATE, Run, new_folder, read_origin, write_metrics, write_recipe
+from corinth.weights import save_model
+
+# what a resumed run may do otherwise than it began; everything else would make it another run
+RESUMABLE = ("budget", "device", "early_stopping", "evaluate_every", "save_every", "tensorboard", "threads")
+
+
+def train(
+    recipe: Recipe | None = None,
+    *,
+    data: ImageData | str | None = None,
+    resume: str | Path | None = None,
+    reporter: Reporter | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    **fields: Any,
+) -> Run:
+    """Train by a recipe, or by `recipe_for(data=data, **fields)`, and leave a run folder.
+
+    `data` may be opened already. `resume` is the folder of a run that was cut short: it goes on exactly from its
+    last resume state with the recipe it began with, of which only the fields in `RESUMABLE` can be given anew.
+    Ctrl-C saves and returns a run with `interrupted` set; a second one raises `KeyboardInterrupt`. `clock` gives
+    seconds.
+    """
+    recipe = settle(recipe, data, resume, fields)
+    find_optimizer(recipe.optimizer)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(recipe.threads or threads)
+    try:
+        with plain_memory_errors(recipe):
+            opened = data if isinstance(data, ImageData) else open_recipe_data(recipe)
+            return _train(recipe, opened, resume is not None, reporter or SilentReporter(), clock)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def settle(
+    recipe: Recipe | None, data: ImageData | str | None, resume: str | Path | None, fields: dict[str, Any]
+) -> Recipe:
+    """The one recipe that the arguments of `train` mean."""
+    if resume is not None:
+        if recipe is not None:
+            raise UsageError("give a recipe or a run to resume, not both: a resumed run has its recipe")
+        if unfit := sorted(set(fields) - set(RESUMABLE)):
+            raise UsageError(f"a resumed run cannot change {', '.join(unfit)}; it can change {', '.join(RESUMABLE)}")
+        kept = Run.open(resume).recipe.to_dict()
+        moved = {"data": data} if isinstance(data, str) else {}
+        return Recipe.from_dict({**kept, **fields, **moved, "output": str(resume)})
+    spec = data.spec if isinstance(data, ImageData) else data
+    if recipe is not None:
+        changes = fields if spec is None else {**fields, "data": spec}
+        return Recipe.from_dict({**recipe.to_dict(), **changes}) if changes else recipe
+    if "arch" not in fields or spec is None:
+        raise UsageError("nothing to train: give a recipe, or arch and data")
+    return recipe_for(data=spec, **fields)
+
+
+def open_recipe_data(recipe: Recipe) -> ImageData:
+    return open_data(
+        recipe.data,
+        split_seed=recipe.split_seed,
+        val_share=recipe.val_share,
+        test_share=recipe.test_share,
+        path_column=recipe.path_column,
+        label_column=recipe.label_column,
+    )
+
+
+def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, clock: Callable[[], float]) -> Run:
+    processes = Processes(recipe.device)
+    if not processes.is_main:
+        reporter = SilentReporter()
+    for note in data.notes:
+        reporter.message(note)
+    checkpoint.seed_everything(recipe.seed)
+    model, preprocess = build_model(recipe, data)
+    model.to(processes.device)
+    if recipe.channels_last:
+        model.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
+    if recipe.compile:
+        compile_model(model, processes.device)
+    task = make_task(recipe, model, data)
+    if recipe.batch_size == "auto":
+        size = choose_batch_size(recipe, task, preprocess, len(data.positions("train")), processes)
+        reporter.message(f"batch size {size} was chosen by trying; lr {recipe.lr:g} is used as it is")
+        recipe = replace(recipe, batch_size=size, eval_batch_size=evaluation_size(recipe, size))
+    loader, val_loader = make_loaders(recipe, data, preprocess, processes)
+    folder = Path(recipe.output or "") if resumed else new_folder(recipe, data.name, processes)
+    if resumed and (began_with := read_origin(folder)["data"]["fingerprint"]) != data.fingerprint:
+        raise DataError(
+            f"{data.spec} is not what the run {folder} began with (fingerprint {data.fingerprint[:12]}, "
+            f"was {began_with[:12]}); start a new run"
+        )
+    budget = parse_budget(recipe.budget)
+    macs = count_macs(model, (preprocess.channels, *preprocess.size)) if budget.kind == "flops" else 1
+    pace = Pace(
+        samples_planned=budget.samples(loader.samples_per_epoch, macs),
+        seconds_planned=budget.amount if budget.kind == "s" else None,
+        evaluate_every=parse_budget(recipe.evaluate_every),
+        save_every=recipe.save_every,
+        samples_per_epoch=loader.samples_per_epoch,
+        batch_size=recipe.batch_size,
+        val_samples=len(data.positions("val")),
+        clock=clock,
+    )
+    described = {"name": data.name, "spec": data.spec, "fingerprint": data.fingerprint, "split_seed": recipe.split_seed}
+    described |= {"val_share": recipe.val_share, "test_share": recipe.test_share}
+
+    def keep(row: Row, best: bool) -> None:
+        if best:
+            save_model(
+                folder,
+                model,
+                arch=recipe.arch,
+                preprocess=preprocess,
+                classes=data.classes,
+                task=task.name,
+                extra={"data": described},
+            )
+        append_line(folder / METRICS, row)
+
+    checkpoint.seed_everything(recipe.seed + processes.rank)
+    with stop_on_signal() as stop:
+        loop = Loop(
+            task,
+            loader,
+            val_loader,
+            recipe,
+            processes=processes,
+            pace=pace,
+            reporter=reporter,
+            stop=stop,
+            keep=keep,
+            write=lambda tensors, values: checkpoint.write_state(folder / STATE, tensors, values),
+        )
+        if resumed:
+            loop.load_state(*checkpoint.read_state(folder / STATE))
+        if processes.is_main:
+            write_metrics(folder / METRICS, loop.rows)  # a row that came after the resume state will come again
+            write_recipe(folder, recipe, described, processes.device)
+        reporter.start(
+            {
+                "run": str(folder),
+                "arch": recipe.arch,
+                "data": data.name,
+                "classes": data.num_classes,
+                "train_samples": loader.samples_per_epoch,
+                "val_samples": len(data.positions("val")),
+                "parameters": count_params(model),
+                "budget": recipe.budget,
+                "batch_size": recipe.batch_size,
+                "device": str(processes.device),
+                "threads": torch.get_num_threads(),
+                "precision": recipe.precision,
+            }
+        )
+        reason = "failed"
+        try:
+            reason = loop.run()
+        finally:
+            best = next((row for row in reversed(loop.rows) if row["best"]), None)
+            reporter.end({"run": str(folder), "reason": reason, "best": best})
+    if reason != "interrupted":
+        loop.rows[-1] |= {"ended": reason}
+    if processes.is_main:
+        write_metrics(folder / METRICS, loop.rows)
+    return Run(folder, recipe, tuple(loop.rows), best, reason)
+
+
+def make_task(recipe: Recipe, model: nn.Module, data: ImageData) -> ImageClassification:
+    weights = balanced_weights(data.labels("train"), data.num_classes) if recipe.class_weights == "balanced" else None
+    return ImageClassification(model, data.classes, label_smoothing=recipe.label_smoothing, class_weights=weights)
+
+
+def make_loaders(
+    recipe: Recipe, data: ImageData, preprocess: Preprocess, processes: Processes
+) -> tuple[Loader, Loader | None]:
+    """The training part, shuffled and augmented, and the validation part; None where that is empty."""
+    size, rest = divmod(int(recipe.batch_size), processes.world_size)
+    if rest:
+        raise UsageError(f"batch_size {recipe.batch_size} cannot be shared evenly by {processes.world_size} processes")
+    place: dict[str, Any] = {"rank": processes.rank, "world_size": processes.world_size, "device": processes.device}
+    loader = Loader(
+        make_store(data, "train", preprocess),
+        size,
+        transform=TrainTransform(preprocess, recipe.augmentation, data.num_classes),
+        shuffle=True,
+        seed=recipe.seed,
+        **place,
+    )
+    if not len(data.positions("val")):
+        return loader, None
+    return loader, Loader(make_store(data, "val", preprocess), recipe.eval_batch_size, **place)
+
+
+@contextmanager
+def plain_memory_errors(recipe: Recipe) -> Iterator[None]:
+    """Out of memory, on the device or the machine, as one sentence."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise TrainingError(_out_of_memory(recipe)) from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # what torch's CPU allocator says
+            raise
+        raise TrainingError(_out_of_memory(recipe)) from error
+
+
+def _out_of_memory(recipe: Recipe) -> str:
+    return (
+        f"{recipe.arch} ran out of memory with batch_size {recipe.batch_size}; use a smaller batch_size, "
+        f"batch_size auto, or accumulate {2 * recipe.accumulate}, which has the same result"
+    )
