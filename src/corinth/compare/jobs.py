@@ -1,0 +1,173 @@
+"""One run of a comparison: train, score the test part once, keep what the board needs; and one architecture's cost."""
+
+import ctypes
+import dataclasses
+import gc
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from corinth.compare.leaderboard import Cost
+from corinth.compare.plan import Contender
+from corinth.data import ImageData
+from corinth.errors import CorinthError
+from corinth.files import replacing, write_json
+from corinth.inspect import count_macs, count_params, latency, peak_memory
+from corinth.predictor import Predictor, load_run
+from corinth.training import Reporter, train
+
+PREDICTIONS = "test_predictions.npz"
+RESULT = "result.json"
+COST = "cost.json"
+
+
+class Interrupted(Exception):
+    """A training was interrupted, saved, and can go on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one finished run adds to the board. Times in seconds, memory in bytes."""
+
+    label: str
+    seed: int
+    score_test: float
+    score_val: float | None
+    fit_time: float
+    pred_time: float
+    samples_seen: int
+    peak_memory: int | None  # of the training, above its start; None where a resume or the system hides it
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A run's predictions on the test part, in the order of `index`."""
+
+    index: np.ndarray  # (N,) positions in the data
+    target: np.ndarray  # (N,)
+    probs: np.ndarray  # (N, K)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        return self.probs.argmax(axis=1)
+
+    @property
+    def correct(self) -> np.ndarray:
+        return (self.predicted == self.target).astype(float)
+
+
+def run_folder(output: Path, label: str, seed: int) -> Path:
+    return output / label / f"seed{seed}"
+
+
+def finished(output: Path, label: str, seed: int) -> Result | None:
+    """The result of a run that has been trained and scored; None if it has yet to be."""
+    folder = run_folder(output, label, seed)
+    if not (folder / RESULT).exists() or not (folder / PREDICTIONS).exists():
+        return None
+    return Result(**_read(folder / RESULT))
+
+
+def run(contender: Contender, seed: int, data: ImageData, output: Path, reporter: Reporter | None) -> Result:
+    """Train one contender with one seed, or go on where its training stopped, and score the test part.
+
+    Raises `Interrupted` when the training was interrupted (it is saved).
+    """
+    folder = run_folder(output, contender.label, seed)
+    recipe = dataclasses.replace(contender.recipe, seed=seed, output=str(folder))
+    resumes = (folder / "last").exists()
+    _release_memory()
+    with peak_memory(_device(recipe.device)) as peak:
+        trained = train(None if resumes else recipe, data=data, resume=folder if resumes else None, reporter=reporter)
+    if trained.interrupted:
+        raise Interrupted
+    start = time.perf_counter()
+    predictor = load_run(folder, device=recipe.device)
+    evaluation = predictor.evaluate(data, "test", batch_size=recipe.eval_batch_size)
+    pred_time = time.perf_counter() - start
+    order = np.argsort(evaluation.index, kind="stable")
+    with replacing(folder / PREDICTIONS) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(
+            file,
+            index=evaluation.index[order],
+            target=evaluation.targets[order],
+            probs=evaluation.probs[order].astype(np.float32),
+        )
+    result = Result(
+        label=contender.label,
+        seed=seed,
+        score_test=evaluation.top1,
+        score_val=(trained.best or {}).get("val_top1"),
+        fit_time=trained.metrics[-1]["seconds"],
+        pred_time=pred_time,
+        samples_seen=trained.metrics[-1]["samples"],
+        peak_memory=None if resumes else peak.bytes,
+    )
+    write_json(folder / RESULT, dataclasses.asdict(result))
+    return result
+
+
+def answers(output: Path, label: str, seed: int) -> Answers:
+    path = run_folder(output, label, seed) / PREDICTIONS
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Answers(file["index"], file["target"], file["probs"])
+    except (OSError, ValueError, KeyError) as error:
+        raise CorinthError(f"{path} cannot be read; delete it and resume, so that the run is scored again") from error
+
+
+def cost(
+    output: Path, label: str, seed: int, *, measure: bool, batch: int, threads: int | None, device: str
+) -> Cost:
+    """Parameters, multiply-adds and latency of one finished run's network; measured once, then read back."""
+    path = output / label / COST
+    if path.exists():
+        found = Cost(**{**(values := _read(path)), "img_size": tuple(values["img_size"])})
+        if found.latency_ms is not None or not measure:
+            return found
+    predictor = load_run(run_folder(output, label, seed), device=device)
+    found = _measured(predictor, measure=measure, batch=batch, threads=threads)
+    write_json(path, dataclasses.asdict(found))
+    return found
+
+
+def _measured(predictor: Predictor, *, measure: bool, batch: int, threads: int | None) -> Cost:
+    model, size = predictor.model, predictor.preprocess.size
+    shape = (predictor.preprocess.channels, *size)
+    counted = Cost(params=count_params(model), macs=count_macs(model, shape), img_size=size, device=str(predictor.device))
+    if not measure:
+        return counted
+    one = latency(model, shape, 1, threads)
+    many = latency(model, shape, batch, threads)
+    return dataclasses.replace(
+        counted, latency_ms=one.median_ms, latency_batch_ms=many.median_ms, batch=batch, threads=one.threads
+    )
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CorinthError(f"{path} cannot be read; delete it and resume") from error
+
+
+def _device(name: str) -> str:
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def _release_memory() -> None:
+    """Give freed memory back, so that one run's peak is not hidden by what the run before it left."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl has not
+        if trim is not None:
+            trim(0)

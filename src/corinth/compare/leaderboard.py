@@ -1,0 +1,240 @@
+"""The leaderboard: what a comparison found, as values, as files, and as a table for the terminal."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from corinth.compare.statistics import Difference
+from corinth.files import write_json, write_text
+from corinth.report.formats import duration, milliseconds, percent, points, quantity
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What one architecture asks for, measured on this machine at the image size that was used."""
+
+    params: int
+    macs: int  # multiply-adds of one sample
+    img_size: tuple[int, int]
+    latency_ms: float | None = None  # median of one forward pass, batch 1
+    latency_batch_ms: float | None = None  # of a whole batch of `batch`
+    batch: int | None = None
+    threads: int | None = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One architecture. Scores are shares (0 to 1) of the test part; means over the seeds that finished."""
+
+    label: str
+    arch: str
+    rank: int | None = None  # 1 + how many are significantly better; None: nothing finished
+    score_test: float | None = None
+    score_test_low: float | None = None
+    score_test_high: float | None = None
+    tie: bool = False  # not significantly different from the leader
+    to_leader: Difference | None = None  # this architecture minus the leader
+    scores: Mapping[int, float] = field(default_factory=dict)  # seed -> test score
+    score_val: float | None = None
+    chance: float | None = None  # control only: expected score of these predictions if they knew nothing
+    at_chance: bool | None = None  # control only: no significant difference to that, corrected for the number of rows
+    cost: Cost | None = None
+    fit_time: float | None = None  # seconds of training, mean over seeds
+    pred_time: float | None = None  # seconds to score the whole test part
+    peak_memory: int | None = None  # bytes above the start of training, the largest of the seeds
+    samples_seen: int | None = None
+    failures: Mapping[int, str] = field(default_factory=dict)  # seed -> reason
+
+    @property
+    def reason(self) -> str | None:
+        """Why seeds are missing, in one sentence; None where all finished."""
+        reasons = list(dict.fromkeys(self.failures.values()))
+        if not reasons:
+            return None
+        which = "" if not self.scores else f"seed {', '.join(map(str, self.failures))}: "
+        return which + "; ".join(reasons)
+
+    def flat(self) -> dict[str, Any]:
+        """The row as columns, in the words that users of AutoML leaderboards know."""
+        cost, gap = self.cost, self.to_leader
+        return {
+            "rank": self.rank,
+            "model": self.label,
+            "arch": self.arch,
+            "score_test": self.score_test,
+            "score_test_low": self.score_test_low,
+            "score_test_high": self.score_test_high,
+            "tie_with_leader": self.tie,
+            "difference_to_leader": gap and gap.mean,
+            "difference_low": gap and gap.low,
+            "difference_high": gap and gap.high,
+            "p_adjusted": gap and gap.p_adjusted,
+            "score_val": self.score_val,
+            "params": cost and cost.params,
+            "macs": cost and cost.macs,
+            "img_size": cost and "x".join(map(str, cost.img_size)),
+            "latency_ms": cost and cost.latency_ms,
+            "latency_batch_ms": cost and cost.latency_batch_ms,
+            "latency_batch": cost and cost.batch,
+            "latency_threads": cost and cost.threads,
+            "fit_time": self.fit_time,
+            "pred_time": self.pred_time,
+            "peak_memory": self.peak_memory,
+            "samples_seen": self.samples_seen,
+            "seeds": " ".join(map(str, self.scores)),
+            "scores": " ".join(f"{score:.6f}" for score in self.scores.values()),
+            "failure": self.reason,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaderboard:
+    """Rows in order of their score, failures last."""
+
+    rows: tuple[Row, ...]
+    differences: tuple[Difference, ...]  # every pair once
+    budget: str
+    seeds: tuple[int, ...]
+    level: float
+    data: Mapping[str, Any]
+    machine: Mapping[str, Any]
+    method: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    control: str | None = None
+    interrupted: bool = False
+    path: Path | None = None
+    report: Path | None = None
+
+    @property
+    def leader(self) -> Row | None:
+        return next((row for row in self.rows if row.score_test is not None), None)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all finished, 1 none did, 3 some failed, 130 interrupted (and saved)."""
+        if self.interrupted:
+            return 130
+        if self.leader is None:
+            return 1
+        return 3 if any(row.failures for row in self.rows) else 0
+
+    @property
+    def headline(self) -> str:
+        """Who won and by how much, or that it is a tie, in plain words."""
+        finished = [row for row in self.rows if row.score_test is not None]
+        if not finished:
+            return "No run finished, so there is nothing to compare."
+        if self.control:
+            return _control_headline(finished)
+        leader = finished[0]
+        score = percent(leader.score_test)
+        if len(finished) == 1:
+            return f"{leader.label} scores {score}; nothing else finished to compare it with."
+        tied = [row.label for row in finished[1:] if row.tie]
+        if len(tied) == len(finished) - 1:
+            return f"A tie: {_listed([leader.label, *tied])} cannot be told apart on this test part; {leader.label} is highest at {score}."
+        if tied:
+            return f"{leader.label} leads with {score}, but {_listed(tied)} cannot be told apart from it."
+        gap = finished[1].to_leader
+        ahead = f"{-100 * gap.mean:.1f} points ahead of {finished[1].label}" if gap else "ahead of the rest"
+        return f"{leader.label} wins with {score}, {ahead}."
+
+    def to_dict(self) -> dict[str, Any]:
+        rows = []
+        for row in self.rows:
+            fields = dataclasses.asdict(row)
+            fields["scores"] = {str(seed): score for seed, score in row.scores.items()}
+            fields["failures"] = {str(seed): reason for seed, reason in row.failures.items()}
+            rows.append(fields)
+        return {
+            "format": FORMAT,
+            "headline": self.headline,
+            "metric": "top-1 accuracy on the test part",
+            "level": self.level,
+            "budget": self.budget,
+            "seeds": list(self.seeds),
+            "control": self.control,
+            "interrupted": self.interrupted,
+            "rows": rows,
+            "differences": [dataclasses.asdict(difference) for difference in self.differences],
+            "data": dict(self.data),
+            "machine": dict(self.machine),
+            "notes": list(self.notes),
+            "method": list(self.method),
+        }
+
+    def to_csv(self) -> str:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(Row(label="", arch="").flat()), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row.flat() for row in self.rows)
+        return text.getvalue()
+
+    def save(self, folder: Path) -> None:
+        """Write leaderboard.csv and leaderboard.json."""
+        write_text(folder / "leaderboard.csv", self.to_csv())
+        write_json(folder / "leaderboard.json", self.to_dict())
+
+
+def leaderboard_table(board: Leaderboard) -> Table:
+    """The board for a terminal, with the headline above and what limits it below."""
+    table = Table(title=board.headline, title_justify="left", title_style="bold", caption=_caption(board))
+    table.caption_justify = "left"
+    for name in ("", "model"):
+        table.add_column(name, no_wrap=True)
+    names = ("test score", f"{board.level:.0%} interval", "to leader", "params", "MACs", "latency", "fit time")
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in board.rows:
+        if row.score_test is None:
+            why = row.reason or "not run yet"
+            table.add_row("-", Text(row.label), Text(why, style="red"), *[""] * (len(names) - 1))
+            continue
+        cost, gap = row.cost, row.to_leader
+        to_leader = ("leads" if row is board.leader else "") if gap is None else points(gap.mean) + (" tie" if row.tie else "")
+        table.add_row(
+            str(row.rank),
+            Text(row.label + (" *" if row.failures else "")),
+            percent(row.score_test),
+            f"{100 * row.score_test_low:.1f} - {100 * row.score_test_high:.1f}",
+            to_leader,
+            quantity(cost.params) if cost else "",
+            quantity(cost.macs) if cost else "",
+            milliseconds(cost.latency_ms) if cost else "",
+            duration(row.fit_time),
+        )
+    return table
+
+
+def _caption(board: Leaderboard) -> str:
+    seeds = len(board.seeds)
+    parts = [f"budget {board.budget} each, {seeds} seed{'s' if seeds > 1 else ''}"]
+    cost = next((row.cost for row in board.rows if row.cost and row.cost.latency_ms is not None), None)
+    if cost:
+        parts.append(f"latency of one image on {cost.device}, {cost.threads} thread{'s' if cost.threads != 1 else ''}")
+    if seeds == 1:
+        parts.append("one seed: intervals cover the test samples only")
+    if any(row.failures and row.scores for row in board.rows):
+        parts.append("*: some seeds failed")
+    return "; ".join([*parts, *board.notes])
+
+
+def _control_headline(rows: list[Row]) -> str:
+    off = [row.label for row in rows if not row.at_chance]
+    if off:
+        return f"Control failed: with shuffled labels {_listed(off)} should score at chance and does not; look for a leak."
+    return "Control passed: with shuffled labels every architecture scores at chance."
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,157 @@
+"""What a comparison declares before it starts, saved in compare.json so that a resume continues the same one."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corinth.data import ImageData
+from corinth.errors import CorinthError, UsageError
+from corinth.files import write_json
+from corinth.registry import entry
+from corinth.training import Recipe, recipe_for
+
+FORMAT = 1
+FILE = "compare.json"
+CONTROLS = ("shuffled-labels",)
+# fields of a recipe that say where and which run it is, not how it trains
+_NOT_THE_RECIPE = ("output", "seed", "data", "tensorboard")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One line of the comparison: a label, unique on the board, and the recipe that every seed of it uses."""
+
+    label: str
+    recipe: Recipe
+
+    @property
+    def arch(self) -> str:
+        return self.recipe.arch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Who is compared on what, under which budget."""
+
+    contenders: tuple[Contender, ...]
+    budget: str
+    seeds: tuple[int, ...]
+    control: str | None
+    fingerprint: str  # of the data, splits included
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, comparable with what a compare.json holds."""
+        recipes = {}
+        for contender in self.contenders:
+            fields = contender.recipe.to_dict()
+            recipes[contender.label] = {k: v for k, v in fields.items() if k not in _NOT_THE_RECIPE}
+        return {
+            "models": {c.label: c.arch for c in self.contenders},
+            "budget": self.budget,
+            "seeds": list(self.seeds),
+            "control": self.control,
+            "data_fingerprint": self.fingerprint,
+            "recipes": recipes,
+        }
+
+
+def make_plan(
+    data: ImageData,
+    models: Sequence[str] | str,
+    *,
+    budget: str,
+    seeds: int | Iterable[int],
+    control: str | None,
+    recipes: Mapping[str, Mapping[str, Any]] | None,
+    overrides: Mapping[str, Any] | None,
+) -> Plan:
+    """Check every name and option before anything runs; each mistake is a `UsageError` of one sentence."""
+    if control is not None and control not in CONTROLS:
+        raise UsageError(f"control {control!r} is not known; there is {', '.join(CONTROLS)}")
+    labels = parse_models(models)
+    for label in recipes or {}:
+        if label not in labels:
+            raise UsageError(f"a recipe is given for {label!r}, which is not compared; compared are {', '.join(labels)}")
+    contenders = []
+    for label, arch in labels.items():
+        own = {**(overrides or {}), **(recipes or {}).get(label, {})}
+        if "budget" in own:
+            raise UsageError(f"the recipe of {label} sets a budget; one budget holds for all, give it to compare itself")
+        contenders.append(Contender(label=label, recipe=recipe_for(arch, data=data.spec, **own, budget=budget)))
+    return Plan(
+        contenders=tuple(contenders),
+        budget=budget,
+        seeds=parse_seeds(seeds),
+        control=control,
+        fingerprint=data.fingerprint,
+    )
+
+
+def parse_models(models: Sequence[str] | str) -> dict[str, str]:
+    """`"lenet5"`, `"lenet5,cnn"`, `["a=lenet5", "b=lenet5"]` to label -> architecture; unknown ones suggest the nearest."""
+    names = models.split(",") if isinstance(models, str) else list(models)
+    out: dict[str, str] = {}
+    for name in (n.strip() for n in names):
+        label, _, arch = name.rpartition("=")
+        label = label or arch
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", label):
+            raise UsageError(
+                f"the label {label!r} cannot name a folder; use letters, digits, '.', '_', '+', '-', "
+                "beginning with a letter or a digit"
+            )
+        if label in out:
+            raise UsageError(f"{label!r} is named twice; write a=NAME b=NAME to compare one architecture with itself")
+        entry(arch)
+        out[label] = arch
+    if not out:
+        raise UsageError("no model to compare; name at least one, `corinth list` shows them all")
+    return out
+
+
+def parse_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
+    """3 is seeds 0, 1, 2; a list is taken as it is."""
+    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    if not chosen or len(set(chosen)) < len(chosen) or min(chosen) < 0:
+        raise UsageError(f"seeds {seeds!r} should be a number of at least 1, or different numbers of 0 or more")
+    return chosen
+
+
+def claim_folder(folder: Path, plan: Plan, *, resume: bool) -> None:
+    """Write the plan into `folder`, or check that the one that lies there is the same."""
+    declared, path = plan.to_dict(), folder / FILE
+    if not path.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise UsageError(f"{folder} is not empty and holds no comparison; name a new folder with --output")
+        write_json(path, {"format": FORMAT, "plan": declared})
+        return
+    if not resume:
+        raise UsageError(f"{folder} holds a comparison already; resume it, or name a new folder with --output")
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))["plan"]
+    except (ValueError, KeyError) as error:
+        raise CorinthError(f"{path} cannot be read as a comparison's plan; name a new folder with --output") from error
+    if before != declared:
+        raise UsageError(
+            f"{folder} holds another comparison ({'; '.join(differing(before, declared))}); "
+            "give the same plan again to resume it, or name a new folder with --output"
+        )
+
+
+def differing(before: Any, now: Any, path: str = "", limit: int = 4) -> list[str]:
+    """Where two nests of plain values differ: "budget: 20ep there, 5ep now"."""
+    if path == "data_fingerprint":
+        return ["the data or its splits have changed"]
+    if isinstance(before, dict) and isinstance(now, dict):
+        found: list[str] = []
+        for key in [*before, *(k for k in now if k not in before)]:
+            if before.get(key) != now.get(key):
+                found += differing(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))
+        return found if len(found) <= limit else [*found[:limit], f"and {len(found) - limit} more"]
+    return [f"{path}: {_short(before)} there, {_short(now)} now"]
+
+
+def _short(value: Any) -> str:
+    return "none" if value is None else ",".join(map(str, value)) if isinstance(value, list | dict) else str(value)

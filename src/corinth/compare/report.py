@@ -1,0 +1,155 @@
+"""report.html of a comparison: one file that says who won, how sure that is, at what cost, and where each one fails."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corinth.compare import jobs
+from corinth.compare.leaderboard import Leaderboard, Row
+from corinth.compare.plan import FILE
+from corinth.data import ImageData
+from corinth.report import figures, page
+from corinth.report.machine import machine_lines
+from corinth.report.pictures import Mistake, mistakes
+from corinth.training.run import METRICS, read_metrics
+
+REPORT = "report.html"
+MOST_CLASSES = 200  # a confusion matrix beyond that is unreadable and makes a heavy page
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """Where a score lies in the table's small interval drawings, 150 wide."""
+
+    low: float
+    high: float
+
+    @property
+    def digits(self) -> int:
+        return 0 if self.high - self.low >= 0.05 else 1
+
+    def x(self, score: float) -> float:
+        return round(5 + 140 * (score - self.low) / (self.high - self.low), 1)
+
+
+def write_report(board: Leaderboard, data: ImageData, folder: Path) -> tuple[Path, str | None]:
+    """Write report.html; returns its path, and a sentence if the charts had to be left out."""
+    path = folder / REPORT
+    note = page.write(path, "compare.html", _context(board, data, folder), _charts(board, data, folder))
+    return path, note
+
+
+def _context(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any]:
+    finished = _finished(board)
+    counts = data.splits
+    lead = (
+        f"{len(board.rows)} architectures, {len(board.seeds)} seed{'s' if len(board.seeds) > 1 else ''} each, a budget "
+        f"of {board.budget} for every run; scored once on {len(counts['test']):,} test images in {data.num_classes} classes."
+    )
+    recipes = json.loads((folder / FILE).read_text(encoding="utf-8"))["plan"]["recipes"]
+    return {
+        "board": board,
+        "lead": lead,
+        "one_seed": len(board.seeds) == 1,
+        "axis": _axis(finished),
+        "batch": next((row.cost.batch for row in finished if row.cost and row.cost.batch), None),
+        "latency_text": _latency_text(finished),
+        "mistakes": [(row.label, _mistakes(row, data, folder)) for row in finished],
+        "recipes": [(label, recipe["arch"], _as_text(recipe)) for label, recipe in recipes.items()],
+        "setting": _setting(board),
+        "machine": board.machine,
+    }
+
+
+def _charts(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any]:
+    finished = _finished(board)
+    charts: dict[str, Any] = {}
+    costed = [row for row in finished if row.cost is not None]
+    if costed:
+        names = [row.label for row in costed]
+        scores = [(row.score_test, row.score_test_low, row.score_test_high) for row in costed]
+        params = figures.score_against(names, [row.cost.params for row in costed], scores, title="parameters")
+        charts["against_params"] = figures.choices({"parameters": params})
+        if all(row.cost.latency_ms is not None for row in costed):
+            times = [row.cost.latency_ms for row in costed]
+            against = figures.score_against(names, times, scores, title="latency of one image, ms", unit=" ms")
+            charts["against_latency"] = figures.choices({"latency": against})
+    histories = {
+        row.label: [read_metrics(jobs.run_folder(folder, row.label, seed) / METRICS) for seed in row.scores]
+        for row in finished
+    }
+    by = {"by samples seen": ("samples", "samples seen"), "by seconds": ("seconds", "seconds"), "by epoch": ("epoch", "epoch")}
+    charts["curves"] = figures.choices(
+        {
+            choice: figures.curves(histories, x=key, y="val_top1", x_title=title, y_title="validation accuracy")
+            for choice, (key, title) in by.items()
+        }
+    )
+    if data.num_classes <= MOST_CLASSES:
+        charts["confusion"] = figures.choices(
+            {row.label: figures.confusion(_confusion(row, data, folder), data.classes) for row in finished}
+        )
+    return charts
+
+
+def _confusion(row: Row, data: ImageData, folder: Path) -> np.ndarray:
+    """Counts (true, predicted), summed over seeds."""
+    counts = np.zeros((data.num_classes, data.num_classes), dtype=np.int64)
+    for seed in row.scores:
+        found = jobs.answers(folder, row.label, seed)
+        np.add.at(counts, (found.target, found.predicted), 1)
+    return counts
+
+
+def _mistakes(row: Row, data: ImageData, folder: Path) -> list[Mistake]:
+    found = [jobs.answers(folder, row.label, seed) for seed in row.scores]
+    probs = np.stack([answers.probs for answers in found])
+    return mistakes(data, found[0].index, found[0].target, probs, data.classes)
+
+
+def _finished(board: Leaderboard) -> list[Row]:
+    return [row for row in board.rows if row.score_test is not None]
+
+
+def _axis(rows: list[Row]) -> Axis:
+    """From the lowest to the highest end of an interval, on round numbers."""
+    low, high = min(row.score_test_low for row in rows), max(row.score_test_high for row in rows)
+    step = 0.1 if high - low > 0.4 else 0.05 if high - low > 0.1 else 0.01
+    low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+    return Axis(max(low, 0.0), min(max(high, low + step), 1.0))
+
+
+def _latency_text(rows: list[Row]) -> str:
+    cost = next((row.cost for row in rows if row.cost and row.cost.latency_ms is not None), None)
+    if cost is None:
+        return "Latency was not measured."
+    threads = f"{cost.threads} thread{'s' if cost.threads != 1 else ''}"
+    return (
+        f"Latency is the median time of one forward pass on {cost.device}, {threads}, after all training was done. "
+        "Multiply-adds are those of convolutions and matrix products, for one image. Training time and memory are "
+        "means and maxima over seeds."
+    )
+
+
+def _setting(board: Leaderboard) -> list[tuple[str, str]]:
+    data = board.data
+    per_class = data["images_per_class"]
+    images = f"{sum(per_class):,} images, {len(per_class)} classes with {min(per_class):,} to {max(per_class):,} each"
+    kind = "grey" if data["channels"] == 1 else "colour"
+    return [
+        ("Data", f"{data['name']} ({data['spec']}), fingerprint {data['fingerprint'][:12]}"),
+        ("Images", f"{images}; {kind}, median size {data['native_size'][0]} × {data['native_size'][1]}"),
+        ("Parts", ", ".join(f"{name} {count:,}" for name, count in data["splits"].items())),
+        *(("Note", text) for text in data["notes"]),
+        ("Budget", f"{board.budget} for each run"),
+        ("Seeds", ", ".join(map(str, board.seeds))),
+        *machine_lines(dict(board.machine)),
+    ]
+
+
+def _as_text(recipe: dict[str, Any]) -> str:
+    return "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in recipe.items())

@@ -1,0 +1,267 @@
+"""What a handful of seeds and one test set allow to be said about a score, and about the difference of two.
+
+The data of one architecture is a matrix of per-sample scores, S seeds x N test samples: 1 where that seed's model
+was right, 0 where it was wrong (or any real score). Seeds and samples are *crossed random effects*: every seed sees
+the same samples, and both were drawn from something larger that the board wants to speak about. Treating the S*N
+cells as independent would be far too sure of itself; a bootstrap over three seeds is little more than min to max.
+
+The two-way analysis of variance without replication (Cornfield & Tukey 1956; Clark 1973) estimates
+
+    var(mean) = MS_seed / SN  +  (MS_sample - MS_res) / SN
+                seeds and noise, S - 1 df   samples, N - 1 df
+
+The first part rests on very few degrees of freedom, the second on many. Pooling them (Satterthwaite) is too sure
+when few seeds happen to agree, so each part gets its own t quantile (Cochran & Cox 1957; that this keeps the level
+is Banerjee 1960), and the first is never taken to be less than the noise alone, which is known well:
+
+    half-width^2 = max(t(S-1)^2 MS_seed, t((S-1)(N-1))^2 MS_res) / SN  +  t(N-1)^2 (MS_sample - MS_res) / SN
+
+The difference of two architectures is taken seed by seed and sample by sample, and the same formula applies, except
+that its seed part is the sum of both architectures' own MS_seed with Welch's degrees of freedom: what seed 0 did to
+one network says nothing about what it does to another, so pairing seeds would halve the degrees of freedom for
+nothing. benchmarks/statistics_coverage.py shows by simulation that this holds its level where alternatives do not.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, stats
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with the interval that holds it at `level`."""
+
+    mean: float
+    low: float
+    high: float
+    level: float
+    seeds: int
+    samples: int
+
+    @property
+    def covers_seeds(self) -> bool:
+        """With one seed the interval speaks of the test samples only: how another seed would do is unknown."""
+        return self.seeds > 1
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`first` minus `second`, paired by seed and sample."""
+
+    first: str
+    second: str
+    mean: float
+    low: float
+    high: float
+    p: float  # of this comparison alone
+    p_adjusted: float  # Holm, over all comparisons of the board
+    level: float  # of the interval: 1 - alpha / (comparisons left at this step of Holm's procedure)
+    seeds: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class Variance:
+    """Variance of the mean of a seeds x samples matrix, in its parts; with one seed only `sample` is known."""
+
+    seed: float  # seeds and noise
+    noise: float  # noise alone
+    sample: float
+    seed_df: float
+    noise_df: int
+    sample_df: int
+
+    def half_width(self, alpha: float) -> float:
+        """Half of the (1 - alpha) interval about the mean."""
+        square = _quantile(alpha, self.sample_df) ** 2 * self.sample
+        if self.seed_df:
+            by_seed = _quantile(alpha, self.seed_df) ** 2 * self.seed
+            square += max(by_seed, _quantile(alpha, self.noise_df) ** 2 * self.noise)
+        return float(np.sqrt(square))
+
+    def p_value(self, mean: float) -> float:
+        """The alpha at which the interval about `mean` just touches 0."""
+        if mean == 0.0:
+            return 1.0
+        smallest = 1e-12
+        if self.half_width(smallest) <= abs(mean):
+            return smallest
+        return float(optimize.brentq(lambda alpha: self.half_width(alpha) - abs(mean), smallest, 1.0))
+
+
+def variance_of_mean(scores: np.ndarray) -> Variance:
+    """The parts of the variance of the mean of `scores` (S, N), S >= 1, N >= 2."""
+    scores = _matrix(scores)
+    seeds, samples = scores.shape
+    mean, by_seed, by_sample = scores.mean(), scores.mean(axis=1), scores.mean(axis=0)
+    ms_sample = seeds * np.square(by_sample - mean).sum() / (samples - 1)
+    if seeds == 1:
+        return Variance(0.0, 0.0, float(ms_sample / samples), 0, 0, samples - 1)
+    ms_seed = samples * np.square(by_seed - mean).sum() / (seeds - 1)
+    residual = scores - by_seed[:, None] - by_sample[None, :] + mean
+    noise_df = (seeds - 1) * (samples - 1)
+    ms_res = np.square(residual).sum() / noise_df
+    return Variance(
+        seed=float(ms_seed / scores.size),
+        noise=float(ms_res / scores.size),
+        sample=float(max(ms_sample - ms_res, 0.0) / scores.size),
+        seed_df=seeds - 1,
+        noise_df=noise_df,
+        sample_df=samples - 1,
+    )
+
+
+def score_interval(scores: np.ndarray, *, level: float = 0.95) -> Interval:
+    """Mean of `scores` (S, N) with its interval.
+
+    For 0/1 scores this is Wilson's interval at the effective sample size, the number of independent samples that
+    would leave as much doubt (Korn & Graubard 1998; Dean & Pagano 2015), so it stays within [0, 1] and 100 %
+    correct does not mean an interval of width zero. Other scores get the t interval.
+    """
+    scores = _matrix(scores)
+    seeds, samples = scores.shape
+    mean, alpha = float(scores.mean()), 1 - level
+    variance = variance_of_mean(scores)
+    half = variance.half_width(alpha)
+    if not _is_binary(scores):
+        return Interval(mean, mean - half, mean + half, level, seeds, samples)
+    t = _quantile(alpha, variance.sample_df)
+    # All right or all wrong: seeds that agree on every sample are worth one seed.
+    effective = min(mean * (1 - mean) * t**2 / half**2, seeds * samples) if half else samples
+    centre = (mean + t**2 / (2 * effective)) / (1 + t**2 / effective)
+    width = t * np.sqrt(mean * (1 - mean) / effective + (t / (2 * effective)) ** 2) / (1 + t**2 / effective)
+    return Interval(mean, max(float(centre - width), 0.0), min(float(centre + width), 1.0), level, seeds, samples)
+
+
+def paired_differences(
+    scores: Mapping[str, tuple[Sequence[int], np.ndarray]], *, level: float = 0.95
+) -> dict[tuple[str, str], Difference]:
+    """Every pair's difference; `scores` maps a label to its seeds (S) and its matrix (S, N), samples aligned.
+
+    Two architectures are compared over the seeds that both have; a pair without a common seed is left out. The
+    p values are corrected by Holm's procedure over *all* pairs, not only those with the leader: who leads was
+    read off the same scores. Keys are (first, second) in both orders.
+    """
+    pairs: dict[tuple[str, str], tuple[np.ndarray, Variance, float]] = {}
+    for first, second in itertools.combinations(scores, 2):
+        common = _common(scores[first], scores[second])
+        if common is not None:
+            pairs[first, second] = (common[0] - common[1], *_tested(*common))
+    p_values = {key: variance.p_value(centre) for key, (_, variance, centre) in pairs.items()}
+    adjusted, alphas = holm(p_values, alpha=1 - level)
+    out: dict[tuple[str, str], Difference] = {}
+    for key, (difference, variance, centre) in pairs.items():
+        half = variance.half_width(alphas[key])
+        seeds, samples = difference.shape
+        rest = (p_values[key], adjusted[key], 1 - alphas[key], seeds, samples)
+        mean = float(difference.mean())
+        out[key] = Difference(*key, mean, centre - half, centre + half, *rest)
+        out[key[::-1]] = Difference(*key[::-1], -mean + 0.0, -centre - half, -centre + half, *rest)
+    return out
+
+
+def holm(p_values: Mapping[tuple[str, str], float], *, alpha: float) -> tuple[dict, dict]:
+    """Holm's (1979) adjusted p values, and for each comparison the level its step was tested at.
+
+    The second makes intervals agree with the verdicts: an interval drawn at that level leaves 0 out exactly where
+    the adjusted p value is below `alpha`.
+    """
+    adjusted: dict[tuple[str, str], float] = {}
+    levels: dict[tuple[str, str], float] = {}
+    running, stopped_at = 0.0, 0.0
+    for step, key in enumerate(sorted(p_values, key=lambda k: p_values[k])):
+        left = len(p_values) - step
+        running = max(running, min(1.0, left * p_values[key]))
+        adjusted[key] = running
+        if running >= alpha and not stopped_at:
+            stopped_at = alpha / left
+        levels[key] = stopped_at or alpha / left
+    return adjusted, levels
+
+
+def method_text(*, seeds: int, samples: int, comparisons: int, level: float = 0.95) -> list[str]:
+    """Method and assumptions, in words, a paragraph each, for the report."""
+    percent = f"{level:.0%}"
+    text = [
+        f"The score is the share of the {samples:,} test samples that the model gets right, averaged over seeds. Every "
+        "architecture was trained on the same training part; checkpoints were chosen on the validation part; the "
+        "test part was scored once for each run, after training."
+    ]
+    if seeds > 1:
+        text += [
+            f"Intervals hold {percent} of the time over both a new set of seeds and a new set of test samples of the "
+            f"same kind. Seeds and samples are treated as crossed random effects: the variance of the mean comes from "
+            f"a two-way analysis of variance of the {seeds} x {samples:,} table of right and wrong answers; the part "
+            f"that seeds add is weighed with Student's t at {seeds - 1} degree{'s' if seeds > 2 else ''} of freedom, "
+            "which makes intervals from few seeds wide, as they should be. Score intervals are Wilson intervals at the effective sample size, so a perfect score has an interval too."
+        ]
+    else:
+        text += [
+            f"Only one seed was run. The {percent} intervals therefore cover the choice of test samples and say "
+            "nothing about how much another seed would change the result. Run at least three seeds before relying "
+            "on a ranking."
+        ]
+    text += [
+        "Differences are paired: the same seed and the same sample, one architecture's answer minus the other's, "
+        "with the same analysis of variance; the part due to seeds is the sum of both architectures' own (Welch). So "
+        "that few disagreements do not look like certainty, one more is counted for each side (Bonett and Price 2012).",
+        f"p values are corrected by Holm's procedure for {comparisons} comparison{'s' if comparisons != 1 else ''} "
+        "(every pair, because the leader was chosen on the same data). The interval of a difference is drawn at the "
+        "level of its step, so it leaves out zero exactly where the difference is called real. An architecture whose "
+        f"difference to the leader is not significant at {1 - level:.0%} is marked as a tie: that is absence of "
+        "evidence for a difference, not evidence of equality.",
+        "Assumed: test samples are independent of each other and of the training samples, seeds are exchangeable, "
+        "and the data are like those the model will meet. The interval does not cover other splits, other budgets "
+        "or better-tuned recipes.",
+    ]
+    return text
+
+
+def _tested(first: np.ndarray, second: np.ndarray) -> tuple[Variance, float]:
+    """Variance and centre that first - second, both (S, N), is tested with.
+
+    A difference of 0/1 scores gets Bonett and Price's (2012) two extra samples, one disagreement for each side.
+    """
+    difference = first - second
+    if _is_binary(first) and _is_binary(second):
+        ones = np.ones((len(difference), 1))
+        difference = np.hstack([difference, ones, -ones])
+    variance = variance_of_mean(difference)
+    if variance.seed_df:
+        seeds = [variance_of_mean(scores).seed for scores in (first, second)]
+        squares = sum(part**2 / variance.seed_df for part in seeds)
+        df = sum(seeds) ** 2 / squares if squares else variance.seed_df
+        variance = dataclasses.replace(variance, seed=sum(seeds), seed_df=df)
+    return variance, float(difference.mean()) + 0.0
+
+
+def _common(
+    first: tuple[Sequence[int], np.ndarray], second: tuple[Sequence[int], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Both matrices over the seeds that both have, (S, N)."""
+    seeds = [seed for seed in first[0] if seed in set(second[0])]
+    if not seeds:
+        return None
+    one, two = (_matrix(matrix)[[list(have).index(seed) for seed in seeds]] for have, matrix in (first, second))
+    if one.shape[1] != two.shape[1]:
+        raise ValueError(f"one was scored on {one.shape[1]} samples, the other on {two.shape[1]}; pairs need the same")
+    return one, two
+
+
+def _matrix(scores: np.ndarray) -> np.ndarray:
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 2 or scores.shape[0] < 1 or scores.shape[1] < 2:
+        raise ValueError(f"scores have shape {scores.shape}; (seeds, samples) with at least 1 and 2 is needed")
+    return scores
+
+
+def _is_binary(scores: np.ndarray) -> bool:
+    return bool(np.isin(scores, (0.0, 1.0)).all())
+
+
+def _quantile(alpha: float, df: float) -> float:
+    return float(stats.t.ppf(1 - alpha / 2, df))

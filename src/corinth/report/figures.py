@@ -1,0 +1,212 @@
+"""The charts, as plain plotly dictionaries; plotly's Python side is not needed to build them.
+
+Colours are tokens ("@1" the first series, "@1/0.2" with opacity, "@ink", "@muted", "@line", "@paper") which page.js
+replaces by the theme's colours, so that one figure serves dark, light and paper. Plotly reads markup in its texts:
+every name from outside goes through `plain`. Series differ in dash and symbol as well as in colour.
+"""
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Figure = dict[str, Any]
+SERIES = 8
+DASHES = ("solid", "dash", "dot", "dashdot")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
+
+
+def plain(text: str) -> str:
+    """Text that plotly shows as it is, not as markup."""
+    return html.escape(text, quote=False)
+
+
+def choices(figures: Mapping[str, Figure]) -> dict[str, Any]:
+    """Several figures for one place on the page, of which the reader sees one; the first to begin with."""
+    return {"choices": [{"label": label, **figure} for label, figure in figures.items()]}
+
+
+def score_against(
+    names: Sequence[str],
+    cost: Sequence[float],
+    scores: Sequence[tuple[float, float, float]],
+    *,
+    title: str,
+    unit: str = "",
+) -> Figure:
+    """Score (mean, low, high; shares) against a cost on a logarithmic axis, with the front of those not dominated."""
+    data: list[dict[str, Any]] = []
+    front = _front(cost, [mean for mean, _, _ in scores])
+    if len(front) > 1:
+        data.append(
+            {
+                "x": [cost[i] for i in front],
+                "y": [100 * scores[i][0] for i in front],
+                "mode": "lines",
+                "line": {"color": "@muted", "width": 1, "dash": "dot"},
+                "hoverinfo": "skip",
+                "showlegend": False,
+            }
+        )
+    for i, (name, x, (mean, low, high)) in enumerate(zip(names, cost, scores)):
+        data.append(
+            {
+                "x": [x],
+                "y": [100 * mean],
+                "name": plain(name),
+                "text": [plain(name)],
+                "textposition": "top center" if i % 2 == 0 else "bottom center",
+                "textfont": {"color": "@ink"},
+                "mode": "markers+text",
+                "cliponaxis": False,
+                "marker": {"color": _colour(i), "size": 10, "symbol": SYMBOLS[i % len(SYMBOLS)]},
+                "error_y": {
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [100 * (high - mean)],
+                    "arrayminus": [100 * (mean - low)],
+                    "color": _colour(i, 0.45),
+                    "thickness": 1.5,
+                    "width": 4,
+                },
+                "hovertemplate": "%{text}<br>%{y:.1f} %, %{x:.3s}" + unit + "<extra></extra>",
+            }
+        )
+    span = (min(cost), max(cost))
+    # room at the sides for the names: a third of the data's span, and not less than a factor of two
+    room = max(0.18 * np.log10(span[1] / span[0]), 0.3)
+    x_range = [float(np.log10(span[0]) - room), float(np.log10(span[1]) + room)]
+    axis = {"title": {"text": title}, "type": "log", "range": x_range, "dtick": "D2" if x_range[1] - x_range[0] < 1.5 else 1}
+    return {"data": data, "layout": {"xaxis": axis, "yaxis": _percent_axis("test score"), "showlegend": False}}
+
+
+def curves(
+    histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], *, x: str, y: str, x_title: str, y_title: str
+) -> Figure:
+    """Learning curves: for each name the mean over seeds as a line, smallest to largest as a band.
+
+    `histories` maps a name to one list of evaluations a seed; `x` and `y` are keys of an evaluation, `y` a share.
+    """
+    data: list[dict[str, Any]] = []
+    for i, (name, seeds) in enumerate(histories.items()):
+        points = []
+        for step in range(max((len(rows) for rows in seeds), default=0)):
+            rows = [s[step] for s in seeds if step < len(s) and s[step].get(y) is not None]
+            if rows:
+                values = [100 * row[y] for row in rows]
+                points.append((np.mean([row[x] for row in rows]), np.mean(values), min(values), max(values)))
+        if not points:
+            continue
+        xs, mean, low, high = (np.round(column, 4).tolist() for column in zip(*points))
+        group = f"series{i}"
+        if len(seeds) > 1:
+            data.append(
+                {
+                    "x": xs + xs[::-1],
+                    "y": high + low[::-1],
+                    "fill": "toself",
+                    "fillcolor": _colour(i, 0.16),
+                    "line": {"width": 0, "color": _colour(i, 0.0)},
+                    "mode": "lines",
+                    "hoverinfo": "skip",
+                    "showlegend": False,
+                    "legendgroup": group,
+                }
+            )
+        line = {"color": _colour(i), "width": 2, "dash": DASHES[(i // SERIES + i) % len(DASHES)]}
+        data.append(
+            {
+                "x": xs,
+                "y": mean,
+                "name": plain(name),
+                "legendgroup": group,
+                "mode": "lines+markers" if len(xs) < 3 else "lines",
+                "line": line,
+                "marker": {"color": _colour(i), "symbol": SYMBOLS[i % len(SYMBOLS)]},
+                "hovertemplate": "%{y:.1f} %<extra>%{fullData.name}</extra>",
+            }
+        )
+    layout = {"xaxis": {"title": {"text": x_title}}, "yaxis": _percent_axis(y_title), "hovermode": "x unified"}
+    return {"data": data, "layout": layout}
+
+
+def losses(rows: Sequence[Mapping[str, float]], *, x: str, x_title: str) -> Figure:
+    """Training and validation loss of one run."""
+    data = []
+    for i, (key, name) in enumerate((("train_loss", "training"), ("val_loss", "validation"))):
+        known = [(row[x], row[key]) for row in rows if row.get(key) is not None]
+        if known:
+            xs, ys = (list(column) for column in zip(*known))
+            line = {"color": _colour(i), "width": 2, "dash": DASHES[i]}
+            data.append({"x": xs, "y": ys, "name": name, "mode": "lines", "line": line})
+    layout = {"xaxis": {"title": {"text": x_title}}, "yaxis": {"title": {"text": "loss"}}, "hovermode": "x unified"}
+    return {"data": data, "layout": layout}
+
+
+def confusion(counts: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Rows are true classes, columns predictions; shade is the share of the row, the number is the count."""
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = len(classes)
+    names = _distinct([plain(_shortened(name)) for name in classes])
+    hover = [
+        [f"{names[i]} called {names[j]}: {counts[i, j]} ({shares[i, j]:.1%})" for j in range(size)] for i in range(size)
+    ]
+    trace: dict[str, Any] = {
+        "type": "heatmap",
+        "x": names,
+        "y": names,
+        "z": np.round(shares, 4).tolist(),
+        "zmin": 0,
+        "zmax": 1,
+        "colorscale": [[0, "@paper"], [1, "@1"]],
+        "showscale": False,
+        "xgap": 1,
+        "ygap": 1,
+        "hovertext": hover,
+        "hovertemplate": "%{hovertext}<extra></extra>",
+    }
+    if size <= 20:
+        trace["text"] = [[str(c) if c else "" for c in row] for row in counts.tolist()]
+        trace["texttemplate"] = "%{text}"
+    category = {"type": "category", "showgrid": False, "zeroline": False}
+    if size <= 40:
+        category |= {"tickmode": "array", "tickvals": names, "ticktext": names}
+    layout = {
+        "xaxis": category | {"title": {"text": "predicted"}, "constrain": "domain"},
+        "yaxis": category | {"title": {"text": "true"}, "autorange": "reversed", "scaleanchor": "x", "constrain": "domain"},
+        "square": True,
+    }
+    return {"data": [trace], "layout": layout}
+
+
+def _front(cost: Sequence[float], score: Sequence[float]) -> list[int]:
+    """Positions of those that nothing beats in score at the same or a lower cost, by cost."""
+    out: list[int] = []
+    for i in sorted(range(len(cost)), key=lambda i: (cost[i], -score[i])):
+        if not out or score[i] > score[out[-1]]:
+            out.append(i)
+    return out
+
+
+def _percent_axis(title: str) -> dict[str, Any]:
+    return {"title": {"text": title}, "ticksuffix": " %", "hoverformat": ".1f"}
+
+
+def _colour(series: int, opacity: float | None = None) -> str:
+    token = f"@{series % SERIES + 1}"
+    return token if opacity is None else f"{token}/{opacity}"
+
+
+def _shortened(name: str, most: int = 24) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Category axes merge equal names; number the repeats."""
+    seen: dict[str, int] = {}
+    out = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        out.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return out

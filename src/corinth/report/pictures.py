@@ -1,0 +1,67 @@
+"""Sample images inside a page, as data URIs."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from corinth.data import ImageData
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A sample that was called something else."""
+
+    name: str  # path, or "digits[12]"
+    file: str  # its last part
+    target: str
+    predicted: str
+    probability: float  # of the wrong class, mean over the runs that chose it
+    wrong: int  # how many of `runs` got the sample wrong
+    runs: int
+    picture: str  # data URI
+    small: bool  # to be shown with its pixels visible
+
+
+def data_uri(image: np.ndarray, largest: int = 112) -> str:
+    """A uint8 image (H, W) or (H, W, 3) as a PNG, made smaller if a side is longer than `largest` pixels."""
+    picture = Image.fromarray(image)
+    picture.thumbnail((largest, largest))
+    file = io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def mistakes(
+    data: ImageData, index: np.ndarray, targets: np.ndarray, probs: np.ndarray, classes: Sequence[str], most: int = 12
+) -> list[Mistake]:
+    """The worst mistakes of some runs: wrong in most of them, then most sure of the wrong class.
+
+    `index` (N,) positions in the data, `targets` (N,) numbers in `classes`, `probs` (runs, N, K).
+    """
+    predicted = probs.argmax(axis=2)  # (runs, N)
+    wrong = predicted != targets
+    sure = np.where(wrong, probs.max(axis=2), 0.0).sum(axis=0) / np.maximum(wrong.sum(axis=0), 1)
+    share = wrong.mean(axis=0)
+    worst = [i for i in np.lexsort((-sure, -share)) if share[i] > 0][:most]
+    out = []
+    for i in worst:
+        answers = np.bincount(predicted[wrong[:, i], i])
+        name, image = data.source.name(int(index[i])), data.source.image(int(index[i]))
+        out.append(
+            Mistake(
+                name=name,
+                file=name.replace("\\", "/").rsplit("/", 1)[-1],
+                target=classes[targets[i]],
+                predicted=classes[int(answers.argmax())],
+                probability=float(sure[i]),
+                wrong=int(wrong[:, i].sum()),
+                runs=len(probs),
+                picture=data_uri(image),
+                small=max(image.shape[:2]) <= 64,
+            )
+        )
+    return out

@@ -1,0 +1,104 @@
+"""The report of one training run: curves, confusion, mistakes, cost, recipe."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from corinth.data import ImageData, open_data
+from corinth.errors import UsageError
+from corinth.inspect import count_macs, count_params
+from corinth.predictor import Evaluation, load_run
+from corinth.report import figures, page
+from corinth.report.formats import duration, percent, quantity
+from corinth.report.machine import machine_facts, machine_lines
+from corinth.report.pictures import mistakes
+
+# what `open_data` takes of a recipe
+_DATA_OPTIONS = ("split_seed", "val_share", "test_share", "path_column", "label_column")
+
+
+def run_report(run: str | Path, data: ImageData | None = None) -> tuple[Path, str | None]:
+    """Write report.html into a run folder; returns its path, and a sentence if the charts had to be left out.
+
+    The validation part is shown: the test part is left for `corinth evaluate`, so that looking at reports while
+    choosing a recipe does not use it up. Without `data` it is opened again from what the recipe says.
+    """
+    run = Path(run)
+    recipe = _recipe(run)
+    rows = _rows(run)
+    if data is None:
+        options = {key: recipe[key] for key in _DATA_OPTIONS if recipe.get(key) is not None}
+        data = open_data(recipe["data"], **options)
+    predictor = load_run(run, device=recipe.get("device", "auto"))
+    part = "val" if len(data.splits["val"]) else "train"
+    found = predictor.evaluate(data, part, batch_size=recipe["eval_batch_size"])
+    words = {"val": "validation", "train": "training"}[part]
+    best = next((row for row in reversed(rows) if row.get("best")), rows[-1] if rows else {})
+    shape = (predictor.preprocess.channels, *predictor.preprocess.size)
+    context = {
+        "headline": f"{predictor.arch} gets {percent(found.top1)} of the {words} images of {data.name} right",
+        "lead": f"{found.samples:,} images in {len(predictor.classes)} classes, {recipe['budget']} of training, seed {recipe['seed']}.",
+        "notes": [
+            "The checkpoint was chosen on these validation images, so the score flatters it a little. The test part has "
+            "not been looked at; corinth evaluate scores it."
+            if part == "val"
+            else "There is no validation part, so these are the images that the network was trained on."
+        ],
+        "part": words,
+        "tiles": [
+            ("Accuracy", percent(found.top1), words),
+            ("Calibration error", percent(found.calibration_error), "expected, 15 bins"),
+            ("Training time", duration(rows[-1].get("seconds")) if rows else "", _when(best)),
+            ("Parameters", quantity(count_params(predictor.model)), None),
+            ("Multiply-adds", quantity(count_macs(predictor.model, shape)), " × ".join(map(str, shape))),
+        ],
+        "per_class": found.per_class,
+        "mistakes": _mistakes(data, found),
+        "recipe": yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True),
+        "setting": [
+            ("Data", f"{data.name} ({data.spec}), fingerprint {data.fingerprint[:12]}"),
+            ("Parts", ", ".join(f"{name} {len(rows):,}" for name, rows in data.splits.items())),
+            *(("Note", text) for text in data.notes),
+            *machine_lines(facts := machine_facts([recipe.get("threads")])),
+        ],
+        "machine": facts,
+    }
+    path = run / "report.html"
+    note = page.write(path, "run.html", context, _charts(rows, found))
+    return path, note
+
+
+def _charts(rows: list[dict[str, Any]], found: Evaluation) -> dict[str, Any]:
+    charts = {"confusion": figures.choices({"all": figures.confusion(found.confusion, found.classes)})}
+    if rows:
+        accuracy = {
+            name: [[{"epoch": row["epoch"], "top1": row[key]} for row in rows if row.get(key) is not None]]
+            for name, key in (("training", "train_top1"), ("validation", "val_top1"))
+        }
+        by_epoch = figures.curves(accuracy, x="epoch", y="top1", x_title="epoch", y_title="accuracy")
+        charts["accuracy"] = figures.choices({"epoch": by_epoch})
+        charts["loss"] = figures.choices({"epoch": figures.losses(rows, x="epoch", x_title="epoch")})
+    return charts
+
+
+def _mistakes(data: ImageData, found: Evaluation) -> list:
+    return mistakes(data, found.index, found.targets, found.probs[None], found.classes, most=24)
+
+
+def _when(best: dict[str, Any]) -> str | None:
+    return f"best after epoch {best['epoch']:g}" if "epoch" in best else None
+
+
+def _recipe(run: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"{run} is no run folder with a readable recipe.yaml") from error
+    return values.get("recipe", values)
+
+
+def _rows(run: Path) -> list[dict[str, Any]]:
+    path = run / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
