@@ -26,8 +26,8 @@ EXAMPLES = """\
 examples:
   corinth compare --data digits --models cnn,lenet5,resnet20_cifar10 --budget 20ep --seeds 3
   corinth train --data photos/ --model resnet18 --epochs 30
-  corinth evaluate runs/2024-05-01-resnet18-photos
-  corinth predict runs/2024-05-01-resnet18-photos new/*.jpg --format csv
+  corinth evaluate runs/<date>-resnet18-photos
+  corinth predict runs/<date>-resnet18-photos new/*.jpg --format csv
   source <(corinth completion bash)
 """
 

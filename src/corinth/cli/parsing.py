@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import io
 import re
+import typing
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -19,10 +20,12 @@ class HelpShown(Exception):
     """`--help` was printed; the verb has nothing left to do."""
 
 
-def parse(options: type[T], verb: str, args: Sequence[str], *, default: T | None = None) -> T:
-    """Fill the dataclass `options` from `args`; help goes to stdout and ends in `HelpShown`."""
+def parse(options: type[T], verb: str, args: Sequence[str], *, default: T | None = None, pairs: bool = False) -> T:
+    """Fill the dataclass `options` from `args`; help goes to stdout and ends in `HelpShown`.
+
+    `pairs`: every switch comes with its opposite, for dataclasses whose defaults change.
+    """
     complaint = io.StringIO()
-    defaults = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(complaint):
             values, unknown = tyro.cli(
@@ -30,8 +33,8 @@ def parse(options: type[T], verb: str, args: Sequence[str], *, default: T | None
                 prog=f"corinth {verb}",
                 args=list(args),
                 return_unknown_args=True,
-                config=(tyro.conf.FlagCreatePairsOff,),
-                **defaults,
+                config=() if pairs else (tyro.conf.FlagCreatePairsOff,),
+                default=tyro.MISSING_NONPROP if default is None else default,
             )
     except SystemExit as stop:
         if not stop.code:
@@ -43,14 +46,17 @@ def parse(options: type[T], verb: str, args: Sequence[str], *, default: T | None
 
 
 def flags(options: Any, prefix: str = "") -> list[str]:
-    """Every flag of a dataclass, nested ones with their prefix, as tyro names them."""
+    """Every flag of a dataclass, nested ones with their prefix, as tyro names them; positional arguments left out."""
     found = []
-    for field in dataclasses.fields(options):
-        name = prefix + field.name.replace("_", "-")
-        if dataclasses.is_dataclass(field.type):
-            found += flags(field.type, f"{name}.")
-        else:
-            found.append(f"--{name}")
+    for name, hint in typing.get_type_hints(options, include_extras=True).items():
+        marks = getattr(hint, "__metadata__", ())
+        if tyro.conf.Positional in marks or tyro.conf.Suppress in marks:
+            continue
+        own_name = next((mark.name for mark in marks if getattr(mark, "name", None)), name)
+        aliases = [alias for mark in marks for alias in getattr(mark, "aliases", None) or ()]
+        inner = hint.__origin__ if marks else hint
+        flag = prefix + own_name.replace("_", "-")
+        found += flags(inner, f"{flag}.") if dataclasses.is_dataclass(inner) else [f"--{flag}", *aliases]
     return found
 
 
@@ -103,4 +109,5 @@ def _sentence(box: str) -> str:
         r"Error parsing (--?\S+?):? .*?(\{.*\}|[A-Z|{}a-z]+) could be instantiated from \['(.*)'\]", text
     ):
         return f"{match[1]} cannot be {match[3]!r}; it takes {match[2]}"
+    text = re.sub(r"^Error parsing \w+: ", "", text)  # a dataclass refused its values: its own sentence follows
     return text[0].lower() + text[1:] if text[:2].istitle() else text

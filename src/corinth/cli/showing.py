@@ -81,7 +81,8 @@ def main(args: Sequence[str]) -> int:
     columns = dict.fromkeys(("layer", "type", "kernel", "stride", "pad", "out", "params", "macs", "field"), "right")
     print_table(columns | {"layer": "left", "type": "left"}, [_line(row) for row in rows])
     print(
-        f"total: {params:,} parameters, {macs:,} multiply-adds; field: the input pixels one output sees, padding included"
+        f"total: {params:,} parameters, {macs:,} multiply-adds; "
+        "field: the input pixels that one output sees, padding included"
     )
     return 0
 

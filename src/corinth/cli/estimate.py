@@ -1,0 +1,116 @@
+"""What a training would take: a few of its steps are run on random images, the rest is arithmetic."""
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from corinth.data import Batch, ImageData
+from corinth.data.store import free_memory
+from corinth.inspect import count_macs, count_params, peak_memory
+from corinth.training.budget import parse_budget
+from corinth.training.build import build_model
+from corinth.training.job import make_task
+from corinth.training.optimizers import make_optimizer
+from corinth.training.processes import choose_device
+from corinth.training.recipe import Recipe
+
+_FIRST = 8  # samples of the first, small step, which shows whether a whole batch can be afforded
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds and bytes of the whole job, on this machine as busy as it is now."""
+
+    arch: str
+    device: str
+    input_size: tuple[int, int, int]
+    params: int
+    macs: int
+    batch_size: int
+    budget: str
+    samples_per_second: float
+    seconds: float
+    bytes: int | None  # above what the process has at the start: images and training steps; None if not measurable
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def estimate(recipe: Recipe, data: ImageData, *, seconds: float = 2.0) -> Estimate:
+    """Time and memory of training by `recipe`; a validation image counts as a third of a training image.
+
+    Steps run for about `seconds`. Where a whole batch would take longer, fewer samples are run and both time and
+    memory scaled up, which overstates the memory a little.
+    """
+    device = choose_device(recipe.device)
+    model, preprocess = build_model(recipe, data)
+    input_size = (preprocess.channels, *preprocess.size)
+    macs, params = count_macs(model, input_size), count_params(model)
+    train, val = len(data.positions("train")), len(data.positions("val"))
+    wanted = min(128 if recipe.batch_size == "auto" else recipe.batch_size, train)
+    model.to(device)
+    first = min(_FIRST, wanted)
+    _speed(recipe, model, data, input_size, first, device, 0.0)  # the first of all is slow
+    affordable = _speed(recipe, model, data, input_size, first, device, 0.0) * seconds / 3
+    size = wanted if wanted <= affordable else first
+    with peak_memory(device) as peak:
+        speed = _speed(recipe, model, data, input_size, size, device, seconds)
+    budget = parse_budget(recipe.budget)
+    samples = budget.samples(train, macs)
+    if samples is None:
+        total = budget.amount
+    else:
+        every = parse_budget(recipe.evaluate_every).samples(train, macs)
+        validations = 1 if every is None else max(1, samples // every)
+        total = (samples + validations * val / 3) / speed
+    images = preprocess.bytes_for(train + val)
+    held = images if images < free_memory() // 2 else 0  # else they are streamed
+    return Estimate(
+        arch=recipe.arch,
+        device=str(device),
+        input_size=input_size,
+        params=params,
+        macs=macs,
+        batch_size=wanted,
+        budget=str(budget),
+        samples_per_second=speed,
+        seconds=total,
+        bytes=None if peak.bytes is None else peak.bytes * wanted // size + held,
+    )
+
+
+def _speed(
+    recipe: Recipe,
+    model: torch.nn.Module,
+    data: ImageData,
+    input_size: tuple[int, ...],
+    size: int,
+    device: torch.device,
+    seconds: float,
+) -> float:
+    """Samples a second of training steps of `size` random images, the first step not counted where there are more."""
+    task = make_task(recipe, model, data)
+    task.nets.train()
+    optimizer = make_optimizer(recipe, list(task.nets.values()))
+    rng = torch.Generator(device).manual_seed(0)
+    labels = torch.arange(size, device=device) % data.num_classes
+    batch = Batch(torch.randn(size, *input_size, device=device), labels, torch.arange(size))
+    if recipe.channels_last:
+        task.nets.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
+        batch.inputs = batch.inputs.contiguous(memory_format=torch.channels_last)
+    times: list[float] = []
+    deadline = time.perf_counter() + seconds
+    while not times or (len(times) < 50 and time.perf_counter() < deadline):
+        start = time.perf_counter()
+        terms = task.losses("train", batch, rng).values()
+        torch.stack([term.weight * term.value for term in terms if term.weight]).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    counted = times[1:] or times
+    return len(counted) * size / sum(counted)

@@ -1,0 +1,173 @@
+"""`corinth evaluate`: how good a trained network is on data, with the preprocessing that belongs to its weights."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from corinth.cli.output import deliver, note, print_facts, print_table, to_json
+from corinth.cli.parsing import parse
+from corinth.errors import UsageError
+
+if TYPE_CHECKING:
+    from corinth.data import ImageData, Preprocess
+    from corinth.predictor import Evaluation, Predictor
+    from corinth.training.recipe import Recipe
+
+_MOST_SHOWN = 20  # classes in the confusion matrix on the terminal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Score a trained run, or a foreign checkpoint.
+
+    Without --split: on the run's own data its test part; on other data the test part if they declare one, and else
+    every image, as none of them was trained on.
+    """
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """A run folder; or the name of an architecture, with --weights."""
+    data: str | None = None
+    """Data as `corinth train` takes them; the run's own if left out."""
+    split: str | None = None
+    """train | val | test | all."""
+    weights: Path | None = None
+    """A foreign checkpoint, file or folder."""
+    source: Literal["auto", "corinth", "torchvision", "timm", "plain", "pytorchcv"] = "auto"
+    """Layout of the foreign checkpoint."""
+    classes: str | None = None
+    """Foreign checkpoint: class names in the order of its outputs, with commas between."""
+    img_size: int | None = None
+    """Foreign checkpoint: side of its input."""
+    mean: tuple[float, ...] = ()
+    """Foreign checkpoint: mean of each channel, of pixels in [0, 1]."""
+    std: tuple[float, ...] = ()
+    """Foreign checkpoint: standard deviation of each channel."""
+    fit: str = "crop"
+    """Foreign checkpoint: crop | squash | pad."""
+    path_column: str | None = None
+    label_column: str | None = None
+    batch_size: int = 512
+    device: str = "auto"
+    json: bool = False
+    """JSON on stdout."""
+    output: Path | None = None
+    """Write the JSON into this file."""
+
+
+def main(args: Sequence[str]) -> int:
+    options = parse(Options, "evaluate", args)
+    from corinth.predictor import Predictor
+
+    recipe = None
+    if options.weights is None:
+        predictor = Predictor.from_run(_run_folder(options.run), device=options.device)
+        recipe = _recipe(Path(options.run))
+    else:
+        predictor = Predictor.from_weights(
+            options.run,
+            options.weights,
+            preprocess=_stated_preprocess(options),
+            classes=tuple(options.classes.split(",")) if options.classes else None,
+            source=options.source,
+            device=options.device,
+        )
+    data = _open(options, predictor, recipe)
+    split = options.split or _default_split(data, predictor, recipe)
+    for sentence in data.notes:
+        if split != "all" or not sentence.startswith("split here"):
+            note(sentence)
+    result = predictor.evaluate(data, split, batch_size=options.batch_size, keep_probs=False)
+    for name, reason in result.dropped:
+        note(f"left out: {name}: {reason}")
+    found = {"arch": predictor.arch, "data": data.spec, "split": split, **result.to_dict()}
+    if options.output is not None:
+        deliver(to_json(found), options.output)
+    if options.json:
+        print(to_json(found))
+    else:
+        _show(predictor, data, split, result)
+    return 0
+
+
+def _run_folder(name: str) -> Path:
+    from corinth.registry import list_models
+
+    if not Path(name).exists():
+        if name in list_models():
+            raise UsageError(f"{name} is an architecture without training; say --weights PATH, or give a run folder")
+        raise UsageError(f"there is no run {name}; `corinth train` prints the folder it leaves")
+    return Path(name)
+
+
+def _recipe(run: Path) -> "Recipe | None":
+    from corinth.training.recipe import Recipe
+
+    file = (run if run.is_dir() else run.parent) / "recipe.yaml"
+    return Recipe.from_yaml(file) if file.is_file() else None
+
+
+def _stated_preprocess(options: Options) -> "Preprocess | None":
+    from corinth.data import Preprocess
+    from corinth.registry import card
+
+    if options.img_size is None and not options.mean and not options.std:
+        return None
+    channels, *size = card(options.run).input_size
+    if not options.mean or not options.std:
+        raise UsageError("a foreign checkpoint's preprocessing is --img-size, --mean and --std together")
+    size = size if options.img_size is None else [options.img_size] * 2
+    return Preprocess(size=(size[0], size[1]), channels=channels, mean=options.mean, std=options.std, fit=options.fit)
+
+
+def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> "ImageData":
+    from corinth.data import open_data
+
+    spec = options.data or (recipe.data if recipe else None)
+    if spec is None:
+        raise UsageError("there is nothing to evaluate on; say --data PATH")
+    how: dict[str, Any] = {"path_column": options.path_column, "label_column": options.label_column}
+    if recipe is not None:  # the splits of the training, so that its test part is found again
+        how |= {name: getattr(recipe, name) for name in ("split_seed", "val_share", "test_share")}
+        if spec == recipe.data:
+            how = {name: value if value is not None else getattr(recipe, name) for name, value in how.items()}
+    return open_data(spec, classes=predictor.classes, **how)
+
+
+def _default_split(data: "ImageData", predictor: "Predictor", recipe: "Recipe | None") -> str:
+    trained_on = predictor.data.get("fingerprint") if predictor.data else None
+    if trained_on is not None and trained_on == data.fingerprint:
+        return "test"
+    if recipe is not None and recipe.data == data.spec:
+        note(f"{data.name} has changed since the training: its test part may hold images that were trained on")
+        return "test"
+    if "test" in data.declared_splits:
+        return "test"
+    note(f"{data.name} declares no test part and is not what was trained on: all its images are scored")
+    return "all"
+
+
+def _show(predictor: "Predictor", data: "ImageData", split: str, result: "Evaluation") -> None:
+    print_facts(
+        {
+            "network": predictor.arch,
+            "data": f"{data.name}, {'all of it' if split == 'all' else f'{split} part'}, {result.samples:,} images",
+            "top-1": f"{result.top1:.2%}",
+            "top-5": None if result.top5 is None else f"{result.top5:.2%}",
+            "loss": f"{result.loss:.4f}",
+            "macro F1": f"{result.macro_f1:.4f}",
+            "calibration error": f"{result.calibration_error:.4f} (expected, 15 bins)",
+        }
+    )
+    print()
+    columns = {"class": "left", "precision": "right", "recall": "right", "F1": "right", "images": "right"}
+    print_table(
+        columns,
+        [(s.name, f"{s.precision:.4f}", f"{s.recall:.4f}", f"{s.f1:.4f}", s.support) for s in result.per_class],
+    )
+    if len(result.classes) <= _MOST_SHOWN:
+        print()
+        rows = [(name, *counts) for name, counts in zip(result.classes, result.confusion.tolist())]
+        print_table({"is \\ called": "left", **dict.fromkeys(result.classes, "right")}, rows)
