@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from corinth.layers.auxiliary import WithAux
@@ -67,7 +67,7 @@ class ImageClassification(Task):
     def metrics(self) -> MetricCollection:
         """`loss` (plain cross-entropy, without smoothing and weights), `top1`, `top5` (of more than five classes)."""
         k = len(self.classes)
-        named: dict[str, Metric] = {
+        named: dict[str, Metric | MetricCollection] = {
             "loss": CrossEntropy(),
             "top1": MulticlassAccuracy(k, average="micro", validate_args=False),
         }
@@ -88,14 +88,25 @@ class ImageClassification(Task):
         return metrics["top1"], -metrics["loss"]
 
 
-class CrossEntropy(MeanMetric):
-    """Mean cross-entropy over samples."""
+class CrossEntropy(Metric):
+    """Mean cross-entropy over samples, in nats."""
+
+    full_state_update = False
+    total: Tensor
+    count: Tensor
 
     def __init__(self) -> None:
-        super().__init__(nan_strategy="disable")
+        super().__init__()
+        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        super().update(F.cross_entropy(preds, target), len(target))
+        """Logits (B, K) and labels (B,)."""
+        self.total += F.cross_entropy(preds, target, reduction="sum")
+        self.count += len(target)
+
+    def compute(self) -> Tensor:
+        return self.total / self.count
 
 
 def balanced_weights(labels: Any, num_classes: int) -> Tensor:

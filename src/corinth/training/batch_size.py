@@ -11,10 +11,10 @@ from corinth.data.store import free_memory
 from corinth.errors import TrainingError
 from corinth.inspect import peak_memory
 from corinth.tasks import Task
-from corinth.training.loop import autocast, split
 from corinth.training.optimizers import make_optimizer
 from corinth.training.processes import Processes
 from corinth.training.recipe import Recipe
+from corinth.training.stepping import autocast, split
 
 SMALLEST, LARGEST = 8, 4096
 STEPS_PER_EPOCH = 16  # a batch so large that an epoch has fewer steps trains badly

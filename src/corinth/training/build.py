@@ -1,6 +1,7 @@
 """The network and its preprocessing, as a recipe and the data ask for them."""
 
 import dataclasses
+import importlib.util
 import shutil
 from typing import Any
 
@@ -73,6 +74,6 @@ def compile_model(model: nn.Module, device: torch.device) -> None:
         raise UsageError(
             "compile needs a C++ compiler and none is on the PATH; install g++ or clang++, or leave it out"
         )
-    if device.type == "cuda" and not torch.utils._triton.has_triton():
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
         raise UsageError("compile needs Triton for CUDA and it is not installed; leave compile out")
     model.compile()

@@ -1,6 +1,6 @@
 """A moving average of the weights, evaluated and saved in their place."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -27,7 +27,7 @@ class Ema:
         torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
+    def in_place(self) -> Generator[None]:
         """Within the block the networks hold the averages; no copy is made."""
         self._swap()
         try:

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -14,7 +14,7 @@ class Stop:
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[Stop]:
+def stop_on_signal() -> Generator[Stop]:
     """Within the block the first SIGINT or SIGTERM sets `asked`; the second raises `KeyboardInterrupt`.
 
     The handlers that were there are put back. Outside the main thread, where Python cannot handle signals,

@@ -1,7 +1,7 @@
 """From a recipe to a run folder: open the data, build the network and the loaders, run the loop, keep the best."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from corinth.data import ImageData, Loader, Preprocess, TrainTransform, make_store, open_data
+from corinth.data.preflight import preflight
 from corinth.errors import DataError, TrainingError, UsageError
 from corinth.files import append_line
 from corinth.inspect import count_macs, count_params
@@ -24,9 +25,11 @@ from corinth.training.loop import Loop, Row
 from corinth.training.optimizers import find_optimizer
 from corinth.training.pace import Pace
 from corinth.training.processes import Processes
-from corinth.training.progress import Reporter, SilentReporter
+from corinth.training.progress import Reporter, Several, SilentReporter
 from corinth.training.recipe import Recipe, recipe_for
+from corinth.training.resume import restore
 from corinth.training.run import METRICS, STATE, Run, new_folder, read_origin, write_metrics, write_recipe
+from corinth.training.tensorboard import TensorBoardReporter
 from corinth.weights import save_model
 
 # what a resumed run may do otherwise than it began; everything else would make it another run
@@ -55,8 +58,9 @@ def train(
     torch.set_num_threads(recipe.threads or threads)
     try:
         with plain_memory_errors(recipe):
-            opened = data if isinstance(data, ImageData) else open_recipe_data(recipe)
-            return _train(recipe, opened, resume is not None, reporter or SilentReporter(), clock)
+            reporter = reporter or SilentReporter()
+            opened = data if isinstance(data, ImageData) else open_and_check(recipe, reporter)
+            return _train(recipe, opened, resume is not None, reporter, clock)
     finally:
         torch.set_num_threads(threads)
 
@@ -82,8 +86,9 @@ def settle(
     return recipe_for(data=spec, **fields)
 
 
-def open_recipe_data(recipe: Recipe) -> ImageData:
-    return open_data(
+def open_and_check(recipe: Recipe, reporter: Reporter) -> ImageData:
+    """The recipe's data, after a preflight: what it finds is said, and an error in it stops the training."""
+    data = open_data(
         recipe.data,
         split_seed=recipe.split_seed,
         val_share=recipe.val_share,
@@ -91,14 +96,18 @@ def open_recipe_data(recipe: Recipe) -> ImageData:
         path_column=recipe.path_column,
         label_column=recipe.label_column,
     )
+    found = preflight(data)
+    if errors := [finding.text for finding in found.findings if finding.severity == "error"]:
+        raise DataError(f"{data.spec}: {'; '.join(errors)}")
+    for finding in found.findings:
+        reporter.message(finding.text if finding.severity == "note" else f"{finding.severity}: {finding.text}")
+    return data
 
 
 def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, clock: Callable[[], float]) -> Run:
     processes = Processes(recipe.device)
     if not processes.is_main:
         reporter = SilentReporter()
-    for note in data.notes:
-        reporter.message(note)
     checkpoint.seed_everything(recipe.seed)
     model, preprocess = build_model(recipe, data)
     model.to(processes.device)
@@ -118,6 +127,8 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
             f"{data.spec} is not what the run {folder} began with (fingerprint {data.fingerprint[:12]}, "
             f"was {began_with[:12]}); start a new run"
         )
+    if recipe.tensorboard and processes.is_main:
+        reporter = Several(reporter, TensorBoardReporter(folder / "tensorboard"))
     budget = parse_budget(recipe.budget)
     macs = count_macs(model, (preprocess.channels, *preprocess.size)) if budget.kind == "flops" else 1
     pace = Pace(
@@ -126,12 +137,20 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
         evaluate_every=parse_budget(recipe.evaluate_every),
         save_every=recipe.save_every,
         samples_per_epoch=loader.samples_per_epoch,
-        batch_size=recipe.batch_size,
+        batch_size=int(recipe.batch_size),
         val_samples=len(data.positions("val")),
         clock=clock,
     )
-    described = {"name": data.name, "spec": data.spec, "fingerprint": data.fingerprint, "split_seed": recipe.split_seed}
-    described |= {"val_share": recipe.val_share, "test_share": recipe.test_share}
+    described = {
+        "name": data.name,
+        "spec": data.spec,
+        "fingerprint": data.fingerprint,
+        "split_seed": recipe.split_seed,
+        "val_share": recipe.val_share,
+        "test_share": recipe.test_share,
+        "path_column": recipe.path_column,
+        "label_column": recipe.label_column,
+    }
 
     def keep(row: Row, best: bool) -> None:
         if best:
@@ -161,7 +180,7 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
             write=lambda tensors, values: checkpoint.write_state(folder / STATE, tensors, values),
         )
         if resumed:
-            loop.load_state(*checkpoint.read_state(folder / STATE))
+            restore(loop, *checkpoint.read_state(folder / STATE))
         if processes.is_main:
             write_metrics(folder / METRICS, loop.rows)  # a row that came after the resume state will come again
             write_recipe(folder, recipe, described, processes.device)
@@ -221,7 +240,7 @@ def make_loaders(
 
 
 @contextmanager
-def plain_memory_errors(recipe: Recipe) -> Iterator[None]:
+def plain_memory_errors(recipe: Recipe) -> Generator[None]:
     """Out of memory, on the device or the machine, as one sentence."""
     try:
         yield

@@ -7,7 +7,7 @@ budget), schedules.py, optimizers.py, ema.py, checkpoint.py (resume), ledger.py 
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from corinth.errors import TrainingError
 from corinth.tasks import Task
-from corinth.training import checkpoint
+from corinth.training import resume
 from corinth.training.ema import Ema
 from corinth.training.interrupts import Stop
 from corinth.training.ledger import Ledger
@@ -25,6 +25,7 @@ from corinth.training.processes import Processes
 from corinth.training.progress import Reporter
 from corinth.training.recipe import Recipe
 from corinth.training.schedules import factor
+from corinth.training.stepping import autocast, split, without_gradient
 
 Row = dict[str, Any]  # one line of metrics.jsonl
 
@@ -75,11 +76,16 @@ class Loop:
     def run(self) -> str:
         """Train; returns why it ended: "budget", "early stopping" or "interrupted"."""
         self.task.nets.train()
+        self.pace.start()
         if not self.step:
             self.save()  # so that a disk or folder that cannot be written to is known before the work, not after
         due = self.pace.due(self.samples)
-        progress, end = self.processes.share([due.progress, due.stop])
+        progress, evaluate, end = self.processes.share([due.progress, due.evaluate, due.stop])
+        if evaluate:  # it was due when the run was interrupted
+            self.evaluate()
         while not end:
+            if self.lost_patience:
+                return "early stopping"
             for batch in self.loader:
                 self.train(batch, progress)
                 due = self.pace.due(self.samples)
@@ -91,15 +97,13 @@ class Loop:
                     return "interrupted"
                 if evaluate:
                     self.evaluate()
-                    if 0 < self.recipe.early_stopping <= self.stale:
-                        return "early stopping"
                 elif save:
                     self.save()
                 if self.ledger.due:
                     left = self.pace.seconds_left(self.samples)
                     losses = self.ledger.settle()
                     self.reporter.step(self.status() | {"progress": progress, "seconds_left": left, "losses": losses})
-                if end:
+                if end or self.lost_patience:
                     break
         if not self.rows or self.rows[-1]["samples"] < self.samples:
             self.evaluate()
@@ -180,7 +184,7 @@ class Loop:
                             f"validation {name} is {value} after step {self.step}: training stopped and the last good "
                             "state is kept; try a smaller lr, a warmup or clip_norm"
                         )
-                rank = self.task.rank(metrics)
+                rank = self.task.rank(metrics) if metrics else ()
                 better = self.best is None or rank >= self.best
                 self.best, self.stale = (rank, 0) if better else (self.best, self.stale + 1)
                 row = self.status() | self.ledger.take() | {f"val_{name}": value for name, value in metrics.items()}
@@ -190,6 +194,10 @@ class Loop:
                     self.keep(row, better)
             self.write_state()
         self.reporter.evaluation(row)
+
+    @property
+    def lost_patience(self) -> bool:
+        return 0 < self.recipe.early_stopping <= self.stale
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -221,83 +229,7 @@ class Loop:
             self.write_state()
 
     def write_state(self) -> None:
-        tensors = {f"nets.{name}": tensor for name, tensor in self.task.nets.state_dict().items()}
-        tensors |= {f"task.{name}": tensor for name, tensor in self.task.state().items()}
-        if self.ema is not None:
-            tensors |= {f"ema.{name}": tensor for name, tensor in self.ema.state().items()}
-        values: dict[str, Any] = {"optimizer": {}, "random": []}
-        for phase, optimizer in self.optimizers.items():
-            remembered, values["optimizer"][phase] = checkpoint.optimizer_state(optimizer)
-            tensors |= {f"optimizer.{phase}.{name}": tensor for name, tensor in remembered.items()}
-        for rank, (states, plain) in enumerate(
-            self.processes.gather(checkpoint.random_state(self.processes.device, self.rng))
-        ):
-            tensors |= {f"random.{rank}.{name}": tensor for name, tensor in states.items()}
-            values["random"].append(plain)
-        values |= {
-            "step": self.step,
-            "samples": self.samples,
-            "rows": self.rows,
-            "best": self.best,
-            "stale": self.stale,
-            "lr": self.lr,
-            "ema_updates": self.ema.updates if self.ema else 0,
-            "ledger": self.ledger.state(),
-            "pace": self.pace.state(),
-            "loader": self.loader.state_dict(),
-        }
+        tensors, values = resume.capture(self)
         if self.processes.is_main:
             self.write(tensors, values)
         self.processes.wait()
-
-    def load_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Go on exactly where `write_state` was called; on the CPU bit for bit."""
-
-        def under(prefix: str) -> dict[str, Tensor]:
-            return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-
-        self.task.nets.load_state_dict(under("nets."))
-        self.task.load_state(under("task."))
-        if self.ema is not None:
-            self.ema.load_state(under("ema."), values["ema_updates"])
-        for phase, optimizer in self.optimizers.items():
-            checkpoint.load_optimizer_state(optimizer, under(f"optimizer.{phase}."), values["optimizer"][phase])
-        self.step, self.samples, self.rows = values["step"], values["samples"], values["rows"]
-        self.best = None if values["best"] is None else tuple(values["best"])
-        self.stale, self.lr = values["stale"], values["lr"]
-        self.ledger.load_state(values["ledger"])
-        self.pace.load_state(values["pace"])
-        self.loader.load_state_dict(values["loader"])
-        rank = self.processes.rank
-        if rank < len(values["random"]):
-            checkpoint.load_random_state(
-                self.processes.device, self.rng, under(f"random.{rank}."), values["random"][rank]
-            )
-
-
-def autocast(recipe: Recipe, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    if recipe.precision == "fp32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
-
-
-@contextlib.contextmanager
-def without_gradient(parameters: Sequence[torch.nn.Parameter]) -> Iterator[None]:
-    """Within the block the networks that are not of the phase pass gradients on but collect none."""
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-
-
-def split(batch: Any, parts: int) -> Iterator[Any]:
-    """A batch (a dataclass of tensors) in at most so many parts along the first dimension."""
-    if parts == 1:
-        yield batch
-        return
-    fields = {f.name: getattr(batch, f.name).chunk(parts) for f in dataclasses.fields(batch)}
-    for pieces in zip(*fields.values(), strict=True):
-        yield dataclasses.replace(batch, **dict(zip(fields, pieces, strict=True)))

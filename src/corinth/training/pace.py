@@ -1,7 +1,8 @@
 """When to evaluate, to save and to stop: everything that looks at the clock or counts samples against the budget."""
 
+import statistics
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -55,12 +56,15 @@ class Pace:
         self.training_seconds = 0.0
         self._progress = 0.0
         self._evaluated_samples = 0
-        self.start(0.0)
+        self._spent = 0.0  # by an earlier session of the same run
+        self._evaluated_at = 0.0
+        self.start()
 
-    def start(self, seconds: float) -> None:
-        """Start the clock, with what an earlier session of the same run has spent."""
-        self._zero = self.clock() - seconds
-        self._evaluated_at = self._saved_at = self._step_began = seconds
+    def start(self) -> None:
+        """Start the clock; with what an earlier session of the same run has spent, after `load_state`."""
+        self._zero = self.clock() - self._spent
+        self._saved_at = self._spent
+        self._step_began: float | None = None  # no step yet
 
     @property
     def seconds(self) -> float:
@@ -69,7 +73,7 @@ class Pace:
     def due(self, samples: int) -> Due:
         """What follows the step that brought the count to `samples`."""
         now = self.seconds
-        if samples and self._step_began < now:
+        if self._step_began is not None:
             self.steps.append(now - self._step_began)
             self.training_seconds += now - self._step_began
         self._step_began = now
@@ -77,7 +81,7 @@ class Pace:
             spent, planned = samples + self.batch_size / 2, float(self.samples_planned or 1)
             stop = samples >= planned
         else:
-            step = max(self.steps, default=0.0)
+            step = self.step_seconds
             planned = max(self.seconds_planned - self.closing - step, 1e-9)
             spent = now + step / 2
             stop = samples > 0 and now >= planned
@@ -93,9 +97,12 @@ class Pace:
     def closing(self) -> float:
         """Seconds that the last evaluation will take, with what it writes."""
         if self.closings:
-            return max(self.closings)
-        step = max(self.steps, default=0.0)
-        return 2 * self.writing + step / 3 * self.val_samples / self.batch_size
+            return statistics.median_high(self.closings)
+        return 2 * self.writing + self.step_seconds / 3 * self.val_samples / self.batch_size
+
+    @property
+    def step_seconds(self) -> float:
+        return statistics.median_high(self.steps) if self.steps else 0.0
 
     def seconds_left(self, samples: int) -> float:
         """An estimate, from the speed so far."""
@@ -112,11 +119,11 @@ class Pace:
         if self.seconds_planned is None:
             return due
         due = due or since >= self.seconds_planned / EVALUATIONS_OF_TIME_BUDGET
-        fits = now + 2 * self.closing + 2 * max(self.steps, default=0.0) < self.seconds_planned
+        fits = now + 2 * self.closing + 2 * self.step_seconds < self.seconds_planned
         return due and fits and self.closing <= SHARE_OF_EVALUATIONS * (since + self.closing)
 
     @contextmanager
-    def evaluating(self, samples: int) -> Iterator[None]:
+    def evaluating(self, samples: int) -> Generator[None]:
         """Around an evaluation and what it writes."""
         began = self.seconds
         yield
@@ -125,7 +132,7 @@ class Pace:
         self.closings.append(self.seconds - began)
 
     @contextmanager
-    def saving(self) -> Iterator[None]:
+    def saving(self) -> Generator[None]:
         """Around the writing of a resume state alone."""
         began = self.seconds
         yield
@@ -139,12 +146,13 @@ class Pace:
             "evaluated_samples": self._evaluated_samples,
             "evaluated_at": self._evaluated_at,
             "progress": self._progress,
-            "closing": max(self.closings, default=0.0),
+            "closing": self.closing if self.closings else 0.0,
         }
 
     def load_state(self, state: Mapping[str, float]) -> None:
         """Go on with the clock of an earlier session of the same run."""
-        self.start(state["seconds"])
+        self._spent = state["seconds"]
+        self.start()
         self.training_seconds = state["training_seconds"]
         self._evaluated_samples = int(state["evaluated_samples"])
         self._evaluated_at = state["evaluated_at"]

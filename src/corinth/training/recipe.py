@@ -3,6 +3,7 @@
 Importing this module does not import torch, so that `corinth train --help` answers at once.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import math
@@ -20,7 +21,8 @@ from corinth.errors import UsageError
 from corinth.training.budget import parse_budget
 from corinth.training.schedules import Schedule
 
-OptionValue = bool | int | float | str
+Scalar = bool | int | float | str
+OptionValue = Scalar | tuple[Scalar, ...] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,11 +223,11 @@ def _fitted(value: Any, hint: Any, name: str) -> Any:
     wrong = UsageError(f"{name} {value!r} is not valid; it must be {_wanted(hint)}")
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
+        if type(value) in arguments and type(value) is not str:
+            return value
         for option in arguments:
-            try:
+            with contextlib.suppress(UsageError):
                 return _fitted(value, option, name)
-            except UsageError:
-                continue
         raise wrong
     if origin is Literal:
         if value in arguments and type(value) is type(arguments[arguments.index(value)]):
