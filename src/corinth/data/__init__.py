@@ -6,6 +6,7 @@ from corinth.data.builtin import BUILTINS
 from corinth.data.decode import read_image
 from corinth.data.images import ImageData, open_data
 from corinth.data.loader import Loader
+from corinth.data.preflight import Finding, Preflight, preflight
 from corinth.data.preprocess import Preprocess, choose_size
 from corinth.data.source import ArraySource, FileSource, ImageSource
 from corinth.data.store import MemoryStore, Store, StreamStore, make_store
@@ -16,10 +17,12 @@ __all__ = [
     "Augmentation",
     "Batch",
     "FileSource",
+    "Finding",
     "ImageData",
     "ImageSource",
     "Loader",
     "MemoryStore",
+    "Preflight",
     "Preprocess",
     "Store",
     "StreamStore",
@@ -27,5 +30,6 @@ __all__ = [
     "choose_size",
     "make_store",
     "open_data",
+    "preflight",
     "read_image",
 ]

@@ -77,16 +77,22 @@ class TrainTransform:
 def random_crop(images: Tensor, padding: int, chance: Generator, *, fill: int = 0) -> Tensor:
     """For each image a window of its own size out of the image with `padding` pixels of `fill` around it."""
     b, c, h, w = images.shape
-    padded = F.pad(images, (padding,) * 4, value=fill)
+    padded = F.pad(images, (padding,) * 4, value=fill).contiguous()
     top, left = torch.randint(0, 2 * padding + 1, (2, b), generator=chance).to(images.device)
-    windows = padded.unfold(2, h, 1).unfold(3, w, 1)  # (B, C, 2p+1, 2p+1, H, W), a view
-    return windows[torch.arange(b, device=images.device), :, top, left]
+    # A row of a window is w bytes in a row anywhere in memory: row n of `runs` starts at byte n.
+    runs = padded.as_strided((padded.numel() - w + 1, w), (1, 1))
+    planes = torch.arange(b * c, device=images.device).view(b, c, 1) * padded.shape[2]
+    rows = planes + top[:, None, None] + torch.arange(h, device=images.device)  # (B, C, H)
+    starts = rows * padded.shape[3] + left[:, None, None]
+    return runs.index_select(0, starts.flatten()).view(b, c, h, w)
 
 
 def random_flip(images: Tensor, chance: Generator) -> Tensor:
     """Every second image, by chance, is mirrored left to right."""
-    flip = (torch.rand(len(images), generator=chance) < 0.5).to(images.device)
-    return torch.where(flip[:, None, None, None], images.flip(-1), images)
+    b = len(images)
+    flip = torch.rand(b, generator=chance) < 0.5
+    rows = torch.arange(b) + b * flip
+    return torch.cat([images, images.flip(-1)]).index_select(0, rows.to(images.device))  # faster than torch.where
 
 
 def random_resized_crop(images: Tensor, area: tuple[float, float], chance: Generator) -> Tensor:

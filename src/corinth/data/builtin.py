@@ -115,7 +115,8 @@ def locate(found: Builtin, *, progress: Progress | None = None) -> Path:
     folder = cache_folder() / found.folders[0]
     if found.base_url is None:
         raise DataError(
-            f"{found.name} is not on this machine and cannot be fetched; put {', '.join(found.complete[0])} into {folder}"
+            f"{found.name} is not on this machine and cannot be fetched; "
+            f"put {', '.join(found.complete[0])} into {folder}"
         )
     for file, sha256 in found.files.items():
         download(found.base_url + file, folder / file, sha256=sha256, progress=progress)

@@ -13,7 +13,7 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ EXTENSIONS = frozenset(
 )
 # Formats that only decode: Pillow hands EPS to an outside program, which no data set needs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")
+_GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
 # What Pillow's plugins raise on damaged files, by their source: no common base, and SyntaxError for PNG.
 _DAMAGE = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError),
@@ -50,7 +51,7 @@ class Header:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> Generator[None]:
     """Keep Pillow's warnings about odd files off the terminal; what matters is reported by us, with the path.
 
     Python's filters are global to the process, so this is entered once around a whole scan, not in each thread.
@@ -84,9 +85,11 @@ def read_header(path: str | Path) -> Header:
     try:
         with _open(path) as image:
             width, height = image.size
-            if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # orientation: a quarter turn
+            # Pillow turns TIFF itself. Asking a PNG without EXIF for it would decode the pixels.
+            turned = image.format != "TIFF" and "exif" in image.info and image.getexif().get(0x0112) in (5, 6, 7, 8)
+            if turned:
                 width, height = height, width
-            channels = 1 if image.mode in _GREY and "transparency" not in image.info else 3
+            channels = 1 if image.mode in _GREY else 3
             return Header((height, width), channels, os.path.getsize(path))
     except _DAMAGE as error:
         raise UnreadableImage(_reason(path, error)) from error
@@ -107,16 +110,13 @@ def to_array(image: Image.Image) -> np.ndarray:
         raise UnreadableImage(
             f"mode {image.mode} (32 bits a pixel) has no defined black and white; save it as 8 or 16 bit"
         )
+    mode = "L" if image.mode in _GREY else "RGB"
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
-        return np.asarray(Image.alpha_composite(white, image).convert("RGB"))
-    if image.mode in ("1", "L"):
-        return np.asarray(image.convert("L"))
-    return np.asarray(image.convert("RGB"))
-
-
-_GREY = frozenset({"1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N"})
+        composite = np.asarray(Image.alpha_composite(white, image))
+        return composite[..., 0] if mode == "L" else composite[..., :3]
+    return np.asarray(image.convert(mode))
 
 
 def _open(file: str | Path | bytes) -> Image.Image:

@@ -1,12 +1,13 @@
 """Fetching a file whose sha256 is known: the right bytes arrive under its name, or nothing does."""
 
 import hashlib
+import http.client
 import shutil
 import tarfile
 import tempfile
-import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from corinth.data.collect import Progress
 from corinth.errors import DataError
@@ -19,28 +20,20 @@ def download(url: str, target: Path, *, sha256: str, progress: Progress | None =
     """Fetch `url` to `target` unless it is there with the right hash. `progress` counts bytes (total 0: unknown)."""
     if target.is_file() and file_sha256(target) == sha256:
         return target
-    digest = hashlib.sha256()
-    try:
-        with urllib.request.urlopen(url, timeout=timeout) as response, replacing(target) as temporary:
-            total, done = int(response.headers.get("Content-Length") or 0), 0
-            with open(temporary, "wb") as file:
-                while chunk := response.read(_CHUNK):
-                    file.write(chunk)
-                    digest.update(chunk)
-                    done += len(chunk)
-                    if progress:
-                        progress(f"fetching {target.name}", done, total)
-            if digest.hexdigest() != sha256:
-                raise DataError(
-                    f"{url} gave other bytes than expected (sha256 {digest.hexdigest()[:12]}…, not {sha256[:12]}…); "
-                    f"nothing was kept: fetch the file yourself and put it at {target}"
-                )
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", error)
-        raise DataError(
-            f"{target.name} is not on this machine and could not be fetched from {url} ({reason}); "
-            f"put the file into {target.parent}, or name its folder in CORINTH_DATA"
-        ) from error
+    with _Response(url, target, timeout) as response, replacing(target) as temporary:
+        digest, done = hashlib.sha256(), 0
+        with open(temporary, "wb") as file:
+            while chunk := response.read():
+                file.write(chunk)
+                digest.update(chunk)
+                done += len(chunk)
+                if progress:
+                    progress(f"fetching {target.name}", done, response.total)
+        if digest.hexdigest() != sha256:
+            raise DataError(
+                f"{url} gave other bytes than expected (sha256 {digest.hexdigest()[:12]}…, not {sha256[:12]}…); "
+                f"nothing was kept: fetch the file yourself and put it at {target}"
+            )
     return target
 
 
@@ -50,7 +43,7 @@ def file_sha256(path: Path) -> str:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a tar archive's top folders into `folder`, whole or not at all, and remove the archive."""
+    """Unpack a tar archive's top entries into `folder`, each whole or not at all, and remove the archive."""
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unpack-") as temporary:
         try:
             with tarfile.open(archive) as tar:
@@ -63,3 +56,31 @@ def unpack(archive: Path, folder: Path) -> None:
                 shutil.rmtree(place)
             child.rename(place)
     archive.unlink()
+
+
+class _Response:
+    """An open URL whose troubles, at opening or in the middle, are one sentence with the way out."""
+
+    def __init__(self, url: str, target: Path, timeout: float) -> None:
+        self._url, self._target = url, target
+        self._raw = self._try(urllib.request.urlopen, url, timeout=timeout)
+        self.total = int(self._raw.headers.get("Content-Length") or 0)
+
+    def read(self) -> bytes:
+        return self._try(self._raw.read, _CHUNK)
+
+    def __enter__(self) -> "_Response":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._raw.close()
+
+    def _try(self, call: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return call(*args, **options)
+        except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
+            raise DataError(
+                f"{self._target.name} is not on this machine and could not be fetched from {self._url} "
+                f"({getattr(error, 'reason', error)}); put the file into {self._target.parent}, "
+                "or name the folder that has it in CORINTH_DATA"
+            ) from error

@@ -9,8 +9,9 @@ from corinth.data.decode import EXTENSIONS
 from corinth.errors import DataError
 
 
-def is_class_folders(folder: Path) -> bool:
-    return any(any(_images(child)) for child in _children(folder))
+def count_class_folders(folder: Path) -> int:
+    """Folders in `folder` that hold at least one image at any depth."""
+    return sum(any(_images(child)) for child in _children(folder))
 
 
 def open_folders(folder: Path, *, max_corrupt: float, progress: Progress | None = None) -> Collected:

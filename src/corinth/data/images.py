@@ -9,11 +9,13 @@ import numpy as np
 
 from corinth.data import binary, builtin
 from corinth.data.collect import Collected, Progress, check_names
-from corinth.data.folders import is_class_folders, open_folders
+from corinth.data.folders import count_class_folders, open_folders
 from corinth.data.source import ArraySource, FileSource, ImageSource
 from corinth.data.splits import check_classes, make_splits
 from corinth.data.tables import TABLE_SUFFIXES, open_table
 from corinth.errors import DataError, UsageError
+
+_NONE = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -99,22 +101,19 @@ def open_data(
         raise DataError(f"{spec}: there are no images")
     if classes is not None:
         source = _onto(source, tuple(classes), spec)
-    if not found.declared or "train" in found.declared:
-        evaluating = classes is not None and not found.declared
-        try:
-            splits, said = make_splits(
-                source, found.declared, seed=split_seed, val_share=val_share, test_share=test_share, where=spec
-            )
-        except DataError:
-            if not evaluating:
-                raise
-            splits, said = _nothing_to_split(), ["too few images to split: use the part called all"]
-        notes += said
-    elif classes is not None:
-        splits = _nothing_to_split() | found.declared
-    else:
+    if found.declared and "train" not in found.declared and classes is None:
         have = ", ".join(found.declared)
         raise DataError(f"{spec}: declares the parts {have} and no training part; add one called train")
+    try:
+        splits, said = make_splits(
+            source, found.declared, seed=split_seed, val_share=val_share, test_share=test_share, where=spec
+        )
+    except DataError as error:
+        if classes is None:
+            raise
+        splits = {name: found.declared.get(name, _NONE) for name in ("train", "val", "test")}
+        said = [f"not split here, use the part called all ({error})"]
+    notes += said
     if classes is None:
         check_classes(source, splits, spec)
     sizes, channels = source.sizes, source.channels
@@ -176,8 +175,13 @@ def _open_folder(path: Path, name: str, max_corrupt: float, progress: Progress |
         return binary.open_idx(path, name=name)
     if batches := binary.cifar_folder(path):
         return binary.open_cifar10(batches, name=name)
-    tables = sorted(p for p in path.iterdir() if p.suffix.lower() in TABLE_SUFFIXES)
-    if len(tables) == 1 and not is_class_folders(path):
+    tables = sorted(p for p in path.iterdir() if p.suffix.lower() in TABLE_SUFFIXES and not p.name.startswith("."))
+    if tables and count_class_folders(path) < 2:  # at most a folder for all the images
+        if len(tables) > 1:
+            names = ", ".join(p.name for p in tables)
+            raise UsageError(
+                f"{path} holds several tables ({names}); name the one to use, with a split column if it has parts"
+            )
         return open_table(tables[0], path_column=None, label_column=None, max_corrupt=max_corrupt, progress=progress)
     return open_folders(path, max_corrupt=max_corrupt, progress=progress)
 
@@ -202,19 +206,15 @@ def _concrete(source: ImageSource) -> ArraySource | FileSource:
     return source
 
 
-def _nothing_to_split() -> dict[str, np.ndarray]:
-    return {name: np.empty(0, dtype=np.int64) for name in ("train", "val", "test")}
-
-
 def _fingerprint(source: ImageSource, splits: dict[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     if isinstance(source, ArraySource):
-        digest.update(np.ascontiguousarray(source.images))
+        digest.update(np.ascontiguousarray(source.images).data)
     if isinstance(source, FileSource):
         lines = (f"{key}\0{header.bytes}\n" for key, header in zip(source.keys, source.headers, strict=True))
         digest.update("".join(lines).encode())
     digest.update("\n".join(source.classes[label] for label in source.labels).encode())
     for name in sorted(splits):
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(splits[name], dtype="<i8"))
+        digest.update(np.ascontiguousarray(splits[name], dtype="<i8").data)
     return digest.hexdigest()

@@ -64,7 +64,8 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches of a whole epoch for this rank."""
-        return sum(1 for start, end in self._steps(0) if self._slice(start, end)[0] < self._slice(start, end)[1])
+        full, rest = divmod(self.samples_per_epoch, self.batch_size * self.world_size)
+        return full + (self.rank < rest)
 
     def __iter__(self) -> Iterator[Batch]:
         if self.position >= self.samples_per_epoch:
@@ -75,9 +76,10 @@ class Loader:
         steps = [(start, end, lo, hi) for start, end, lo, hi in steps if lo < hi]
         read = self.store.stream(order[lo:hi] for _, _, lo, hi in steps)
         for (start, end, _, _), (rows, images) in zip(steps, read, strict=True):
-            batch = self._finish(rows, images, epoch, start)
+            batch = self._finish(rows, images, epoch, start) if len(rows) else None  # all of them damaged
             self.position = end
-            yield batch
+            if batch is not None:
+                yield batch
         self.epoch, self.position = epoch + 1, 0
 
     def order(self, epoch: int) -> Tensor:

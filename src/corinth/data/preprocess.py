@@ -88,7 +88,11 @@ class Preprocess:
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 (B, C, H, W) to float32 with zero mean and unit spread, on the images' device."""
         scale, shift = _affine(self.mean, self.std, images.device)
-        return torch.addcmul(shift, images.to(torch.float32), scale)
+        return images.to(torch.float32, memory_format=torch.contiguous_format, copy=True).mul_(scale).add_(shift)
+
+    def bytes_for(self, count: int) -> int:
+        """Bytes that `count` preprocessed images take in memory."""
+        return count * self.channels * self.size[0] * self.size[1]
 
     def to_dict(self) -> dict[str, Any]:
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -68,7 +68,9 @@ class ArraySource:
         return self.name(i)
 
     def duplicate_groups(self) -> np.ndarray:
-        return _number(hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest() for image in self.images)
+        return _number(
+            hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in self.images
+        )
 
 
 @dataclass(frozen=True)
@@ -112,10 +114,6 @@ class FileSource:
         )
 
 
-def _number(keys) -> np.ndarray:
+def _number(keys: Iterable[bytes]) -> np.ndarray:
     numbers: dict[bytes, int] = {}
     return np.fromiter((numbers.setdefault(key, len(numbers)) for key in keys), dtype=np.int64)
-
-
-def class_index(names: Sequence[str]) -> dict[str, int]:
-    return {name: i for i, name in enumerate(names)}

@@ -30,9 +30,11 @@ def make_splits(
     if val_share + test_share >= 1:
         raise UsageError(f"val_share {val_share} and test_share {test_share} leave nothing to train on")
     splits = dict(declared)
-    pool = declared["train"] if declared else np.arange(len(source))
+    pool = declared.get("train", np.empty(0, dtype=np.int64)) if declared else np.arange(len(source))
     shares = {
-        name: share for name, share in (("test", test_share), ("val", val_share)) if share > 0 and name not in declared
+        name: share
+        for name, share in (("test", test_share), ("val", val_share))
+        if share > 0 and name not in declared and len(pool)
     }
     if shares:
         carved = _carve(source, pool, shares, seed, where)
@@ -55,7 +57,7 @@ def _carve(
 ) -> dict[str, np.ndarray]:
     order = np.array([_rank(seed, source.key(int(i))) for i in pool], dtype=np.uint64)
     groups = source.duplicate_groups()[pool]
-    labels = _majority(groups, source.labels[pool])  # of a group with conflicting labels: its first member's
+    labels = _of_first(groups, source.labels[pool])
     parts: dict[str, list[np.ndarray]] = {name: [] for name in (*shares, "train")}
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
@@ -86,7 +88,8 @@ def _bundles(groups: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
     return [np.array(bundle) for bundle in bundles.values()]
 
 
-def _majority(groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _of_first(groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Each image's label, or that of the first image with the same bytes, so that conflicting copies stay together."""
     _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
     return labels[first[inverse]]
 

@@ -1,7 +1,7 @@
 """Preprocessed images by row: in memory where they fit, decoded by worker processes where they do not."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -42,7 +42,7 @@ class Store(Protocol):
         ...
 
     def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """(rows that could be read, uint8 images) for each batch of rows, in order."""
+        """(rows that could be read, their uint8 images) for each batch of rows, in order."""
         ...
 
 
@@ -63,7 +63,7 @@ def make_store(
     """
     positions = data.positions(split) if isinstance(split, str) else np.asarray(split, dtype=np.int64)
     limit = free_memory() // 2 if memory_limit is None else memory_limit
-    if memory_needed(len(positions), preprocess) > limit:
+    if preprocess.bytes_for(len(positions)) > limit:
         return StreamStore(data, positions, preprocess, workers() if num_workers is None else num_workers)
     images, dropped = decode_all(data.source, positions, preprocess, progress=progress)
     check_corrupt([*data.corrupt, *dropped.values()], len(data) + len(data.corrupt), data.max_corrupt, data.spec)
@@ -127,7 +127,7 @@ class StreamStore:
         return len(self.index)
 
     def gather(self, rows: Tensor) -> Tensor:
-        kept, images, damaged = self._rows[rows.tolist()]
+        _, images, damaged = self._rows[rows.tolist()]
         if damaged:
             name, reason = next(iter(damaged.values()))
             raise DataError(f"{name}: {reason}")
@@ -139,10 +139,12 @@ class StreamStore:
                 self._rows,
                 sampler=self._order,
                 batch_size=None,
+                collate_fn=_as_it_is,
                 num_workers=self._workers,
                 persistent_workers=self._workers > 0,
                 worker_init_fn=_start_worker,
                 pin_memory=torch.cuda.is_available(),
+                generator=torch.Generator(),  # a worker's seed is drawn from it: leave the process's own one alone
             )
         self._order.batches = [rows.tolist() for rows in batches]
         total = len(self._data) + len(self._data.corrupt)
@@ -151,8 +153,10 @@ class StreamStore:
             if damaged:
                 found = [*self._data.corrupt, *self._damaged.values()]
                 check_corrupt(found, total, self._data.max_corrupt, self._data.spec)
-            if len(rows):
-                yield rows, images
+            yield rows, images
+
+
+_Item = tuple[Tensor, Tensor, dict[int, tuple[str, str]]]  # rows that could be read, images, what could not be read
 
 
 class _Rows(Dataset):
@@ -161,9 +165,9 @@ class _Rows(Dataset):
     def __init__(self, source: ImageSource, positions: np.ndarray, preprocess: Preprocess) -> None:
         self.source, self.positions, self.preprocess = source, positions, preprocess
 
-    def __getitem__(self, rows: list[int]) -> tuple[Tensor, Tensor, dict[int, tuple[str, str]]]:
+    def __getitem__(self, index: list[int]) -> _Item:
         kept, images, damaged = [], [], {}
-        for row in rows:
+        for row in index:
             position = int(self.positions[row])
             try:
                 images.append(self.preprocess(self.source.image(position)))
@@ -186,6 +190,10 @@ class _Order:
 
     def __len__(self) -> int:
         return len(self.batches)
+
+
+def _as_it_is(item: _Item) -> _Item:
+    return item
 
 
 def _start_worker(_: int) -> None:
@@ -226,11 +234,6 @@ def decode_all(
     return out, dict(sorted(damaged.items()))
 
 
-def memory_needed(count: int, preprocess: Preprocess) -> int:
-    """Bytes that `count` images take in memory."""
-    return count * preprocess.channels * preprocess.size[0] * preprocess.size[1]
-
-
 def free_memory() -> int:
     """Bytes this process may still take: of the machine, and of the container it runs in."""
     known = [value for read in (_machine, _cgroup2, _cgroup1) if (value := read()) is not None]
@@ -245,19 +248,21 @@ def _machine() -> int | None:
 
 
 def _cgroup2() -> int | None:
-    return _room("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current")
+    base = "/sys/fs/cgroup/memory."
+    return _room(f"{base}max", f"{base}current", f"{base}stat", "inactive_file ")
 
 
 def _cgroup1() -> int | None:
     base = "/sys/fs/cgroup/memory/memory."
-    return _room(f"{base}limit_in_bytes", f"{base}usage_in_bytes")
+    return _room(f"{base}limit_in_bytes", f"{base}usage_in_bytes", f"{base}stat", "total_inactive_file ")
 
 
-def _room(limit: str, used: str) -> int | None:
+def _room(limit: str, used: str, stat: str, cached: str) -> int | None:
     have, taken = _lines(limit), _lines(used)
     if not have or not taken or not have[0].isdigit():  # "max": no limit
         return None
-    return max(0, int(have[0]) - int(taken[0]))
+    given_back = sum(int(line.split()[1]) for line in _lines(stat) if line.startswith(cached))  # files' cache
+    return max(0, int(have[0]) - int(taken[0]) + given_back)
 
 
 def _lines(path: str) -> list[str]:
@@ -265,6 +270,3 @@ def _lines(path: str) -> list[str]:
         return Path(path).read_text().splitlines()
     except OSError:  # another system, or not allowed to look
         return []
-
-
-Transform = Callable[[Tensor], Tensor]

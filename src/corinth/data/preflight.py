@@ -1,0 +1,215 @@
+"""What is worth knowing about a data set before time is spent on it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from corinth.data.collect import Progress
+from corinth.data.images import ImageData
+from corinth.data.preprocess import Preprocess
+from corinth.data.store import decode_all, free_memory
+
+_SHOWN = 5  # examples of each kind that are kept
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence. An error stops a training, a warning makes its result doubtful, a note only informs."""
+
+    severity: Literal["error", "warning", "note"]
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preflight:
+    """The facts about a data set and what follows from them."""
+
+    name: str
+    spec: str
+    fingerprint: str
+    images: int
+    parts: dict[str, int]
+    declared_splits: tuple[str, ...]
+    classes: dict[str, dict[str, int]]  # class -> part -> images
+    imbalance: float  # images of the largest class over those of the smallest, in the training part
+    sizes: dict[str, tuple[int, int]]  # "min", "median", "max" -> (H, W), each side by itself
+    channels: dict[int, int]  # 1 or 3 -> images
+    corrupt: tuple[tuple[str, str], ...]  # (path, reason)
+    verified: bool  # whether every image was decoded, or only its header read
+    duplicates_within: dict[str, int]  # part -> images that are a copy of another one of the same part
+    duplicates_across: int  # sets of identical images that lie in more than one part
+    conflicting: int  # sets of identical images with different labels
+    examples: dict[str, list[list[str]]]  # "across" and "conflicting" -> names of some sets
+    memory: int | None  # bytes that all parts take when they are held in memory; None: input size not known
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not any(finding.severity == "error" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        values = asdict(self)
+        values["channels"] = {str(k): v for k, v in self.channels.items()}
+        values["corrupt"] = [{"path": path, "reason": reason} for path, reason in self.corrupt]
+        values["sizes"] = {k: list(v) for k, v in self.sizes.items()}
+        values["declared_splits"] = list(self.declared_splits)
+        values["findings"] = list(values["findings"])
+        return values
+
+    def lines(self) -> list[str]:
+        """The report as text, the findings last and the worst of them first."""
+        parts = ", ".join(f"{count} {name}" for name, count in self.parts.items())
+        (low_h, low_w), (mid_h, mid_w), (high_h, high_w) = (self.sizes[k] for k in ("min", "median", "max"))
+        kinds = ", ".join(f"{n} {'grey' if c == 1 else 'colour'}" for c, n in sorted(self.channels.items()))
+        checked = "every image was decoded" if self.verified else "headers were read, pixels not decoded"
+        order = ("error", "warning", "note")
+        return [
+            f"{self.name}: {self.images} images ({parts}), {len(self.classes)} classes",
+            f"height {low_h} to {high_h} (median {mid_h}), width {low_w} to {high_w} (median {mid_w}); {kinds}",
+            f"largest class over smallest: {self.imbalance:.1f}; {len(self.corrupt)} unusable files ({checked})",
+            *(f"{f.severity}: {f.text}" for f in sorted(self.findings, key=lambda f: order.index(f.severity))),
+        ]
+
+
+def preflight(
+    data: ImageData,
+    *,
+    preprocess: Preprocess | None = None,
+    verify: bool = False,
+    estimate: Callable[[ImageData], Iterable[Finding]] | None = None,
+    progress: Progress | None = None,
+) -> Preflight:
+    """Count, measure and compare.
+
+    With `preprocess` the report says what the network's input size means for these images and for the memory.
+    `verify` decodes every image instead of trusting its header. `estimate` adds findings that need the job: its
+    time and memory, which only the training side knows.
+    """
+    source = data.source
+    corrupt = list(data.corrupt)
+    if verify:
+        corrupt += _damaged(data, progress)
+    classes = {name: dict.fromkeys(data.splits, 0) for name in source.classes}
+    for part in data.splits:
+        for label, count in zip(*np.unique(data.labels(part), return_counts=True), strict=True):
+            classes[source.classes[label]][part] = int(count)
+    trained = [count["train"] for count in classes.values() if count["train"]]
+    sizes = source.sizes
+    sides = {"min": sizes.min(0), "median": np.median(sizes, 0), "max": sizes.max(0)}
+    within, across, conflicting = _duplicates(data)
+    facts = Preflight(
+        name=data.name,
+        spec=data.spec,
+        fingerprint=data.fingerprint,
+        images=len(source),
+        parts={name: len(positions) for name, positions in data.splits.items()},
+        declared_splits=data.declared_splits,
+        classes=classes,
+        imbalance=max(trained) / min(trained) if trained else 1.0,
+        sizes={name: (int(side[0]), int(side[1])) for name, side in sides.items()},
+        channels=dict(Counter(source.channels.tolist())),
+        corrupt=tuple(corrupt),
+        verified=verify,
+        duplicates_within=within,
+        duplicates_across=len(across),
+        conflicting=len(conflicting),
+        examples={
+            "across": [[source.name(i) for i in group] for group in across[:_SHOWN]],
+            "conflicting": [[source.name(i) for i in group] for group in conflicting[:_SHOWN]],
+        },
+        memory=None if preprocess is None else preprocess.bytes_for(len(source)),
+        findings=(),
+    )
+    findings = [*_findings(data, facts, preprocess), *(estimate(data) if estimate else ())]
+    return replace(facts, findings=tuple(findings))
+
+
+def _damaged(data: ImageData, progress: Progress | None) -> list[tuple[str, str]]:
+    """Decode everything, a stretch at a time, and keep one grey pixel of each."""
+    tiny = Preprocess(size=(1, 1), channels=data.channels, mean=(0.0,) * data.channels, std=(1.0,) * data.channels)
+    _, damaged = decode_all(data.source, data.positions("all"), tiny, progress=progress)
+    return list(damaged.values())
+
+
+def _duplicates(data: ImageData) -> tuple[dict[str, int], list[list[int]], list[list[int]]]:
+    """Copies within each part; sets of identical images across parts; sets with more than one label."""
+    part = np.full(len(data), -1, dtype=np.int64)
+    for number, positions in enumerate(data.splits.values()):
+        part[positions] = number
+    groups = data.source.duplicate_groups()
+    counts = np.bincount(groups)
+    sets: dict[int, list[int]] = defaultdict(list)
+    for i in np.flatnonzero(counts[groups] > 1).tolist():
+        sets[int(groups[i])].append(i)
+    within = dict.fromkeys(data.splits, 0)
+    names = list(data.splits)
+    for members in sets.values():
+        for number, count in Counter(part[members].tolist()).items():
+            if number >= 0:
+                within[names[number]] += count - 1
+    across = [m for m in sets.values() if len(set(part[m].tolist()) - {-1}) > 1]
+    conflicting = [m for m in sets.values() if len(set(data.source.labels[m].tolist())) > 1]
+    return within, across, conflicting
+
+
+def _findings(data: ImageData, facts: Preflight, preprocess: Preprocess | None) -> Iterable[Finding]:
+    if facts.corrupt:
+        path, reason = facts.corrupt[0]
+        rest = f", and {len(facts.corrupt) - 1} more" if len(facts.corrupt) > 1 else ""
+        total = len(data) + len(data.corrupt)
+        too_many = len(facts.corrupt) > data.max_corrupt * total
+        yield Finding("error" if too_many else "warning", f"cannot be used and is left out: {path} ({reason}){rest}")
+    if facts.duplicates_across:
+        first = " and ".join(facts.examples["across"][0][:2])
+        yield Finding(
+            "warning",
+            f"{facts.duplicates_across} images lie in more than one part, so scores on them are flattering: {first}",
+        )
+    if facts.conflicting:
+        first = " and ".join(facts.examples["conflicting"][0][:2])
+        yield Finding("warning", f"{facts.conflicting} images appear with different labels: {first}")
+    if copies := sum(facts.duplicates_within.values()):
+        yield Finding("note", f"{copies} images are exact copies of another image of the same part")
+    if facts.imbalance > 3:
+        counts = {name: count["train"] for name, count in facts.classes.items() if count["train"]}
+        large, small = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
+        yield Finding(
+            "warning" if facts.imbalance > 10 else "note",
+            f"classes are uneven: {counts[large]} training images of {large!r}, {counts[small]} of {small!r}; "
+            "consider class_weights=balanced and look at the recall of each class",
+        )
+    if rare := [name for name, count in facts.classes.items() if 0 < count["train"] < 10]:
+        said = ", ".join(map(repr, rare[:_SHOWN])) + (", …" if len(rare) > _SHOWN else "")
+        yield Finding("warning", f"{len(rare)} classes have fewer than 10 training images: {said}")
+    for part in ("val", "test"):
+        if not facts.parts[part]:
+            yield Finding("warning", f"the {part} part is empty")
+        elif absent := [name for name, count in facts.classes.items() if count["train"] and not count[part]]:
+            said = ", ".join(map(repr, absent[:_SHOWN])) + (", …" if len(absent) > _SHOWN else "")
+            yield Finding("note", f"the {part} part has no image of {said}")
+    if len(facts.channels) > 1:
+        yield Finding("note", f"{facts.channels[1]} images are grey and {facts.channels[3]} are in colour")
+    if preprocess is not None:
+        yield from _fit_findings(data, facts, preprocess)
+    yield from (Finding("note", text) for text in data.notes)
+
+
+def _fit_findings(data: ImageData, facts: Preflight, preprocess: Preprocess) -> Iterable[Finding]:
+    height, width = preprocess.size
+    sizes = data.source.sizes
+    small = int(((sizes[:, 0] < height) | (sizes[:, 1] < width)).sum())
+    if small and preprocess.fit != "pad":
+        yield Finding(
+            "warning" if small > len(sizes) / 2 and height >= 2 * facts.sizes["median"][0] else "note",
+            f"{small} of {len(sizes)} images are smaller than the network's input of {height} x {width} "
+            "and are enlarged, which adds cost and no detail",
+        )
+    if preprocess.channels == 1 and 3 in facts.channels:
+        yield Finding("note", f"{facts.channels[3]} colour images are turned grey for a network with one channel")
+    need, free = preprocess.bytes_for(len(sizes)), free_memory()
+    held = "are held in memory" if need <= free // 2 else "are streamed by worker processes"
+    yield Finding("note", f"the prepared images take {need / 1e6:,.0f} MB of {free / 1e6:,.0f} MB free and {held}")
