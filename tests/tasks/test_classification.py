@@ -94,6 +94,7 @@ def test_auxiliary_heads_are_terms_of_their_own(batch: Batch) -> None:
     torch.testing.assert_close(task.predict(batch).logits, output.logits)
 
 
+@torch.no_grad()
 def test_metrics_are_means_over_samples_whatever_the_batches(batch: Batch) -> None:
     task = ImageClassification(Flat(4, 7), CLASSES)
     logits = task.predict(batch).logits

@@ -125,10 +125,10 @@ class Pace:
     @contextmanager
     def evaluating(self, samples: int) -> Generator[None]:
         """Around an evaluation and what it writes."""
-        began = self.seconds
+        began = self._evaluated_at = self.seconds
+        self._evaluated_samples = samples  # the state that is written within must know of this evaluation
         yield
         self._step_began = self._evaluated_at = self._saved_at = self.seconds
-        self._evaluated_samples = samples
         self.closings.append(self.seconds - began)
 
     @contextmanager
