@@ -233,7 +233,7 @@ def test_a_state_of_other_data_is_refused(store: MemoryStore, prepare: Preproces
 @pytest.mark.parametrize("world", [2, 3, 5])
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_ranks_share_one_order(store: MemoryStore, prepare: Preprocess, world: int, shuffle: bool) -> None:
-    ranks = [Loader(store, 4, shuffle=shuffle, rank=r, world_size=world) for r in range(world)]
+    ranks = [Loader(store, 8, shuffle=shuffle, rank=r, world_size=world) for r in range(world)]
     passes = [list(loader) for loader in ranks]
     seen = torch.cat([b.index for batches in passes for b in batches]).tolist()
     assert len(seen) == len(set(seen)) == ranks[0].samples_per_epoch
@@ -244,13 +244,13 @@ def test_ranks_share_one_order(store: MemoryStore, prepare: Preprocess, world: i
     else:
         assert sorted(seen) == store.index.tolist()
     together = torch.cat([batches[0].index for batches in passes])
-    assert torch.equal(together, store.index[ranks[0].order(0)[: 4 * world]])
+    assert torch.equal(together, store.index[ranks[0].order(0)[:8]])
     assert len({loader.epoch for loader in ranks}) == 1
 
 
 def test_ranks_draw_their_own_chances(store: MemoryStore, prepare: Preprocess) -> None:
     same_images = MemoryStore(store.images[:1].repeat(8, 1, 1, 1), store.labels[:8], store.index[:8], prepare)
-    a, b = (next(iter(train_loader(same_images, prepare, batch_size=4, rank=r, world_size=2))) for r in (0, 1))
+    a, b = (next(iter(train_loader(same_images, prepare, batch_size=8, rank=r, world_size=2))) for r in (0, 1))
     assert not torch.equal(a.inputs, b.inputs)
 
 
@@ -259,7 +259,9 @@ def test_bad_loaders(store: MemoryStore) -> None:
         Loader(store, 0)
     with pytest.raises(UsageError, match=r"rank 2 is not in 0..1"):
         Loader(store, 4, rank=2, world_size=2)
-    with pytest.raises(DataError, match="fewer than one step of 64"):
+    with pytest.raises(UsageError, match="less than one sample each"):
+        Loader(store, 2, shuffle=True, rank=0, world_size=3)
+    with pytest.raises(DataError, match="too few for one batch of 64"):
         Loader(store, 64, drop_last=True)
     nothing = MemoryStore(store.images[:0], store.labels[:0], store.index[:0], store.preprocess)
     with pytest.raises(DataError, match="no images to load"):

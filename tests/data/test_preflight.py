@@ -8,7 +8,8 @@ from shutil import copy
 import numpy as np
 from PIL import Image
 
-from corinth.data import Finding, Preflight, Preprocess, open_data, preflight
+from corinth.data import Preprocess, open_data
+from corinth.data.preflight import Finding, Preflight, preflight
 
 Folders = Callable[..., Path]
 
@@ -38,7 +39,7 @@ def test_imbalance_and_rare_classes(tmp_path: Path, class_folders: Folders) -> N
     report = preflight(open_data(class_folders(tmp_path, cat=100, dog=5)))
     assert report.imbalance == 70 / 3
     assert "70 training images of 'cat', 3 of 'dog'" in texts(report, "warning")
-    assert "1 classes have fewer than 10 training images: 'dog'" in texts(report, "warning")
+    assert "1 class has fewer than 10 training images: 'dog'" in texts(report, "warning")
 
 
 def test_duplicates_within_and_across_and_in_conflict(tmp_path: Path, class_folders: Folders) -> None:
@@ -52,7 +53,7 @@ def test_duplicates_within_and_across_and_in_conflict(tmp_path: Path, class_fold
     assert report.duplicates_across == 2
     assert report.conflicting == 1
     assert "2 images lie in more than one part" in texts(report, "warning")
-    assert "1 images appear with different labels" in texts(report, "warning")
+    assert "1 image appears with different labels" in texts(report, "warning")
     assert {Path(p).name for p in report.examples["conflicting"][0]} == {"002.png", "wrong.png"}
     assert "the val part is empty" in texts(report, "warning")
 
@@ -94,7 +95,7 @@ def test_sizes_channels_and_the_network(tmp_path: Path, class_folders: Folders) 
     assert report.sizes == {"min": (10, 12), "median": (10, 12), "max": (50, 100)}
     assert report.channels == {1: 15, 3: 16}
     assert report.memory == 31 * 32 * 32
-    assert "15 images are grey and 16 are in colour" in texts(report, "note")
+    assert "15 images are grey, 16 in colour" in texts(report, "note")
     assert "30 of 31 images are smaller than the network's input of 32 x 32" in texts(report, "warning")
     assert "16 colour images are turned grey" in texts(report, "note")
     assert "are held in memory" in texts(report, "note")

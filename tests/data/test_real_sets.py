@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corinth.data import Preprocess, make_store, open_data, preflight
+from corinth.data import Preprocess, make_store, open_data
+from corinth.data.preflight import preflight
 
 pytestmark = pytest.mark.data
 

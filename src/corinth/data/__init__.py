@@ -1,35 +1,64 @@
-"""From a name or a path to batches of images: source, preprocess, augment, batch."""
+"""From a name or a path to batches of images: source, preprocess, augment, batch.
 
-from corinth.data.augment import Augmentation, TrainTransform
-from corinth.data.batch import Batch
-from corinth.data.builtin import BUILTINS
-from corinth.data.decode import read_image
-from corinth.data.images import ImageData, open_data
-from corinth.data.loader import Loader
-from corinth.data.preflight import Finding, Preflight, preflight
-from corinth.data.preprocess import Preprocess, choose_size
-from corinth.data.source import ArraySource, FileSource, ImageSource
-from corinth.data.store import MemoryStore, Store, StreamStore, make_store
+Names are imported on first use: the options (`Augmentation`) need no torch.
+The preflight is `corinth.data.preflight.preflight`.
+"""
 
-__all__ = [
-    "BUILTINS",
-    "ArraySource",
-    "Augmentation",
-    "Batch",
-    "FileSource",
-    "Finding",
-    "ImageData",
-    "ImageSource",
-    "Loader",
-    "MemoryStore",
-    "Preflight",
-    "Preprocess",
-    "Store",
-    "StreamStore",
-    "TrainTransform",
-    "choose_size",
-    "make_store",
-    "open_data",
-    "preflight",
-    "read_image",
-]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_PUBLIC = {  # name -> the module that has it
+    "ArraySource": "source",
+    "Augmentation": "augmentation",
+    "BUILTINS": "builtin",
+    "Batch": "batch",
+    "FileSource": "source",
+    "Finding": "preflight",
+    "ImageData": "images",
+    "ImageSource": "source",
+    "Loader": "loader",
+    "MemoryStore": "store",
+    "Preflight": "preflight",
+    "Preprocess": "preprocess",
+    "Store": "store",
+    "StreamStore": "store",
+    "TrainTransform": "augment",
+    "choose_size": "preprocess",
+    "is_image_file": "decode",
+    "make_store": "store",
+    "open_data": "images",
+    "read_image": "decode",
+}
+__all__ = list(_PUBLIC)
+
+if TYPE_CHECKING:
+    from corinth.data.augment import TrainTransform as TrainTransform
+    from corinth.data.augmentation import Augmentation as Augmentation
+    from corinth.data.batch import Batch as Batch
+    from corinth.data.builtin import BUILTINS as BUILTINS
+    from corinth.data.decode import is_image_file as is_image_file
+    from corinth.data.decode import read_image as read_image
+    from corinth.data.images import ImageData as ImageData
+    from corinth.data.images import open_data as open_data
+    from corinth.data.loader import Loader as Loader
+    from corinth.data.preflight import Finding as Finding
+    from corinth.data.preflight import Preflight as Preflight
+    from corinth.data.preprocess import Preprocess as Preprocess
+    from corinth.data.preprocess import choose_size as choose_size
+    from corinth.data.source import ArraySource as ArraySource
+    from corinth.data.source import FileSource as FileSource
+    from corinth.data.source import ImageSource as ImageSource
+    from corinth.data.store import MemoryStore as MemoryStore
+    from corinth.data.store import Store as Store
+    from corinth.data.store import StreamStore as StreamStore
+    from corinth.data.store import make_store as make_store
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'corinth.data' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"corinth.data.{_PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

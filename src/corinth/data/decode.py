@@ -62,6 +62,11 @@ def quiet() -> Generator[None]:
         yield
 
 
+def is_image_file(path: str | Path) -> bool:
+    """Whether the name ends like an image's; nothing is opened."""
+    return Path(path).suffix.lower() in EXTENSIONS
+
+
 def read_image(path: str | Path) -> np.ndarray:
     """The pixels of one file; a `DataError` that names the file and the reason if it cannot be used."""
     try:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from corinth.data.collect import SPLIT_WORDS, Collected, LabelledFile, Progress, collect_files
-from corinth.data.decode import EXTENSIONS
+from corinth.data.decode import EXTENSIONS, is_image_file
 from corinth.errors import DataError
 
 
@@ -27,7 +27,7 @@ def open_folders(folder: Path, *, max_corrupt: float, progress: Progress | None 
         for child in _children(part):
             before = len(files)
             for path in sorted(_walk(child)):
-                if Path(path).suffix.lower() in EXTENSIONS:
+                if is_image_file(path):
                     key = Path(path).relative_to(folder).as_posix()
                     files.append(LabelledFile(path, key, child.name, split))
                 else:
@@ -39,7 +39,7 @@ def open_folders(folder: Path, *, max_corrupt: float, progress: Progress | None 
                         f"(image files end in {', '.join(sorted(EXTENSIONS))})"
                     )
                 notes.append(f"{child} has no images")
-        loose = [p.name for p in part.iterdir() if p.suffix.lower() in EXTENSIONS and not p.name.startswith(".")]
+        loose = [p.name for p in part.iterdir() if is_image_file(p) and not p.name.startswith(".")]
         if loose:
             notes.append(f"{len(loose)} images directly in {part} belong to no class and are left out")
     if not files:
@@ -57,7 +57,7 @@ def _parts(folder: Path) -> tuple[list[tuple[str | None, Path]], list[str]]:
     splits: dict[str, Path] = {}
     for child in children:
         word = SPLIT_WORDS.get(child.name.lower())
-        if word and _children(child) and not any(p.suffix.lower() in EXTENSIONS for p in child.iterdir()):
+        if word and _children(child) and not any(is_image_file(p) for p in child.iterdir()):
             if word in splits:
                 raise DataError(f"{folder}: {splits[word].name} and {child.name} both name the {word} part; keep one")
             splits[word] = child
@@ -78,4 +78,4 @@ def _walk(folder: Path) -> Iterator[str]:
 
 
 def _images(folder: Path) -> Iterator[str]:
-    return (path for path in _walk(folder) if Path(path).suffix.lower() in EXTENSIONS)
+    return (path for path in _walk(folder) if is_image_file(path))

@@ -16,9 +16,9 @@ from corinth.errors import DataError, UsageError
 class Loader:
     """One pass over a store per iteration.
 
-    `batch_size` is per process: a step of all processes takes `batch_size * world_size` samples of the epoch's
-    order, `rank` its own slice of them. The last, smaller step is dealt evenly, so that a rank may get one sample
-    fewer than another; in a shuffled (training) pass a rest too small to give every rank one sample is left out.
+    `batch_size` is what all processes take together in one step; `rank` of `world_size` gets its own slice of it,
+    an even share (one sample fewer where it does not divide). In a shuffled (training) pass a last step too small
+    to give every rank one sample is left out; in any other pass a rank may have one batch fewer than another.
 
     `epoch` and `position` (samples of this epoch done, by all ranks) are all the state there is: what is random in
     `transform` depends on seed, epoch, position and rank alone. A pass that was left in the middle goes on with the
@@ -42,6 +42,8 @@ class Loader:
             raise UsageError(f"batch_size {batch_size} is not at least 1")
         if not 0 <= rank < world_size:
             raise UsageError(f"rank {rank} is not in 0..{world_size - 1}")
+        if shuffle and batch_size < world_size:
+            raise UsageError(f"batch_size {batch_size} gives {world_size} processes less than one sample each")
         if not len(store):
             raise DataError("there are no images to load; the part of the data is empty")
         self.store, self.batch_size, self.device, self.transform = store, batch_size, torch.device(device), transform
@@ -50,22 +52,22 @@ class Loader:
         self.position = 0
         if not self.samples_per_epoch:
             raise DataError(
-                f"{len(store)} images are fewer than one step of {batch_size} x {world_size} and drop_last is set; "
-                "use a smaller batch"
+                f"{len(store)} images are too few for one batch of {batch_size} on {world_size} processes; "
+                "use a smaller batch_size"
             )
 
     @property
     def samples_per_epoch(self) -> int:
         """Samples that one epoch gives to all ranks together."""
-        n, step = len(self.store), self.batch_size * self.world_size
-        rest = n % step
+        n = len(self.store)
+        rest = n % self.batch_size
         left_out = self.drop_last or (self.shuffle and rest < self.world_size)
         return n - rest if left_out else n
 
     def __len__(self) -> int:
         """Batches of a whole epoch for this rank."""
-        full, rest = divmod(self.samples_per_epoch, self.batch_size * self.world_size)
-        return full + (self.rank < rest)
+        full, rest = divmod(self.samples_per_epoch, self.batch_size)
+        return full * (self.rank < self.batch_size) + (self.rank < rest)
 
     def __iter__(self) -> Iterator[Batch]:
         if self.position >= self.samples_per_epoch:
@@ -106,9 +108,9 @@ class Loader:
 
     def _steps(self, position: int) -> Iterator[tuple[int, int]]:
         """Start and end, in the epoch's order, of every step of all ranks from a position on."""
-        step, total = self.batch_size * self.world_size, self.samples_per_epoch
-        for start in range(position, total, step):
-            yield start, min(start + step, total)
+        total = self.samples_per_epoch
+        for start in range(position, total, self.batch_size):
+            yield start, min(start + self.batch_size, total)
 
     def _slice(self, start: int, end: int) -> tuple[int, int]:
         """This rank's samples of a step: an even share of them."""

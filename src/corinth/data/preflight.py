@@ -167,13 +167,19 @@ def _findings(data: ImageData, facts: Preflight, preprocess: Preprocess | None) 
         first = " and ".join(facts.examples["across"][0][:2])
         yield Finding(
             "warning",
-            f"{facts.duplicates_across} images lie in more than one part, so scores on them are flattering: {first}",
+            f"{_count(facts.duplicates_across, 'image lies', 'images lie')} in more than one part, "
+            f"so scores on them are flattering: {first}",
         )
     if facts.conflicting:
         first = " and ".join(facts.examples["conflicting"][0][:2])
-        yield Finding("warning", f"{facts.conflicting} images appear with different labels: {first}")
+        yield Finding(
+            "warning", f"{_count(facts.conflicting, 'image appears', 'images appear')} with different labels: {first}"
+        )
     if copies := sum(facts.duplicates_within.values()):
-        yield Finding("note", f"{copies} images are exact copies of another image of the same part")
+        yield Finding(
+            "note",
+            f"{_count(copies, 'image is an exact copy', 'images are exact copies')} of another one of the same part",
+        )
     if facts.imbalance > 3:
         counts = {name: count["train"] for name, count in facts.classes.items() if count["train"]}
         large, small = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
@@ -184,7 +190,9 @@ def _findings(data: ImageData, facts: Preflight, preprocess: Preprocess | None) 
         )
     if rare := [name for name, count in facts.classes.items() if 0 < count["train"] < 10]:
         said = ", ".join(map(repr, rare[:_SHOWN])) + (", …" if len(rare) > _SHOWN else "")
-        yield Finding("warning", f"{len(rare)} classes have fewer than 10 training images: {said}")
+        yield Finding(
+            "warning", f"{_count(len(rare), 'class has', 'classes have')} fewer than 10 training images: {said}"
+        )
     for part in ("val", "test"):
         if not facts.parts[part]:
             yield Finding("warning", f"the {part} part is empty")
@@ -192,7 +200,9 @@ def _findings(data: ImageData, facts: Preflight, preprocess: Preprocess | None) 
             said = ", ".join(map(repr, absent[:_SHOWN])) + (", …" if len(absent) > _SHOWN else "")
             yield Finding("note", f"the {part} part has no image of {said}")
     if len(facts.channels) > 1:
-        yield Finding("note", f"{facts.channels[1]} images are grey and {facts.channels[3]} are in colour")
+        yield Finding(
+            "note", f"{_count(facts.channels[1], 'image is', 'images are')} grey, {facts.channels[3]} in colour"
+        )
     if preprocess is not None:
         yield from _fit_findings(data, facts, preprocess)
     yield from (Finding("note", text) for text in data.notes)
@@ -213,3 +223,7 @@ def _fit_findings(data: ImageData, facts: Preflight, preprocess: Preprocess) -> 
     need, free = preprocess.bytes_for(len(sizes)), free_memory()
     held = "are held in memory" if need <= free // 2 else "are streamed by worker processes"
     yield Finding("note", f"the prepared images take {need / 1e6:,.0f} MB of {free / 1e6:,.0f} MB free and {held}")
+
+
+def _count(n: int, one: str, many: str) -> str:
+    return f"{n} {one if n == 1 else many}"

@@ -1,15 +1,17 @@
 """Raw images and their labels, by position: what every kind of data set is turned into."""
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from corinth.data.decode import Header, decode
+
+_TAIL = 4096  # the end of an image file is compressed pixels, where different images differ
 
 
 class ImageSource(Protocol):
@@ -104,14 +106,29 @@ class FileSource:
         return self.keys[i]
 
     def duplicate_groups(self) -> np.ndarray:
-        """By file content. Only files that share their length with another one are read."""
-        lengths = Counter(header.bytes for header in self.headers)
-        return _number(
-            hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest()
-            if lengths[header.bytes] > 1
-            else path.encode()
-            for path, header in zip(self.paths, self.headers, strict=True)
-        )
+        """By file content. Read are the ends of files that share their length, and all of what shares that too."""
+        lengths = [str(header.bytes).encode() for header in self.headers]
+        ends = self._refine(lengths, _TAIL)
+        return _number(self._refine(ends, None))
+
+    def _refine(self, keys: list[bytes], tail: int | None) -> list[bytes]:
+        """Keys that several files have, made longer by a hash of (the last `tail` bytes of) each file."""
+        counts = Counter(keys)
+        shared = [i for i, key in enumerate(keys) if counts[key] > 1]
+        refined = list(keys)
+        for i in shared:
+            refined[i] += _digest(self.paths[i], tail)
+        return refined
+
+
+def _digest(path: str, tail: int | None) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            if tail is not None:
+                file.seek(-min(tail, os.path.getsize(path)), os.SEEK_END)
+            return hashlib.blake2b(file.read(), digest_size=16).digest()
+    except OSError:  # gone since its header was read: reported when it is decoded, and no copy of another one
+        return path.encode()
 
 
 def _number(keys: Iterable[bytes]) -> np.ndarray:

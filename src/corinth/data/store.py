@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -192,7 +192,7 @@ class _Order:
         return len(self.batches)
 
 
-def _as_it_is(item: _Item) -> _Item:
+def _as_it_is(item: Any) -> Any:
     return item
 
 
