@@ -1,6 +1,5 @@
 """A predictor from a run folder, and from foreign weights; files good and bad."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -158,12 +157,9 @@ def test_a_folder_that_is_no_run(tmp_path: Path):
         ("lenet5", "weights/mnist_lenet", "mnist_t10k", 0.984),
     ],
 )
-def test_real_public_weights_on_real_images(arch: str, weights: str, data: str, at_least: float):
-    folder = os.environ.get("CORINTH_DATA")
-    if not folder or not (Path(folder) / weights).exists():
-        pytest.skip(f"$CORINTH_DATA has no {weights}")
-    predictor = Predictor.from_weights(arch, Path(folder) / weights, device="cpu")
-    spec = data if data == "mnist_t10k" else str(Path(folder) / data)
+def test_real_public_weights_on_real_images(corinth_data: Path, arch: str, weights: str, data: str, at_least: float):
+    predictor = Predictor.from_weights(arch, corinth_data / weights, device="cpu")
+    spec = data if data == "mnist_t10k" else corinth_data / data
     found = predictor.evaluate(open_data(spec, classes=predictor.classes), "all", keep_probs=False)
     assert found.top1 >= at_least
     assert found.calibration_error < 0.2

@@ -48,13 +48,14 @@ def _bash(options: Mapping[str, Sequence[str]], models: Sequence[str]) -> str:
     return f"""\
 _corinth() {{
   local cur="${{COMP_WORDS[COMP_CWORD]}}" prev="${{COMP_WORDS[COMP_CWORD-1]}}" verb="${{COMP_WORDS[1]}}"
-  local models="{" ".join(models)}" words=""
+  local models="{" ".join(models)}" words="" head=""
   COMPREPLY=()
   if [[ $COMP_CWORD -eq 1 ]]; then
     COMPREPLY=($(compgen -W "{" ".join(VERBS)} --help --version" -- "$cur")); return
   fi
   case "$prev" in
-    {"|".join(MODEL_FLAGS)}) COMPREPLY=($(compgen -W "$models" -- "${{cur##*,}}")); return ;;
+    {"|".join(MODEL_FLAGS)}) [[ "$cur" == *,* ]] && head="${{cur%,*}},"
+      COMPREPLY=($(compgen -P "$head" -W "$models" -- "${{cur##*,}}")); return ;;
   esac
   case "$verb" in
 {_cases(options, 'words="{}"')}

@@ -105,6 +105,8 @@ def _sentence(box: str) -> str:
             continue
         body.append(line)
     text = " ".join(body).strip().rstrip(".") or "the options are not understood"
+    if match := re.match(r"Missing from (corinth \w+): (\S+)", text):
+        return f"{match[1]} needs {match[2]}"
     if match := re.match(
         r"Error parsing (--?\S+?):? .*?(\{.*\}|[A-Z|{}a-z]+) could be instantiated from \['(.*)'\]", text
     ):

@@ -14,7 +14,7 @@ from corinth.data import ImageData, Loader, Preprocess, make_store
 from corinth.data.decode import EXTENSIONS, read_image
 from corinth.errors import DataError, UsageError
 from corinth.predictor.evaluation import Evaluation, Evaluator
-from corinth.registry import create_model
+from corinth.registry import create_model, entry
 from corinth.weights import Source, known_checkpoint, load_model, load_weights
 
 Picture = str | Path | np.ndarray | Image.Image
@@ -80,6 +80,7 @@ class Predictor:
         """From a foreign checkpoint. `preprocess` and `classes` come from the table of known checkpoints if it is
         one of them; otherwise they must be given, because no checkpoint file carries them. `options` are fields of
         the architecture's config."""
+        entry(arch)  # a name that is not known is the first thing to say
         known = known_checkpoint(weights)
         if known is not None:
             preprocess = preprocess or known.preprocess

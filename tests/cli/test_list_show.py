@@ -1,0 +1,64 @@
+"""`list` and `show`."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from corinth import list_models
+
+Cli = Callable[..., Any]
+
+
+def test_list_has_every_architecture(cli: Cli):
+    lines = cli("list").out.splitlines()
+    assert lines[0].split() == ["name", "params", "macs", "input", "year", "paper"]
+    assert [line.split()[0] for line in lines[1:]] == list_models()
+
+
+def test_list_by_pattern_and_as_json(cli: Cli):
+    found = json.loads(cli("list", "lenet*", "--json").out)
+    assert [row["name"] for row in found] == ["lenet5", "lenet5_1998"]
+    assert found[0]["params"] == 61_706
+    assert json.loads(cli("list", "--family", "convolutional", "--json").out)
+
+
+def test_list_without_a_match_suggests(cli: Cli):
+    found = cli("list", "resnt18")
+    assert found.code == 2
+    assert "resnet18" in found.sentence
+    assert cli("list", "--task", "speech").code == 2
+
+
+def test_show(cli: Cli):
+    found = cli("show", "lenet5")
+    assert found.code == 0
+    rows = [line.split() for line in found.out.splitlines()]
+    (c5,) = (row for row in rows if row[:1] == ["c5"])
+    assert c5[1:] == ["Conv2d", "5", "1", "0", "120x1x1", "48,120", "48,000", "32"]
+    assert "61,706" in found.out
+    assert "recipe" in found.out
+
+
+def test_show_at_another_size(cli: Cli):
+    found = json.loads(
+        cli("show", "resnet18", "--img-size", "64", "--in-chans", "1", "--num-classes", "7", "--json").out
+    )
+    assert found["input_size"] == [1, 64, 64]
+    assert found["layers"][0]["out_shape"] == [64, 32, 32]
+    assert found["layers"][-1]["out_shape"] == [7]
+    assert found["params"] == sum(row["params"] for row in found["layers"])
+    assert found["macs"] == sum(row["macs"] for row in found["layers"])
+    assert found["card"]["year"] == 2015
+
+
+def test_show_with_an_option(cli: Cli):
+    found = json.loads(cli("show", "lenet5", "--set", "activation=tanh", "--json").out)
+    assert found["config"]["activation"] == "tanh"
+
+
+def test_show_of_what_is_not(cli: Cli):
+    assert "lenet5" in cli("show", "lenet").sentence
+    assert "no option 'depht'" in cli("show", "resnet18", "--set", "depht=3").sentence
+    found = cli("show", "vgg11", "--img-size", "8")
+    assert found.code == 2
+    assert "32" in found.sentence  # the smallest that fits
