@@ -16,7 +16,7 @@ from typing import Any, Literal, Union
 
 import yaml
 
-from corinth.data.augment import Augmentation
+from corinth.data.augmentation import Augmentation
 from corinth.errors import UsageError
 from corinth.training.budget import parse_budget
 from corinth.training.schedules import Schedule
