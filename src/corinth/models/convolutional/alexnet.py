@@ -59,7 +59,7 @@ class AlexNetConfig:
             source = self.channels[index - 1] if index else self.in_chans
             if source % groups or self.channels[index] % groups:
                 raise ValueError(
-                    f"groups {groups} does not divide conv{index + 1}'s {source} to {self.channels[index]}"
+                    f"groups {groups} of conv{index + 1} does not divide {source} or {self.channels[index]} channels"
                 )
         checks.whole("stem_padding", self.stem_padding, 0)
         checks.whole("fc_dim", self.fc_dim, 1)

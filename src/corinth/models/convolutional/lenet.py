@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from corinth.layers import checks
 from corinth.layers.choices import ACTIVATIONS, POOLS, Activation, Pool
-from corinth.layers.init import scaled_normal_
+from corinth.layers.init import gaussian_, scaled_normal_
 from corinth.registry import Card, register
 
 # Table I: the maps of S2 that each map of C3 sees.
@@ -107,12 +107,16 @@ class LeNet5(nn.Module):
 
     def init_weights(self) -> None:
         scaled_normal_(self, self.cfg.activation)
+        if isinstance(self.head, nn.Linear):
+            gaussian_(self.head)
 
     def reset_head(self, num_classes: int) -> None:
         """A fresh classifier for `num_classes`; 0 removes it."""
         self.cfg = replace(self.cfg, num_classes=num_classes)
-        self.head = nn.Linear(84, num_classes) if num_classes else nn.Identity()
-        scaled_normal_(self.head, self.cfg.activation)
+        self.head = nn.Identity()
+        if num_classes:
+            self.head = nn.Linear(84, num_classes)
+            gaussian_(self.head)  # small, so that the first softmax is nearly even
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to C5, (B, 120, 1, 1)."""
@@ -258,8 +262,8 @@ register(
         deviations=(
             "every map of C3 sees all of S2, pools have no parameters, the output is linear: the usual modern form",
             "relu and max pooling, which public weights use; activation='tanh', pool='avg' is nearer to the paper",
-            "initialisation is He et al. 2015 (relu) or Glorot & Bengio 2010 (tanh, sigmoid), made for these "
-            "activations, where the paper draws from +-2.4 / fan-in for its own",
+            "initialisation is He et al. 2015 (relu) or Glorot & Bengio 2010 (tanh, sigmoid), the output from "
+            "N(0, 0.01²), where the paper draws from +-2.4 / fan-in, made for its own activation",
         ),
         synonyms={"head": "output, F7"},
         recipe={"optimizer": "adamw", "lr": 3e-3, "weight_decay": 0.01, "schedule": "onecycle", "warmup": 0.2},

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from corinth.layers import checks
 from corinth.layers.choices import POOLS
-from corinth.layers.init import scaled_normal_
+from corinth.layers.init import gaussian_, scaled_normal_
 from corinth.layers.sizes import smallest, window_out
 from corinth.registry import Card, register
 
@@ -115,12 +115,23 @@ class Nin(nn.Module):
 
     def init_weights(self) -> None:
         scaled_normal_(self)
+        self._init_head()
+
+    def _init_head(self) -> None:
+        """Start rectified class maps near 1: a map that is zero on every image has no gradient and never learns.
+
+        The same bias in all classes leaves their softmax as it is.
+        """
+        if isinstance(self.head, nn.Conv2d) and self.cfg.head_relu:
+            gaussian_(self.head, bias=1.0)
+        else:
+            scaled_normal_(self.head)
 
     def reset_head(self, num_classes: int) -> None:
         """A fresh last 1x1 convolution for `num_classes`; 0 removes it."""
         self.cfg = replace(self.cfg, num_classes=num_classes)
         self.head = nn.Conv2d(self.cfg.num_features, num_classes, 1) if num_classes else nn.Identity()
-        scaled_normal_(self.head)
+        self._init_head()
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the map in front of the last 1x1 convolution, (B, 192, H/4, W/4) on CIFAR-10."""
@@ -143,7 +154,8 @@ PAPER = "Network In Network"
 SYNONYMS = {"channels": "cccp (Caffe: cascaded cross-channel parametric pooling)"}
 DEVIATIONS = (
     "widths, kernels and pools are those of the authors' released networks: the paper prints none",
-    "initialisation is He et al. 2015: the paper sets its own by hand (section 4) and does not give it",
+    "initialisation is He et al. 2015: the paper sets its own by hand (section 4) and does not give it; rectified "
+    "class maps start from N(0, 0.01²) with bias 1, because from zero biases classes die and training often fails",
 )
 
 register(
