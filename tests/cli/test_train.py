@@ -33,11 +33,11 @@ def test_without_flags_it_is_the_architectures_own_recipe():
 
 def test_every_field_is_a_flag():
     found = recipe(
-        "--epochs 3 --batch_size auto --lr=0.5 --seed 4 --augmentation.crop-padding 2 --no-nesterov "
+        "--epochs 3 --batch_size auto --lr=0.5 --seed 4 --augmentation.crop-padding 0.2 --no-nesterov "
         "--betas 0.8 0.99 --clip-norm 1 --set activation=tanh --output there"
     )
     assert (found.budget, found.batch_size, found.lr, found.seed, found.output) == ("3ep", "auto", 0.5, 4, "there")
-    assert (found.augmentation.crop_padding, found.nesterov, found.betas) == (2, False, (0.8, 0.99))
+    assert (found.augmentation.crop_padding, found.nesterov, found.betas) == (0.2, False, (0.8, 0.99))
     assert (found.clip_norm, found.options["activation"]) == (1.0, "tanh")
 
 

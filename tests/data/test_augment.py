@@ -154,7 +154,7 @@ def test_cutmix_label_share_is_the_pasted_area() -> None:
 
 
 FULL = Augmentation(
-    random_resized_crop=(0.3, 1.0), crop_padding=2, flip=True, color_jitter=0.4, erasing=0.5, mixup=0.2, cutmix=1.0
+    random_resized_crop=(0.3, 1.0), crop_padding=0.25, flip=True, color_jitter=0.4, erasing=0.5, mixup=0.2, cutmix=1.0
 )
 
 
@@ -198,7 +198,8 @@ def test_mixup_and_cutmix_take_turns(prepare: Preprocess) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"crop_padding": -1},
+        {"crop_padding": -0.1},
+        {"crop_padding": 4},
         {"color_jitter": 1.5},
         {"erasing": 2.0},
         {"mixup": -0.1},

@@ -43,7 +43,7 @@ def store(data: ImageData, prepare: Preprocess) -> MemoryStore:
     return made
 
 
-AUGMENT = Augmentation(crop_padding=2, flip=True, color_jitter=0.3, erasing=0.5, mixup=0.2, cutmix=1.0)
+AUGMENT = Augmentation(crop_padding=0.25, flip=True, color_jitter=0.3, erasing=0.5, mixup=0.2, cutmix=1.0)
 
 
 def train_loader(store, prepare: Preprocess, **options) -> Loader:

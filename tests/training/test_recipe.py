@@ -22,7 +22,7 @@ FULL = Recipe(
     clip_norm=1.0,
     ema=0.999,
     precision="bf16",
-    augmentation=Augmentation(crop_padding=4, flip=True, random_resized_crop=(0.3, 1.0), mixup=0.2),
+    augmentation=Augmentation(crop_padding=0.125, flip=True, random_resized_crop=(0.3, 1.0), mixup=0.2),
     img_size=64,
     threads=2,
     output="runs/x",
@@ -171,3 +171,11 @@ def test_unknown_architecture_and_field() -> None:
 def test_the_recipe_needs_no_torch() -> None:
     code = "import sys, corinth.training.recipe; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_digits_are_not_mirrored_but_pictures_are() -> None:
+    assert recipe_for("resnet20_cifar10", "fashion_mnist").augmentation.flip
+    assert recipe_for("resnet20_cifar10", "a/folder").augmentation.flip
+    for digits in ("digits", "mnist", "mnist_t10k"):
+        assert not recipe_for("resnet20_cifar10", digits).augmentation.flip
+        assert recipe_for("resnet20_cifar10", digits).augmentation.crop_padding == 0.125

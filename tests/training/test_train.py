@@ -32,7 +32,7 @@ SMALL: dict[str, Any] = {
     "batch_size": 256,
     "optimizer": "adamw",
     "lr": 0.01,
-    "augmentation": {"crop_padding": 1},
+    "augmentation": {"crop_padding": 0.125},
     "device": "cpu",
     "threads": 1,
 }

@@ -10,7 +10,7 @@ class Augmentation:
     """What is done to training images, in this order; the defaults do nothing."""
 
     random_resized_crop: tuple[float, float] | None = None  # share of the area, e.g. (0.08, 1); aspect 3/4 to 4/3
-    crop_padding: int = 0  # pixels around the image, out of which a window of its size is cut
+    crop_padding: float = 0.0  # border, as a share of the side, around the image out of which its size is cut
     flip: bool = False  # left to right, every second image
     color_jitter: float = 0.0  # brightness, contrast and saturation change by up to this share
     erasing: float = 0.0  # probability that a rectangle becomes the mean colour
@@ -18,8 +18,8 @@ class Augmentation:
     cutmix: float = 0.0  # alpha of the Beta distribution; with mixup as well: one of the two for each batch
 
     def __post_init__(self) -> None:
-        if self.crop_padding < 0:
-            raise UsageError(f"crop_padding {self.crop_padding} is not at least 0")
+        if not 0 <= self.crop_padding <= 0.5:
+            raise UsageError(f"crop_padding {self.crop_padding} is not a share of the side, from 0 to 0.5")
         if not 0 <= self.color_jitter <= 1:
             raise UsageError(f"color_jitter {self.color_jitter} is not in [0, 1]")
         if not 0 <= self.erasing <= 1:

@@ -36,6 +36,7 @@ class Builtin:
     folders: tuple[str, ...]
     complete: tuple[tuple[str, ...], ...]
     system: tuple[str, ...] = ()  # where a distribution's package puts it
+    mirrors: bool = True  # a picture mirrored left to right is still of its class
     base_url: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)  # file to fetch -> sha256
 
@@ -48,13 +49,20 @@ def _idx(*stems: str) -> tuple[tuple[str, ...], ...]:
 BUILTINS = {
     entry.name: entry
     for entry in (
-        Builtin(name="digits", about="1,797 grey 8x8 handwritten digits, in scikit-learn", folders=(), complete=()),
+        Builtin(
+            name="digits",
+            about="1,797 grey 8x8 handwritten digits, in scikit-learn",
+            folders=(),
+            complete=(),
+            mirrors=False,
+        ),
         Builtin(
             name="mnist",
             about="70,000 grey 28x28 handwritten digits",
             folders=("mnist", "MNIST"),
             complete=_idx("train", "t10k"),
             system=("/usr/share/datasets/mnist",),
+            mirrors=False,
             base_url="https://ossci-datasets.s3.amazonaws.com/mnist/",
             files=_MNIST,
         ),
@@ -63,6 +71,7 @@ BUILTINS = {
             about="MNIST's 10,000 test images alone, split here",
             folders=("mnist_t10k",),
             complete=_idx("t10k"),
+            mirrors=False,
             base_url="https://ossci-datasets.s3.amazonaws.com/mnist/",
             files={name: sha for name, sha in _MNIST.items() if name.startswith("t10k")},
         ),

@@ -171,8 +171,10 @@ def recipe_for(arch: str, data: str, *, published: bool = False, **overrides: An
     """The recipe an architecture comes with: defaults, then its card's recipe, then `overrides`.
 
     `published=True` takes what the paper did on ImageNet instead of what suits small images. Another optimizer
-    than the card's brings its own usual learning rate and weight decay, unless they are given too.
+    than the card's brings its own usual learning rate and weight decay, unless they are given too. Built-in data
+    that mean something else when mirrored (digits) are not flipped.
     """
+    from corinth.data.builtin import BUILTINS
     from corinth.registry import entry  # imports torch
 
     found = entry(arch)
@@ -181,6 +183,8 @@ def recipe_for(arch: str, data: str, *, published: bool = False, **overrides: An
         raise UsageError(
             f"{found.name} has no published recipe; leave `published` out for the one that Corinth gives it"
         )
+    if data in BUILTINS and not BUILTINS[data].mirrors:
+        values["augmentation"] = {**values.get("augmentation", {}), "flip": False}
     optimizer = str(overrides.get("optimizer", "sgd")).lower()
     if "optimizer" in overrides and optimizer != str(values.get("optimizer", "sgd")).lower():
         values |= {"lr": 0.1, "weight_decay": 5e-4} if optimizer == "sgd" else {"lr": 1e-3, "weight_decay": 0.01}

@@ -239,7 +239,7 @@ SMALL: dict[str, Any] = {  # small images
     "batch_size": 128,
     "weight_decay": 5e-4,
     "label_smoothing": 0.1,
-    "augmentation": {"crop_padding": 2, "flip": True},
+    "augmentation": {"crop_padding": 0.125, "flip": True},
 }
 SMALL_IMAGENET: dict[str, Any] = {**SMALL, "lr": 0.1, "img_size": 64}
 IMAGENET: dict[str, Any] = {  # section 3.4: 60e4 iterations of 256 images, the rate falls on plateaus (figure 4)
@@ -269,7 +269,7 @@ CIFAR: dict[str, Any] = {  # section 4.2: 64k iterations of 128 images, the rate
     "schedule": "step",
     "step_at": (0.5, 0.75),
     "step_gamma": 0.1,
-    "augmentation": {"crop_padding": 4, "flip": True},
+    "augmentation": {"crop_padding": 0.125, "flip": True},
 }
 
 for name, depth, block, stride_in, params, macs, error in (  # table 1; errors of tables 2 and 3, ten crops
