@@ -39,7 +39,9 @@ def test_version(cli: Cli):
     assert cli("--version").out == f"corinth {__version__}\n"
 
 
-@pytest.mark.parametrize("verb", ["", "list", "show", "train", "evaluate", "predict", "compare", "doctor", "completion"])
+@pytest.mark.parametrize(
+    "verb", ["", "list", "show", "train", "evaluate", "predict", "compare", "doctor", "completion"]
+)
 def test_help_needs_no_torch(verb: str):
     found = python("-c", LIGHT.format([verb, "--help"] if verb else ["--help"]))
     assert found.returncode == 0, found.stderr

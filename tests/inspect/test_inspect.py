@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import corinth
 from corinth.inspect import count_macs, count_params, latency, layers, peak_memory
 
 
@@ -178,6 +179,28 @@ def test_count_params_leaves_out_frozen_tensors():
     assert count_params(net) == 10
 
 
+class Functional(nn.Module):
+    """Pools that are no modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = conv(3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.max_pool2d(self.conv(x), 3, 2, 1)
+        return nn.functional.adaptive_avg_pool2d(nn.functional.avg_pool2d(x, 2), 1)
+
+
+def test_pools_called_as_functions_are_rows():
+    rows = layers(nn.Sequential(Functional()), (1, 16, 16))
+    assert [row.name for row in rows] == ["0.conv", "0.max_pool2d", "0.avg_pool2d", "0.global_avg_pool2d"]
+    _, first, second, last = rows
+    assert (first.kernel, first.stride, first.padding, first.out_shape) == ((3, 3), (2, 2), (1, 1), (1, 8, 8))
+    assert (second.kernel, second.stride, second.padding, second.out_shape) == ((2, 2), (2, 2), (0, 0), (1, 4, 4))
+    assert (last.kernel, last.out_shape, last.jump) == (None, (1, 1, 1), (0, 0))
+    assert [row.receptive_field for row in rows] == [(3, 3), (5, 5), (7, 7), (19, 19)]
+
+
 def test_attention_is_counted():
     class Attend(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -208,3 +231,24 @@ def test_peak_memory_sees_what_was_freed_again():
         pytest.skip("this system does not let a process reset its memory high-water mark")
     assert 60 * 2**20 < peak.bytes < 200 * 2**20
     assert peak.kind == "resident"
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("lenet5", {5, 6, 14, 16, 32}),  # LeCun et al. 1998, figure 2: C1, S2, C3, S4, C5
+        ("alexnet_2012", {11, 19, 51, 67, 99, 131, 163, 195}),
+        ("vgg16", {3, 5, 6, 10, 14, 16, 24, 32, 40, 44, 60, 76, 92, 100, 132, 164, 196, 212}),
+        ("resnet50_v1", {483}),  # Araujo et al. 2019
+        ("resnet101", {971}),  # v1.5; theirs, 1027, is v1's
+    ],
+)
+def test_receptive_fields_of_the_registered_networks(name: str, published: set[int]):
+    with torch.device("meta"):
+        model = corinth.create_model(name)
+    rows = layers(model, corinth.card(name).input_size)
+    mapped = [row.receptive_field[0] for row in rows if row.receptive_field and len(row.out_shape) == 3 and row.jump[0]]
+    assert published <= set(mapped)
+    assert max(mapped) == max(published)
+    assert sum(row.params for row in rows) == count_params(model)
+    assert sum(row.macs for row in rows) == corinth.card(name).macs

@@ -75,10 +75,14 @@ class Field:
 
 
 class FieldTracker(TorchDispatchMode):
-    """Inside this mode every tensor computed from `source` (B, C, H, W) has its receptive field, or None if unknown."""
+    """Inside this mode every tensor computed from `source` (B, C, H, W) has its receptive field, or None if unknown.
 
-    def __init__(self, source: Tensor) -> None:
+    `on_pool(name, arguments, input shape, output)` is called after every pooling operator.
+    """
+
+    def __init__(self, source: Tensor, on_pool: Callable[[str, Any, torch.Size, Tensor], None] | None = None) -> None:
         super().__init__()
+        self._on_pool = on_pool
         self._fields: Any = WeakIdKeyDictionary()
         self._fields[source] = Field()
 
@@ -95,6 +99,8 @@ class FieldTracker(TorchDispatchMode):
             for tensor in tree_leaves(out):
                 if isinstance(tensor, Tensor):
                     self._fields[tensor] = _propagate(func, args, kwargs, fields, shapes, tensor.shape)
+            if self._on_pool is not None and (name := _pool_name(func, args)):
+                self._on_pool(name, args[1:], args[0].shape, tree_leaves(out)[0])
         return out
 
 
@@ -201,6 +207,21 @@ def _slice(
     if axis == -2:
         return replace(field, rows=field.rows.window(1, step, -first))
     return replace(field, columns=field.columns.window(1, step, -first)) if axis == -1 else field
+
+
+_POOLS = {
+    aten.max_pool2d_with_indices: "max_pool2d",
+    aten.avg_pool2d: "avg_pool2d",
+    aten._adaptive_avg_pool2d: "adaptive_avg_pool2d",
+    aten.adaptive_max_pool2d: "adaptive_max_pool2d",
+}
+
+
+def _pool_name(func: Any, args: Any) -> str | None:
+    """The name of a pooling operator; torch turns adaptive average pooling to 1x1 into a mean over both axes."""
+    if func.overloadpacket is aten.mean and len(args) > 1 and args[0].dim() == 4:
+        return "global_avg_pool2d" if {axis % 4 for axis in args[1] or ()} == {2, 3} else None
+    return _POOLS.get(func.overloadpacket)
 
 
 _RULES: dict[Any, Callable[..., Field | None]] = {
