@@ -1,5 +1,6 @@
 """Key maps: how the names of a foreign checkpoint correspond to ours, written once and read in both directions."""
 
+import functools
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -46,9 +47,15 @@ class Rule:
             raise ValueError(f"{self.theirs!r} and {self.ours!r} do not have the same number of {{}}")
 
 
+@functools.cache
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile(r"([^.]+)".join(re.escape(part) for part in template.split("{}")))
+
+
 def _translate(name: str, source: str, target: str) -> str | None:
-    pattern = r"([^.]+)".join(re.escape(part) for part in source.split("{}"))
-    match = re.fullmatch(pattern, name)
+    if not name.startswith(source.partition("{}")[0]):  # a deep network has hundreds of rules
+        return None
+    match = _pattern(source).fullmatch(name)
     return target.format(*match.groups()) if match else None
 
 

@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,16 @@ PICKLES = (".pth", ".pt", ".th", ".bin", ".tar")
 SUFFIXES = (".safetensors", *PICKLES)
 MODEL_FILE = "model.safetensors"  # what a run folder has
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
+_BROKEN = (  # what torch.load was seen to raise over damaged bytes, besides its own errors
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OverflowError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 METADATA = "corinth"  # our own safetensors carry their config.json under this name
 
 
@@ -81,7 +92,7 @@ def _read_pickle(file: Path) -> Any:
     except pickle.UnpicklingError as error:
         if named := re.search(r"GLOBAL (\S+)", str(error)):
             raise WeightsError(
-                f"{file} was refused: it holds {named[1]}, and reading that could run code; "
+                f"{file} was refused: it holds {named[1]!r}, and reading that could run code; "
                 "only plain tensors are read, so save its state_dict() or a .safetensors file instead"
             ) from error
         raise WeightsError(f"{file} is damaged, or no PyTorch checkpoint of plain tensors") from error
@@ -89,7 +100,7 @@ def _read_pickle(file: Path) -> Any:
         if "TorchScript" in str(error):
             raise WeightsError(f"{file} was refused: it is a TorchScript program; save its state_dict()") from error
         raise WeightsError(f"{file} is damaged or cut short, not a whole PyTorch checkpoint") from error
-    except (EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError, OverflowError) as error:
+    except _BROKEN as error:
         raise WeightsError(f"{file} is damaged or cut short, not a whole PyTorch checkpoint") from error
 
 

@@ -1,0 +1,233 @@
+"""Parity with timm, torchvision and pytorchcv: every tensor randomised, outputs and gradients in double precision."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from corinth import create_model, dump_weights, load_weights
+from corinth.layers.auxiliary import WithAux
+from corinth.weights import Source, key_maps
+
+pytestmark = pytest.mark.parity
+CLASSES = 10  # pytorchcv builds its CIFAR networks for 10 or 100 only
+NARROW = 48  # of the fully connected layers, whose 4096 units would only cost time; full sizes are compared on meta
+
+
+@dataclass(frozen=True)
+class Case:
+    """One architecture of ours, with the options that make it the peer's, and how to build the peer."""
+
+    source: Source
+    theirs: str
+    ours: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    peer_options: Mapping[str, Any] = field(default_factory=dict)
+    size: int = 40  # of the images; small, as convolutions in double precision are slow
+
+    def build_peer(self, peers: SimpleNamespace, num_classes: int) -> nn.Module:
+        options = {"num_classes": num_classes, **self.peer_options}
+        if self.source == "timm":
+            return peers.timm.create_model(self.theirs, **options)
+        if self.source == "pytorchcv":
+            return peers.pytorchcv.get_model(self.theirs, **options)
+        if self.theirs == "googlenet":
+            options["init_weights"] = False
+        return getattr(peers.torchvision, self.theirs)(**options)
+
+    def __str__(self) -> str:
+        extra = "-aux" if self.options.get("aux_heads") else ""
+        return f"{self.source}-{self.theirs}{extra}"
+
+
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+IMAGENET_RESNETS = (*RESNETS, "resnet50_v1")
+VGGS = tuple(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn"))
+CASES = (
+    Case("torchvision", "alexnet", "alexnet", size=80),
+    *(Case("torchvision", name, name, size=32) for name in VGGS),
+    *(Case("torchvision", name, name) for name in RESNETS),
+    Case("torchvision", "googlenet", "googlenet_bn", {}, {"aux_logits": False}),
+    Case("torchvision", "googlenet", "googlenet_bn", {"aux_heads": True}, size=96),
+    *(Case("timm", name, name, size=32) for name in VGGS),
+    *(Case("timm", name, name) for name in RESNETS),
+    Case("pytorchcv", "alexnet", "alexnet_2012", {"groups": (1,) * 5}, size=227),
+    Case("pytorchcv", "nin_cifar10", "nin_cifar10", {"pool_padding": 1}, size=32),
+    Case("pytorchcv", "resnet18", "resnet18"),
+    Case("pytorchcv", "resnet50", "resnet50_v1"),
+    Case("pytorchcv", "resnet50b", "resnet50"),
+    *(
+        Case("pytorchcv", name, name, {"shortcut": "B"}, size=32)
+        for name in ("resnet20_cifar10", "resnet56_cifar10", "resnet110_cifar10")
+    ),
+)
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def narrow(peer: nn.Module) -> None:
+    """Replace the wide fully connected layers of AlexNet and VGG, whatever they are called."""
+    for owner in list(peer.modules()):
+        for name, layer in list(owner.named_children()):
+            wide_in = 4096 in (getattr(layer, "in_features", 0), getattr(layer, "in_channels", 0))
+            wide_out = 4096 in (getattr(layer, "out_features", 0), getattr(layer, "out_channels", 0))
+            if not (wide_in or wide_out):
+                continue
+            if isinstance(layer, nn.Linear):
+                new: nn.Module = nn.Linear(
+                    NARROW if wide_in else layer.in_features, NARROW if wide_out else layer.out_features
+                )
+            elif isinstance(layer, nn.Conv2d):
+                new = nn.Conv2d(
+                    NARROW if wide_in else layer.in_channels,
+                    NARROW if wide_out else layer.out_channels,
+                    layer.kernel_size,
+                )
+            else:
+                continue
+            setattr(owner, name, new)
+
+
+def randomise(model: nn.Module) -> None:
+    """Give every tensor its own random values, at a scale that keeps signals alive; variances stay positive."""
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if not tensor.is_floating_point():
+                tensor.copy_(torch.randint(1, 100, tensor.shape, generator=draw))
+            elif tensor.ndim > 1:
+                fan_in = tensor[0].numel()
+                tensor.copy_(torch.randn(tensor.shape, generator=draw) * (2 / fan_in) ** 0.5)
+            elif name.endswith(("running_var", "weight")):
+                tensor.copy_(0.5 + torch.rand(tensor.shape, generator=draw))
+            else:
+                tensor.copy_(torch.randn(tensor.shape, generator=draw) * 0.2)
+
+
+def still(model: nn.Module) -> nn.Module:
+    """The model in double precision and without its dropout."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return model.double()
+
+
+@pytest.fixture
+def pair(case: Case, peers: SimpleNamespace) -> tuple[nn.Module, nn.Module]:
+    """The peer with random tensors, and ours with the peer's weights."""
+    with torch.device("meta"):  # their initialisation takes longer than the comparison, and is overwritten
+        peer = case.build_peer(peers, CLASSES)
+        narrow(peer)
+    if case.source == "pytorchcv" and case.ours in IMAGENET_RESNETS:
+        peer.features.final_pool = nn.AdaptiveAvgPool2d(1)  # theirs is made for 224 pixels
+    randomise(still(peer.to_empty(device="cpu")))
+    options = dict(case.options)
+    if case.ours.startswith(("alexnet", "vgg")):
+        options["fc_dim"] = NARROW
+    with torch.device("meta"):
+        ours = create_model(case.ours, num_classes=CLASSES, **options)
+    still(ours.to_empty(device="cpu"))
+    if str(case) == "pytorchcv-alexnet":
+        ours.norm.alpha = 1e-4  # pytorchcv takes torch's default: the paper's alpha divided by the window
+    report = load_weights(ours, peer.state_dict(), source=case.source, arch=case.ours)
+    assert not report.missing
+    assert not report.unexpected
+    assert len(report.loaded) == len(ours.state_dict()) == len(peer.state_dict())
+    return peer, ours
+
+
+def images(case: Case) -> Tensor:
+    draw = torch.Generator().manual_seed(1)
+    return torch.randn(2, 3, case.size, case.size, generator=draw, dtype=torch.float64)
+
+
+def outputs(result: Any) -> tuple[Tensor, ...]:
+    """Logits, then those of the auxiliary heads from the first to the last."""
+    if isinstance(result, WithAux):
+        return result.logits, *result.aux
+    if isinstance(result, tuple):  # torchvision's GoogLeNetOutputs has the second auxiliary head before the first
+        return result.logits, result.aux_logits1, result.aux_logits2
+    return (result,)
+
+
+def assert_same(ours: Tensor, theirs: Tensor, scale: float, what: str) -> None:
+    torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-9 * scale, msg=lambda text: f"{what}: {text}")
+
+
+@every_case
+def test_outputs_and_gradients(case: Case, pair: tuple[nn.Module, nn.Module]) -> None:
+    peer, ours = pair
+    x = images(case)
+    with torch.no_grad():
+        want, got = peer.eval()(x), ours.eval()(x)
+    assert want.std() > 1e-3, "the random weights let no signal through: the comparison would prove nothing"
+    assert_same(got, want, float(want.abs().max()), "logits")
+
+    results = [outputs(model.train()(x)) for model in (peer, ours)]
+    draw = torch.Generator().manual_seed(2)
+    for index, pairs in enumerate(zip(*results, strict=True)):
+        assert_same(pairs[1], pairs[0], float(pairs[0].detach().abs().max()), f"output {index} in training")
+        direction = torch.randn(pairs[0].shape, generator=draw, dtype=torch.float64)
+        for output in pairs:
+            (output * direction).sum().backward(retain_graph=index + 1 < len(results[0]))
+
+    keys = key_maps(ours)[case.source]
+    own = dict(ours.named_parameters())
+    gradients = {name: parameter.grad for name, parameter in peer.named_parameters()}
+    scale = max(float(gradient.abs().max()) for gradient in gradients.values() if gradient is not None)
+    for theirs, gradient in gradients.items():
+        target = keys.to_ours(theirs)
+        assert target is not None
+        assert gradient is not None
+        name, op = target
+        assert_same(own.pop(name).grad, op.apply(gradient), scale, f"gradient of {name}")
+    assert not own, "parameters that the peer has not"
+    for (name, buffer), (_, theirs) in zip(ours.named_buffers(), peer.named_buffers(), strict=True):
+        assert_same(buffer, theirs, 1.0, f"{name} after a training step")
+
+
+@every_case
+def test_names_and_shapes_at_full_size(case: Case, peers: SimpleNamespace) -> None:
+    with torch.device("meta"):
+        peer = case.build_peer(peers, 1000 if "cifar10" not in case.ours else 10)
+        ours = create_model(case.ours, **case.options)
+    theirs = peer.state_dict()
+    load_weights(ours, theirs, source=case.source, arch=case.ours)
+    dumped = dump_weights(ours, source=case.source)
+    assert {name: tensor.shape for name, tensor in dumped.items()} == {n: t.shape for n, t in theirs.items()}
+    assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in peer.parameters())
+
+
+@every_case
+def test_the_layout_is_recognised(case: Case, peers: SimpleNamespace) -> None:
+    with torch.device("meta"):
+        peer = case.build_peer(peers, CLASSES)
+        ours = create_model(case.ours, num_classes=CLASSES, **case.options)
+    report = load_weights(ours, peer.state_dict(), arch=case.ours)
+    same = {"timm": "torchvision"} if case.ours.startswith("resnet") else {}  # the two agree on ResNets
+    assert report.source == same.get(case.source, case.source)
+
+
+def test_googlenet_of_the_public_file_has_no_aux_heads(peers: SimpleNamespace) -> None:
+    """torchvision ships auxiliary heads in its file that were never trained: they may be left out, or be absent."""
+    peer = peers.torchvision.googlenet(num_classes=CLASSES, init_weights=False)
+    report = load_weights(create_model("googlenet_bn", num_classes=CLASSES), peer.state_dict())
+    assert len(report.unexpected) == 20
+    assert all(name.startswith("aux") for name in report.unexpected)
+    without = peers.torchvision.googlenet(num_classes=CLASSES, aux_logits=False, init_weights=False)
+    report = load_weights(create_model("googlenet_bn", num_classes=CLASSES, aux_heads=True), without.state_dict())
+    assert len(report.missing) == 20
+    assert all(name.startswith("aux_heads.") for name in report.missing)
+    assert any("mean 0.5" in note for note in report.notes)
+
+
+def test_adapting_the_input_agrees_with_timm(peers: SimpleNamespace) -> None:
+    adapt = peers.timm.models.adapt_input_conv
+    from corinth.weights.adapting import adapt_input
+
+    weight = torch.randn(8, 3, 7, 7)
+    for chans in (1, 2, 4, 5, 9):
+        torch.testing.assert_close(adapt_input(weight, chans), adapt(chans, weight))
