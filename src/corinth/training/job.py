@@ -222,13 +222,10 @@ def make_loaders(
     recipe: Recipe, data: ImageData, preprocess: Preprocess, processes: Processes
 ) -> tuple[Loader, Loader | None]:
     """The training part, shuffled and augmented, and the validation part; None where that is empty."""
-    size, rest = divmod(int(recipe.batch_size), processes.world_size)
-    if rest:
-        raise UsageError(f"batch_size {recipe.batch_size} cannot be shared evenly by {processes.world_size} processes")
     place: dict[str, Any] = {"rank": processes.rank, "world_size": processes.world_size, "device": processes.device}
     loader = Loader(
         make_store(data, "train", preprocess),
-        size,
+        int(recipe.batch_size),
         transform=TrainTransform(preprocess, recipe.augmentation, data.num_classes),
         shuffle=True,
         seed=recipe.seed,

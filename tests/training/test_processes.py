@@ -1,0 +1,103 @@
+"""Two processes over gloo do what one does at the same batch."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from corinth.errors import UsageError
+from corinth.training import train
+from corinth.training.processes import Processes, choose_device
+from corinth.training.run import read_metrics
+
+FIELDS = {
+    "arch": "lenet5",
+    "data": "digits",
+    "img_size": 16,
+    "budget": "2ep",
+    "batch_size": 64,
+    "optimizer": "sgd",
+    "lr": 0.05,
+    "momentum": 0.9,
+    "ema": 0.5,
+    "clip_norm": 1.0,
+    "accumulate": 2,
+    "augmentation": {},
+    "device": "cpu",
+    "threads": 1,
+}
+WORKER = """
+import sys
+from corinth.training import train
+run = train(output=sys.argv[1], **{fields!r})
+print(run.reason, run.best["val_top1"])
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    """A network without batch norm; augmentation off, as each process augments its own share."""
+    one = train(output=str(tmp_path / "one"), **FIELDS)
+    (tmp_path / "worker.py").write_text(WORKER.format(fields=FIELDS))
+    port = str(free_port())
+    workers = [
+        subprocess.Popen(
+            [sys.executable, str(tmp_path / "worker.py"), str(tmp_path / "two")],
+            env=os.environ
+            | {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": "2",
+                "LOCAL_WORLD_SIZE": "2",
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port,
+                "OMP_NUM_THREADS": "1",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    outputs = [worker.communicate(timeout=300) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], outputs
+    assert outputs[0][0] == outputs[1][0]  # both know the same metrics
+    for name in ("model.safetensors", "last/state.safetensors"):
+        a, b = load_file(tmp_path / "one" / name), load_file(tmp_path / "two" / name)
+        for key in a:
+            if a[key].is_floating_point() and not key.startswith("random"):
+                torch.testing.assert_close(
+                    a[key], b[key], rtol=1e-3, atol=1e-4, msg=lambda text, key=key: f"{key}: {text}"
+                )
+    rows = read_metrics(tmp_path / "two/metrics.jsonl")
+    assert [row["samples"] for row in rows] == [row["samples"] for row in one.metrics]
+    for ours, theirs in zip(one.metrics, rows, strict=True):
+        assert ours["val_loss"] == pytest.approx(theirs["val_loss"], rel=1e-3)
+        assert ours["val_top1"] == pytest.approx(theirs["val_top1"], abs=0.01)
+
+
+def test_one_process_gets_back_what_it_gives() -> None:
+    one = Processes("cpu")
+    assert (one.rank, one.world_size, one.is_main) == (0, 1, True)
+    assert one.share([0.5, 1]) == one.sum([0.5, 1]) == [0.5, 1]
+    assert one.gather({"a": 1}) == [{"a": 1}]
+
+
+def test_devices() -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(UsageError, match=r"device 'tpu' is not valid; it must be auto, cpu, cuda"):
+        choose_device("tpu")
+    with pytest.raises(UsageError, match=r"device 'cuda:64' is not here"):
+        choose_device("cuda:64")
