@@ -17,7 +17,7 @@ def image_data(
 ) -> ImageData:
     """Noise with labels; a quarter is the test part."""
     rng = np.random.default_rng(seed)
-    labels = np.arange(samples) % len(classes)
+    labels = rng.permutation(np.arange(samples) % len(classes))
     images = rng.integers(0, 256, (samples, side, side), dtype=np.uint8)
     splits = {name: np.arange(k, samples, 4) for k, name in enumerate(("test", "val"))}
     splits["train"] = np.sort(np.concatenate([np.arange(2, samples, 4), np.arange(3, samples, 4)]))

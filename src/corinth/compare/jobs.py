@@ -4,6 +4,7 @@ import ctypes
 import dataclasses
 import gc
 import json
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -21,7 +22,8 @@ from corinth.errors import CorinthError
 from corinth.files import replacing, write_json
 from corinth.inspect import count_macs, count_params, latency, peak_memory
 from corinth.predictor import Predictor, load_run
-from corinth.training import Reporter, train
+from corinth.training import Recipe, Reporter, Run, train
+from corinth.training.run import STATE
 
 PREDICTIONS = "test_predictions.npz"
 RESULT = "result.json"
@@ -82,10 +84,10 @@ def run(contender: Contender, seed: int, data: ImageData, output: Path, reporter
     """
     folder = run_folder(output, contender.label, seed)
     recipe = dataclasses.replace(contender.recipe, seed=seed, output=str(folder))
-    resumes = (folder / "last").exists()
+    fresh = not folder.exists()
     _release_memory()
     with peak_memory(_device(recipe.device)) as peak:
-        trained = train(None if resumes else recipe, data=data, resume=folder if resumes else None, reporter=reporter)
+        trained = _trained(recipe, folder, data, reporter)
     if trained.interrupted:
         raise Interrupted
     start = time.perf_counter()
@@ -108,10 +110,20 @@ def run(contender: Contender, seed: int, data: ImageData, output: Path, reporter
         fit_time=trained.metrics[-1]["seconds"],
         pred_time=pred_time,
         samples_seen=trained.metrics[-1]["samples"],
-        peak_memory=None if resumes else peak.bytes,
+        peak_memory=peak.bytes if fresh else None,
     )
     write_json(folder / RESULT, dataclasses.asdict(result))
     return result
+
+
+def _trained(recipe: Recipe, folder: Path, data: ImageData, reporter: Reporter | None) -> Run:
+    """Train, go on where a training was cut short, or take one that came to its end before it was scored."""
+    if (folder / STATE).exists():
+        before = Run.open(folder)
+        return train(data=data, resume=folder, reporter=reporter) if before.interrupted else before
+    if folder.exists():
+        shutil.rmtree(folder)  # killed before there was anything to go on with
+    return train(recipe, data=data, reporter=reporter)
 
 
 def answers(output: Path, label: str, seed: int) -> Answers:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -186,47 +188,47 @@ class Leaderboard:
         write_json(folder / "leaderboard.json", self.to_dict())
 
 
-def leaderboard_table(board: Leaderboard) -> Table:
-    """The board for a terminal, with the headline above and what limits it below."""
-    table = Table(title=board.headline, title_justify="left", title_style="bold", caption=_caption(board))
-    table.caption_justify = "left"
-    for name in ("", "model"):
-        table.add_column(name, no_wrap=True)
-    names = ("test score", f"{board.level:.0%} interval", "to leader", "params", "MACs", "latency", "fit time")
-    for name in names:
+def leaderboard_table(board: Leaderboard) -> Group:
+    """The board for a terminal: the headline, the table, and below it what limits it and who failed."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("#", no_wrap=True)
+    table.add_column("model", overflow="fold")
+    for name in ("score", f"{board.level:.0%} interval", "to leader", "params", "MACs", "latency", "fit time"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in board.rows:
+        name = Text(row.label + (" *" if row.failures and row.scores else ""))
         if row.score_test is None:
-            why = row.reason or "not run yet"
-            table.add_row("-", Text(row.label), Text(why, style="red"), *[""] * (len(names) - 1))
+            table.add_row("-", name, Text("failed" if row.failures else "not run", style="red"))
             continue
         cost, gap = row.cost, row.to_leader
-        to_leader = ("leads" if row is board.leader else "") if gap is None else points(gap.mean) + (" tie" if row.tie else "")
+        lead = "leads" if row is board.leader else ""
         table.add_row(
             str(row.rank),
-            Text(row.label + (" *" if row.failures else "")),
+            name,
             percent(row.score_test),
-            f"{100 * row.score_test_low:.1f} - {100 * row.score_test_high:.1f}",
-            to_leader,
+            f"{100 * row.score_test_low:.1f}-{100 * row.score_test_high:.1f}",
+            lead if gap is None else points(gap.mean) + (" tie" if row.tie else ""),
             quantity(cost.params) if cost else "",
             quantity(cost.macs) if cost else "",
             milliseconds(cost.latency_ms) if cost else "",
             duration(row.fit_time),
         )
-    return table
+    below = Text("\n" + "\n".join(_below(board)), style="dim")
+    return Group(Text(f"{board.headline}\n", style="bold"), table, below)
 
 
-def _caption(board: Leaderboard) -> str:
+def _below(board: Leaderboard) -> list[str]:
+    """What the numbers mean and what is missing, a line each."""
     seeds = len(board.seeds)
-    parts = [f"budget {board.budget} each, {seeds} seed{'s' if seeds > 1 else ''}"]
+    basis = f"Test scores; budget {board.budget} each, {seeds} seed{'s' if seeds > 1 else ''}"
     cost = next((row.cost for row in board.rows if row.cost and row.cost.latency_ms is not None), None)
     if cost:
-        parts.append(f"latency of one image on {cost.device}, {cost.threads} thread{'s' if cost.threads != 1 else ''}")
+        basis += f"; latency of one image on {cost.device}, {cost.threads} thread{'s' if cost.threads != 1 else ''}"
+    lines = [basis]
     if seeds == 1:
-        parts.append("one seed: intervals cover the test samples only")
-    if any(row.failures and row.scores for row in board.rows):
-        parts.append("*: some seeds failed")
-    return "; ".join([*parts, *board.notes])
+        lines.append("One seed: intervals cover the choice of test samples only, not how another seed would do.")
+    lines += [f"* {row.label}: {row.reason}" if row.scores else f"{row.label}: {row.reason}" for row in board.rows if row.failures]
+    return [*lines, *board.notes]
 
 
 def _control_headline(rows: list[Row]) -> str:

@@ -77,9 +77,11 @@ def make_plan(
             raise UsageError(f"a recipe is given for {label!r}, which is not compared; compared are {', '.join(labels)}")
     contenders = []
     for label, arch in labels.items():
-        own = {**(overrides or {}), **(recipes or {}).get(label, {})}
-        if "budget" in own:
-            raise UsageError(f"the recipe of {label} sets a budget; one budget holds for all, give it to compare itself")
+        own = _merged(overrides or {}, (recipes or {}).get(label, {}))
+        if fixed := [name for name in ("budget", "seed", "output", "arch", "data") if name in own]:
+            raise UsageError(f"the recipe of {label} sets {fixed[0]}, which the comparison itself decides")
+        if "augmentation" in own:  # changes what the architecture's own recipe does, as `options` does
+            own = _merged({"augmentation": entry(arch).card.recipe.get("augmentation", {})}, own)
         contenders.append(Contender(label=label, recipe=recipe_for(arch, data=data.spec, **own, budget=budget)))
     return Plan(
         contenders=tuple(contenders),
@@ -117,6 +119,15 @@ def parse_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
     if not chosen or len(set(chosen)) < len(chosen) or min(chosen) < 0:
         raise UsageError(f"seeds {seeds!r} should be a number of at least 1, or different numbers of 0 or more")
     return chosen
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`, mappings inside merged too."""
+    out = dict(base)
+    for key, value in changes.items():
+        inner = out.get(key)
+        out[key] = _merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return out
 
 
 def claim_folder(folder: Path, plan: Plan, *, resume: bool) -> None:

@@ -56,6 +56,7 @@ def _context(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any
         "lead": lead,
         "one_seed": len(board.seeds) == 1,
         "axis": _axis(finished),
+        "costed": [row for row in finished if row.cost is not None],
         "batch": next((row.cost.batch for row in finished if row.cost and row.cost.batch), None),
         "latency_text": _latency_text(finished),
         "mistakes": [(row.label, _mistakes(row, data, folder)) for row in finished],
@@ -138,7 +139,9 @@ def _latency_text(rows: list[Row]) -> str:
 def _setting(board: Leaderboard) -> list[tuple[str, str]]:
     data = board.data
     per_class = data["images_per_class"]
-    images = f"{sum(per_class):,} images, {len(per_class)} classes with {min(per_class):,} to {max(per_class):,} each"
+    low, high = min(per_class), max(per_class)
+    each = f"{low:,} to {high:,}" if low < high else f"{low:,}"
+    images = f"{sum(per_class):,} images, {len(per_class)} classes with {each} each"
     kind = "grey" if data["channels"] == 1 else "colour"
     return [
         ("Data", f"{data['name']} ({data['spec']}), fingerprint {data['fingerprint'][:12]}"),

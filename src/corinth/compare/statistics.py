@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special
 
 
 @dataclass(frozen=True)
@@ -264,4 +264,4 @@ def _is_binary(scores: np.ndarray) -> bool:
 
 
 def _quantile(alpha: float, df: float) -> float:
-    return float(stats.t.ppf(1 - alpha / 2, df))
+    return -float(special.stdtrit(df, alpha / 2))

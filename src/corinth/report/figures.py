@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from corinth.report.formats import quantity
+
 Figure = dict[str, Any]
 SERIES = 8
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -73,11 +75,7 @@ def score_against(
                 "hovertemplate": "%{text}<br>%{y:.1f} %, %{x:.3s}" + unit + "<extra></extra>",
             }
         )
-    span = (min(cost), max(cost))
-    # room at the sides for the names: a third of the data's span, and not less than a factor of two
-    room = max(0.18 * np.log10(span[1] / span[0]), 0.3)
-    x_range = [float(np.log10(span[0]) - room), float(np.log10(span[1]) + room)]
-    axis = {"title": {"text": title}, "type": "log", "range": x_range, "dtick": "D2" if x_range[1] - x_range[0] < 1.5 else 1}
+    axis = {"title": {"text": title}, "type": "log", **_log_ticks(min(cost), max(cost))}
     return {"data": data, "layout": {"xaxis": axis, "yaxis": _percent_axis("test score"), "showlegend": False}}
 
 
@@ -159,7 +157,7 @@ def confusion(counts: np.ndarray, classes: Sequence[str]) -> Figure:
         "z": np.round(shares, 4).tolist(),
         "zmin": 0,
         "zmax": 1,
-        "colorscale": [[0, "@paper"], [1, "@1"]],
+        "colorscale": [[0, "@soft"], [1, "@1"]],
         "showscale": False,
         "xgap": 1,
         "ygap": 1,
@@ -187,6 +185,16 @@ def _front(cost: Sequence[float], score: Sequence[float]) -> list[int]:
         if not out or score[i] > score[out[-1]]:
             out.append(i)
     return out
+
+
+def _log_ticks(low: float, high: float) -> dict[str, Any]:
+    """Range and ticks of a logarithmic axis, with room at the sides for names."""
+    room = max(0.18 * np.log10(high / low), 0.3)
+    first, last = np.log10(low) - room, np.log10(high) + room
+    steps = (1, 2, 5) if last - first < 2 else (1,)
+    values = [step * 10.0**k for k in range(int(np.floor(first)), int(np.ceil(last))) for step in steps]
+    texts = [quantity(value) for value in values]
+    return {"range": [float(first), float(last)], "tickmode": "array", "tickvals": values, "ticktext": texts}
 
 
 def _percent_axis(title: str) -> dict[str, Any]:

@@ -31,8 +31,9 @@ def machine_facts(threads: Iterable[int | None] = ()) -> dict[str, Any]:
 
 def machine_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """The same as pairs of words, for a page."""
-    threads = ", ".join(map(str, facts["threads"]))
-    machine = f"{facts['processor']}, {facts['cores']} cores" + (f", {threads} threads used" if threads else "")
+    threads = " and ".join(map(str, facts["threads"]))
+    used = f", training on {threads} thread{'s' if threads != '1' else ''}" if threads else ""
+    machine = f"{facts['processor']}, {facts['cores']} cores{used}"
     versions = ", ".join(f"{name} {facts[name]}" for name in ("corinth", "torch", "numpy", "scipy"))
     lines = [("Machine", machine), ("System", facts["system"]), ("Versions", f"Python {facts['python']}, {versions}")]
     return lines if facts["cuda"] is None else [("GPU", facts["cuda"]), *lines]

@@ -43,13 +43,14 @@
     const base = {
       font: { family: getComputedStyle(document.body).fontFamily, size: narrow ? 11 : 12.5, color: "@ink" },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true,
-      margin: { l: 8, r: 12, t: 12, b: 8 }, xaxis: axis, yaxis: axis,
+      margin: { l: 8, r: 12, t: 26, b: 8 }, xaxis: axis, yaxis: axis,
       dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
       hoverlabel: { bgcolor: "@paper", bordercolor: "@line", font: { color: "@ink" }, align: "left" },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: "@muted", activecolor: "@ink" },
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: "@ink" } },
     };
     const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
-    if (narrow) config.displayModeBar = false;
+    config.displayModeBar = matchMedia("(hover: hover)").matches ? "hover" : false;
     Plotly.react(place, themed(figure.data), themed(merged(base, own)), config);
   }
 

@@ -1,0 +1,209 @@
+"""Real comparisons on the handwritten digits, with planted truths."""
+
+import json
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import corinth.compare
+from corinth.compare import Leaderboard, bakeoff, jobs
+from corinth.data import open_data
+from corinth.errors import CorinthError, DataError, UsageError
+from corinth.training import SilentReporter
+
+RECIPES = {"crippled": {"lr": 1e-7}, "small": {"img_size": 20}}
+MODELS = ["lenet5", "again=lenet5", "crippled=lenet5", "small=alexnet"]
+
+
+def compare(output: Path, models: Any = MODELS, **options: Any) -> Leaderboard:
+    options = {"budget": "2ep", "seeds": 2, "overrides": {"threads": 1}, "latency": False, "report": False} | options
+    if "recipes" not in options:
+        options["recipes"] = {label: r for label, r in RECIPES.items() if any(m.startswith(label) for m in models)}
+    return corinth.compare.compare("digits", models, output=output, **options)
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Leaderboard:
+    return compare(tmp_path_factory.mktemp("compare") / "board", latency=True, latency_batch=8, report=True)
+
+
+def row(board: Leaderboard, label: str):
+    return next(row for row in board.rows if row.label == label)
+
+
+def test_one_architecture_under_two_names_is_a_tie(board: Leaderboard) -> None:
+    first, second = row(board, "lenet5"), row(board, "again")
+    assert first.scores == second.scores
+    difference = next(d for d in board.differences if {d.first, d.second} == {"lenet5", "again"})
+    assert difference.p_adjusted == 1.0
+    assert second.tie or first.tie
+    assert first.rank == second.rank == 1
+
+
+def test_a_crippled_copy_is_worse(board: Leaderboard) -> None:
+    crippled = row(board, "crippled")
+    assert crippled.rank == 3
+    assert not crippled.tie
+    assert crippled.to_leader.high < 0
+
+
+def test_what_cannot_run_is_a_row_with_its_reason(board: Leaderboard) -> None:
+    failed = row(board, "small")
+    assert board.rows[-1] is failed
+    assert failed.score_test is None
+    assert "20" in failed.reason
+    assert "alexnet" in failed.reason
+    assert board.exit_code == 3
+
+
+def test_costs_are_measured_with_the_threads_of_the_recipe(board: Leaderboard) -> None:
+    cost = row(board, "lenet5").cost
+    assert (cost.params, cost.batch, cost.threads) == (61706, 8, 1)
+    assert 0 < cost.latency_ms < cost.latency_batch_ms
+    assert cost.macs > 100_000
+    assert row(board, "lenet5").fit_time > 0
+    assert row(board, "lenet5").samples_seen == 2 * board.data["splits"]["train"]
+
+
+def test_the_test_part_is_scored_once_a_run_and_kept(board: Leaderboard) -> None:
+    data = open_data("digits")
+    for seed, score in row(board, "lenet5").scores.items():
+        with np.load(board.path / "lenet5" / f"seed{seed}" / "test_predictions.npz") as saved:
+            assert saved["index"].tolist() == data.positions("test").tolist()
+            assert saved["target"].tolist() == data.labels("test").tolist()
+            assert saved["probs"].shape == (len(saved["index"]), 10)
+            assert (saved["probs"].argmax(axis=1) == saved["target"]).mean() == pytest.approx(score)
+
+
+def test_files_are_written(board: Leaderboard) -> None:
+    assert board.report == board.path / "report.html"
+    assert {"compare.json", "leaderboard.csv", "leaderboard.json", "report.html"} <= {p.name for p in board.path.iterdir()}
+
+
+def test_a_finished_comparison_is_not_run_again(board: Leaderboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_training(*args: Any, **options: Any) -> None:
+        raise CorinthError("trained again")
+
+    monkeypatch.setattr(jobs, "train", no_training)
+    again = compare(board.path, latency=True, latency_batch=8)
+    assert [r.scores for r in again.rows] == [r.scores for r in board.rows]
+    assert row(again, "lenet5").cost == row(board, "lenet5").cost
+    assert row(again, "small").reason == "trained again"  # what failed is tried again
+
+
+class StopAt(SilentReporter):
+    """Presses Ctrl-C at the first evaluation of the `number`-th run."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def start(self, info: Mapping[str, Any]) -> None:
+        self.left -= 1
+
+    def evaluation(self, row: Mapping[str, Any]) -> None:
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_interrupted_and_resumed_is_the_same_board(board: Leaderboard, tmp_path: Path) -> None:
+    output, models = tmp_path / "board", MODELS[:2]
+    stopped = compare(output, models, reporter=StopAt(2))
+    assert stopped.interrupted
+    assert stopped.exit_code == 130
+    assert [list(r.scores) for r in stopped.rows] == [[0], []]
+    assert "interrupted after 1 of 4 runs" in stopped.notes[0]
+    assert json.loads((output / "leaderboard.json").read_text())["interrupted"]
+    assert (output / "again" / "seed0" / "last").exists()
+    stopped = compare(output, models, reporter=StopAt(3))  # the second run goes on, the next two begin
+    assert [list(r.scores) for r in stopped.rows] == [[0, 1], [0]]
+    resumed = compare(output, models)
+    assert not resumed.interrupted
+    for label in ("lenet5", "again"):
+        assert row(resumed, label).scores == row(board, label).scores
+
+
+def test_a_run_killed_before_its_first_save_starts_anew(board: Leaderboard, tmp_path: Path) -> None:
+    left = tmp_path / "board" / "lenet5" / "seed0"
+    compare(tmp_path / "board", ["lenet5"], seeds=1, budget="1ep", reporter=StopAt(1))
+    for path in sorted(left.rglob("*"), reverse=True):
+        if path.is_file() and path.name != "recipe.yaml":
+            path.unlink()
+    assert list(row(compare(tmp_path / "board", ["lenet5"], seeds=1, budget="1ep"), "lenet5").scores) == [0]
+
+
+def test_another_plan_or_other_data_is_refused(board: Leaderboard) -> None:
+    with pytest.raises(UsageError, match="budget: 2ep there, 3ep now"):
+        compare(board.path, budget="3ep")
+    with pytest.raises(UsageError, match="the data or its splits have changed"):
+        compare(board.path, overrides={"threads": 1, "split_seed": 7})
+
+
+def test_unknown_data_and_models_come_before_any_training(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean lenet5"):
+        compare(tmp_path / "x", ["lenet"])
+    with pytest.raises(CorinthError):
+        corinth.compare.compare("no/such/folder", ["lenet5"], output=tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_shuffled_labels_score_at_chance(tmp_path: Path) -> None:
+    found = compare(tmp_path / "control", ["lenet5"], seeds=1, control="shuffled-labels")
+    assert found.rows[0].at_chance
+    assert found.rows[0].score_test < 0.25
+    assert found.headline.startswith("Control passed")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied (1x2 and 3x4)\nmore"), "RuntimeError: mat1 and mat2 shapes"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "out of memory; a smaller batch_size"),
+        (MemoryError(), "out of memory; a smaller batch_size"),
+        (DataError("3 files are corrupt"), "3 files are corrupt"),
+    ],
+)
+def test_failures_become_one_sentence(
+    error: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*args: Any, **options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(jobs, "train", failing)
+    found = compare(tmp_path / "board", ["lenet5"], seeds=1)
+    assert found.rows[0].reason.startswith(said)
+    assert "\n" not in found.rows[0].reason
+    assert found.exit_code == 1
+
+
+def test_a_programming_error_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "run", lambda *args: {}["missing"])
+    with pytest.raises(KeyError):
+        compare(tmp_path / "board", ["lenet5"], seeds=1)
+
+
+def test_runs_that_answered_other_samples_are_not_paired(board: Leaderboard) -> None:
+    answers = jobs.answers(board.path, "lenet5", 0)
+    fewer = jobs.Answers(answers.index[1:], answers.target[1:], answers.probs[1:])
+    with pytest.raises(CorinthError, match="other was scored on other test samples"):
+        bakeoff._check_aligned({"one": [answers], "other": [fewer]})
+
+
+def test_damaged_results_name_the_file(board: Leaderboard, tmp_path: Path) -> None:
+    folder = tmp_path / "lenet5" / "seed0"
+    folder.mkdir(parents=True)
+    (folder / "test_predictions.npz").write_bytes(b"PK\x03\x04 cut")
+    with pytest.raises(CorinthError, match=r"test_predictions\.npz cannot be read"):
+        jobs.answers(tmp_path, "lenet5", 0)
+
+
+def test_the_package_can_be_called() -> None:
+    import corinth
+
+    with pytest.raises(UsageError, match="no model to compare"):
+        corinth.compare("digits", [])

@@ -1,0 +1,122 @@
+"""The board as values, files and a terminal table, from fabricated runs."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from corinth.compare.control import chance_level
+from corinth.compare.leaderboard import Leaderboard, leaderboard_table
+from fabricate import board, image_data
+
+ACCURACIES = {"cnn": 0.9, "lenet5": 0.9, "bad=lenet5": 0.3, "vgg11": 0.5}
+FAILURES = {("vgg11", seed): "images of 12 x 12 are too small" for seed in range(3)}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Leaderboard:
+    return board(tmp_path_factory.mktemp("board"), image_data(samples=1200), ACCURACIES, failures=FAILURES)
+
+
+def shown(made: Leaderboard, width: int = 120) -> str:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(leaderboard_table(made))
+    return console.file.getvalue()
+
+
+def test_order_ranks_and_ties(made: Leaderboard) -> None:
+    assert [row.label for row in made.rows[2:]] == ["bad", "vgg11"]
+    leader, second, bad, failed = made.rows
+    assert {leader.label, second.label} == {"cnn", "lenet5"}
+    assert (leader.rank, second.rank, bad.rank, failed.rank) == (1, 1, 3, None)
+    assert (second.tie, bad.tie) == (True, False)
+    assert bad.to_leader.mean < -0.4
+    assert bad.to_leader.high < 0
+    assert len(made.differences) == 3
+    assert made.headline == f"{leader.label} leads with {100 * leader.score_test:.1f} %, but {second.label} cannot be told apart from it."
+
+
+def test_scores_agree_with_the_saved_answers(made: Leaderboard) -> None:
+    for row in made.rows[:3]:
+        assert row.score_test == pytest.approx(np.mean(list(row.scores.values())))
+        assert row.score_test_low < row.score_test < row.score_test_high
+
+
+def test_exit_codes(made: Leaderboard, tmp_path: Path) -> None:
+    assert made.exit_code == 3
+    fine = board(tmp_path / "fine", image_data(), {"cnn": 0.9})
+    assert fine.exit_code == 0
+    none = board(tmp_path / "none", image_data(), {"cnn": 0.9}, seeds=1, failures={("cnn", 0): "out of memory"})
+    assert none.exit_code == 1
+    assert "nothing to compare" in none.headline
+
+
+def test_csv_has_the_fields_words(made: Leaderboard) -> None:
+    rows = list(csv.DictReader((made.path / "leaderboard.csv").read_text().splitlines()))
+    assert {"rank", "model", "score_test", "score_val", "fit_time", "pred_time", "params", "macs"} <= set(rows[0])
+    assert [row["model"] for row in rows] == [row.label for row in made.rows]
+    assert float(rows[0]["score_test"]) == made.rows[0].score_test
+    assert rows[3]["score_test"] == ""
+    assert rows[3]["failure"] == "images of 12 x 12 are too small"
+
+
+def test_json_is_whole(made: Leaderboard) -> None:
+    found = json.loads((made.path / "leaderboard.json").read_text())
+    assert found["rows"][0]["scores"].keys() == {"0", "1", "2"}
+    assert found["rows"][2]["to_leader"]["p_adjusted"] < 0.05
+    assert found["rows"][3]["failures"] == {str(k): "images of 12 x 12 are too small" for k in range(3)}
+    assert len(found["differences"]) == 3
+    assert found["data"]["splits"] == {"test": 300, "val": 300, "train": 600}
+    assert "crossed random effects" in " ".join(found["method"])
+    assert found["machine"]["threads"] == [1]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_table(made: Leaderboard, width: int) -> None:
+    text = shown(made, width)
+    assert "failed" in text
+    assert "images of 12 x 12" in text
+    assert "95% interval" in text
+    assert "tie" in text
+    assert "1 thread" in text
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+def test_names_are_not_markup(tmp_path: Path) -> None:
+    made = board(tmp_path / "board", image_data(), {"cnn": 0.9}, seeds=1, failures={("cnn", 0): "[red]no[/red] [/x]"})
+    assert "[red]no[/red] [/x]" in shown(made)
+
+
+def test_some_seeds_missing(tmp_path: Path) -> None:
+    made = board(tmp_path / "board", image_data(), {"cnn": 0.9, "lenet5": 0.5}, failures={("lenet5", 1): "loss is nan"})
+    row = made.rows[1]
+    assert list(row.scores) == [0, 2]
+    assert row.to_leader.seeds == 2
+    assert row.reason == "seed 1: loss is nan"
+    assert made.exit_code == 3
+    assert "lenet5 *" in shown(made)
+
+
+def test_one_seed_says_what_it_cannot(tmp_path: Path) -> None:
+    made = board(tmp_path / "board", image_data(), {"cnn": 0.9}, seeds=1)
+    assert "One seed" in shown(made)
+    assert "Only one seed" in " ".join(made.method)
+
+
+def test_control_at_chance_and_with_a_leak(tmp_path: Path) -> None:
+    data = image_data(samples=1200)
+    fine = board(tmp_path / "fine", data, {"cnn": 0.0, "lenet5": 0.0}, control="shuffled-labels")
+    assert all(row.at_chance for row in fine.rows)
+    assert fine.headline.startswith("Control passed")
+    leak = board(tmp_path / "leak", data, {"cnn": 0.0, "lenet5": 0.6}, control="shuffled-labels")
+    assert leak.headline.startswith("Control failed: with shuffled labels lenet5")
+
+
+def test_chance_of_unequal_classes() -> None:
+    targets = np.array([0] * 90 + [1] * 10)
+    assert chance_level(np.zeros(100, dtype=int), targets, 2) == pytest.approx(0.9)
+    assert chance_level(np.arange(100) % 2, targets, 2) == pytest.approx(0.5)

@@ -1,0 +1,103 @@
+"""What a comparison declares, and the mistakes it refuses before anything is trained."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corinth.compare.plan import Plan, claim_folder, differing, make_plan, parse_models, parse_seeds
+from corinth.errors import CorinthError, UsageError
+from fabricate import image_data
+
+
+def plan(models: str = "lenet5,cnn", **changes: Any) -> Plan:
+    options = {"budget": "2ep", "seeds": 2, "control": None, "recipes": None, "overrides": None} | changes
+    return make_plan(image_data(), models, **options)
+
+
+def test_models_by_name_and_by_label() -> None:
+    assert parse_models("lenet5, cnn") == {"lenet5": "lenet5", "cnn": "cnn"}
+    assert parse_models(["a=lenet5", "b=lenet5"]) == {"a": "lenet5", "b": "lenet5"}
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ("lenet6", "did you mean lenet5"),
+        ("lenet5,lenet5", "named twice; write a=NAME b=NAME"),
+        ("../up=lenet5", "cannot name a folder"),
+        ("<b>=lenet5", "cannot name a folder"),
+        ([], "no model to compare"),
+    ],
+)
+def test_wrong_models(models: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        parse_models(models)
+
+
+def test_seeds() -> None:
+    assert parse_seeds(3) == (0, 1, 2)
+    assert parse_seeds([5, 2]) == (5, 2)
+    for wrong in (0, -1, [], [1, 1], [-2]):
+        with pytest.raises(UsageError, match="seeds"):
+            parse_seeds(wrong)
+
+
+def test_recipes_are_each_ones_own_with_common_and_single_changes() -> None:
+    found = plan(
+        overrides={"threads": 1, "augmentation": {"flip": True}},
+        recipes={"cnn": {"lr": 0.0123, "augmentation": {"erasing": 0.5}}},
+    )
+    by_label = {c.label: c.recipe for c in found.contenders}
+    assert by_label["cnn"].lr == 0.0123
+    assert by_label["lenet5"].lr != 0.0123
+    assert all(r.threads == 1 and r.budget == "2ep" and r.augmentation.flip for r in by_label.values())
+    assert by_label["cnn"].augmentation.erasing == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"recipes": {"vgg11": {"lr": 1}}}, "'vgg11', which is not compared"),
+        ({"recipes": {"cnn": {"budget": "9ep"}}}, "sets budget, which the comparison itself decides"),
+        ({"overrides": {"learning_rate": 1}}, "no field 'learning_rate'"),
+        ({"control": "shuffled"}, "shuffled-labels"),
+        ({"budget": "20 bananas"}, "budget"),
+    ],
+)
+def test_wrong_options(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        plan(**changes)
+
+
+def test_the_same_plan_may_go_on_and_another_may_not(tmp_path: Path) -> None:
+    claim_folder(tmp_path, plan(), resume=True)
+    claim_folder(tmp_path, plan(), resume=True)
+    with pytest.raises(UsageError, match="budget: 2ep there, 3ep now"):
+        claim_folder(tmp_path, plan(budget="3ep"), resume=True)
+    with pytest.raises(UsageError, match=r"recipes.cnn.lr: .* there, 0.5 now"):
+        claim_folder(tmp_path, plan(recipes={"cnn": {"lr": 0.5}}), resume=True)
+    with pytest.raises(UsageError, match="holds a comparison already"):
+        claim_folder(tmp_path, plan(), resume=False)
+    other = dataclasses.replace(plan(), fingerprint="another")
+    with pytest.raises(UsageError, match="the data or its splits have changed"):
+        claim_folder(tmp_path, other, resume=True)
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years")
+    with pytest.raises(UsageError, match="not empty and holds no comparison"):
+        claim_folder(tmp_path, plan(), resume=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_damaged_plan_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "compare.json").write_text("{")
+    with pytest.raises(CorinthError, match="cannot be read as a comparison's plan"):
+        claim_folder(tmp_path, plan(), resume=True)
+
+
+def test_long_differences_are_cut() -> None:
+    before, now = {str(k): k for k in range(9)}, {str(k): -k - 1 for k in range(9)}
+    assert differing(before, now)[-1] == "and 5 more"
