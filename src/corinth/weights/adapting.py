@@ -16,7 +16,7 @@ def shapes(model: nn.Module) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in model.state_dict().items()}
 
 
-def _sketch(model: nn.Module, **changes: Any) -> dict[str, torch.Size]:
+def sketch(model: nn.Module, **changes: Any) -> dict[str, torch.Size]:
     """Shapes of the same architecture with some options changed; nothing is allocated."""
     with torch.device("meta"):
         return shapes(type(model)(dataclasses.replace(config_of(model), **changes)))
@@ -24,14 +24,14 @@ def _sketch(model: nn.Module, **changes: Any) -> dict[str, torch.Size]:
 
 def head_names(model: nn.Module) -> frozenset[str]:
     """Tensors of the classifiers: those whose shape follows `num_classes`."""
-    few, many = (_sketch(model, num_classes=n) for n in (1, 2))
+    few, many = (sketch(model, num_classes=n) for n in (1, 2))
     return frozenset(name for name, shape in few.items() if many[name] != shape)
 
 
 def input_names(model: nn.Module) -> frozenset[str]:
     """Tensors of the first layer: those whose shape follows `in_chans`."""
     chans = config_of(model).in_chans
-    here, wider = (_sketch(model, in_chans=n) for n in (chans, chans + 1))
+    here, wider = (sketch(model, in_chans=n) for n in (chans, chans + 1))
     return frozenset(name for name, shape in here.items() if wider[name] != shape)
 
 

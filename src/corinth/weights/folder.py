@@ -1,7 +1,6 @@
 """Our own form of a trained model: `model.safetensors` with `config.json`, enough to build it again and use it."""
 
 import dataclasses
-import errno
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -15,10 +14,10 @@ from torch import nn
 
 import corinth
 from corinth.data.preprocess import Preprocess
-from corinth.errors import CorinthError, WeightsError
+from corinth.errors import CorinthError, UsageError, WeightsError
 from corinth.files import replacing, write_json
 from corinth.registry import configure, entry
-from corinth.weights.adapting import config_of
+from corinth.weights.adapting import config_of, shapes, sketch
 from corinth.weights.loading import load_weights
 from corinth.weights.reading import METADATA, MODEL_FILE, find_file, read_tensors
 
@@ -74,7 +73,7 @@ class ModelConfig:
                 extra=rest,
             )
         except (KeyError, TypeError, AttributeError, CorinthError) as error:
-            raise WeightsError(f"{where} does not describe a model: {error!r} in it") from error
+            raise WeightsError(f"{where} does not describe a model: {type(error).__name__} {error}") from error
 
 
 def card_version(arch: str) -> str:
@@ -100,6 +99,8 @@ def save_model(
     The safetensors carry the config too, so that the file alone is enough. `extra` adds entries such as "data"
     to it. A full disk is a `CorinthError`, and what was there before stays.
     """
+    if shapes(model) != sketch(model):
+        raise UsageError(f"this {type(model).__name__} is not what its cfg says: load_model could not build it again")
     config = ModelConfig(
         arch=entry(arch).name,
         config=dataclasses.asdict(config_of(model)),
@@ -128,7 +129,9 @@ def load_model(path: str | Path) -> tuple[nn.Module, ModelConfig]:
             model = entry(config.arch).cls(configure(config.arch, **config.config))
     except (TypeError, CorinthError) as error:
         raise WeightsError(f"{file}: its config does not fit this version of Corinth: {error}") from error
-    load_weights(model, file, source="corinth", arch=config.arch)
+    report = load_weights(model, file, source="corinth", arch=config.arch)
+    if not report.exact:
+        raise WeightsError(f"{file} and its config disagree: {report}")
     return model.eval(), config
 
 
@@ -139,9 +142,7 @@ def read_config(path: str | Path) -> ModelConfig:
     if file.name == MODEL_FILE and beside.is_file():
         try:
             return ModelConfig.from_dict(json.loads(beside.read_text(encoding="utf-8")), beside)
-        except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno == errno.ENOENT:
-                raise
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise WeightsError(f"{beside} cannot be read as JSON: {error}") from error
     metadata = read_tensors(file).metadata
     if metadata is None:

@@ -1,0 +1,191 @@
+"""What a load explains, and what it refuses: nothing is loaded in silence and nothing half."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from corinth import create_model, dump_weights, load_weights
+from corinth.errors import WeightsError
+
+ARCH = "resnet20_cifar10"
+
+
+def state_of(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def assert_untouched(model: nn.Module, before: dict[str, Tensor]) -> None:
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return create_model(ARCH)
+
+
+@pytest.fixture
+def other() -> dict[str, Tensor]:
+    """The same architecture's state, with other values."""
+    torch.manual_seed(1)
+    return state_of(create_model(ARCH))
+
+
+def test_an_exact_load(model: nn.Module, other: dict[str, Tensor]) -> None:
+    report = load_weights(model, other)
+    assert report.source == "corinth"
+    assert report.exact
+    assert set(report.loaded) == set(other)
+    assert_untouched(model, other)
+    assert str(report) == f"{len(other)} tensors loaded from the state dict (corinth)"
+
+
+def test_a_checkpoint_as_trainers_save_it(model: nn.Module, other: dict[str, Tensor]) -> None:
+    wrapped = {"epoch": 3, "state_dict": {f"module.{name}": tensor for name, tensor in other.items()}}
+    report = load_weights(model, wrapped)
+    assert report.exact
+    assert report.notes == ("taken from the entry 'state_dict'", "the prefix 'module.' was taken off every name")
+    assert_untouched(model, other)
+
+
+def test_another_number_of_classes_keeps_the_fresh_head(other: dict[str, Tensor]) -> None:
+    model = create_model(ARCH, num_classes=4)
+    before = state_of(model)
+    report = load_weights(model, other)
+    assert report.missing == ("head.weight", "head.bias")
+    assert set(report.unexpected) == {"head.weight", "head.bias"}
+    assert torch.equal(model.head.weight, before["head.weight"])
+    assert torch.equal(model.stem.conv.weight, other["stem.conv.weight"])
+
+
+def test_new_heads_of_googlenet_are_all_its_classifiers() -> None:
+    torch.manual_seed(1)
+    state = state_of(create_model("googlenet", num_classes=6))
+    report = load_weights(create_model("googlenet", num_classes=4), state)
+    heads = {
+        f"{name}.{part}" for name in ("head", "aux_heads.0.head", "aux_heads.1.head") for part in ("weight", "bias")
+    }
+    assert set(report.missing) == set(report.unexpected) == heads
+
+
+def test_features_mode_leaves_the_head_out(other: dict[str, Tensor]) -> None:
+    report = load_weights(create_model(ARCH, num_classes=0), other)
+    assert report.missing == ()
+    assert set(report.unexpected) == {"head.weight", "head.bias"}
+    headless = {name: tensor for name, tensor in other.items() if not name.startswith("head")}
+    report = load_weights(create_model(ARCH), headless)
+    assert set(report.missing) == {"head.weight", "head.bias"}
+
+
+@pytest.mark.parametrize("chans", [1, 2, 4, 6])
+def test_other_input_channels_are_adapted(other: dict[str, Tensor], chans: int) -> None:
+    model = create_model(ARCH, in_chans=chans).eval()
+    report = load_weights(model, other)
+    assert report.reshaped == {"stem.conv.weight": f"3 input channels adapted to {chans}"}
+    assert not report.missing
+    rgb = create_model(ARCH).eval()
+    load_weights(rgb, other)
+    if chans in (1, 6):  # a grey image means the same; twice the channels see the same image twice
+        grey = torch.randn(2, 1, 32, 32)
+        torch.testing.assert_close(model(grey.repeat(1, chans, 1, 1)), rgb(grey.repeat(1, 3, 1, 1)))
+
+
+def test_both_at_once(other: dict[str, Tensor]) -> None:
+    report = load_weights(create_model(ARCH, in_chans=1, num_classes=3), other)
+    assert set(report.reshaped) == {"stem.conv.weight"}
+    assert set(report.missing) == {"head.weight", "head.bias"}
+
+
+def test_step_counters_may_be_absent(model: nn.Module, other: dict[str, Tensor]) -> None:
+    without = {name: tensor for name, tensor in other.items() if not name.endswith("num_batches_tracked")}
+    report = load_weights(model, without)
+    assert report.missing == ()
+    assert "step counters" in report.notes[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_another_precision_is_cast(model: nn.Module, other: dict[str, Tensor], dtype: torch.dtype) -> None:
+    load_weights(model, {name: t.to(dtype) if t.is_floating_point() else t for name, t in other.items()})
+    assert model.head.weight.dtype == torch.float32
+    torch.testing.assert_close(model.head.weight, other["head.weight"], rtol=1e-3, atol=1e-4)
+
+
+def refused(model: nn.Module, state: dict[str, Tensor], match: str, **options) -> None:
+    before = state_of(model)
+    with pytest.raises(WeightsError, match=match) as caught:
+        load_weights(model, state, **options)
+    assert "\n" not in str(caught.value)
+    assert_untouched(model, before)
+
+
+def test_a_missing_tensor_is_named(model: nn.Module, other: dict[str, Tensor]) -> None:
+    del other["stages.1.0.conv2.weight"]
+    refused(model, other, r"it has nothing for stages\.1\.0\.conv2\.weight$")
+
+
+def test_a_tensor_too_many_is_named(model: nn.Module, other: dict[str, Tensor]) -> None:
+    other["stages.1.0.conv9.weight"] = torch.zeros(1)
+    refused(model, other, r"nothing in resnet20_cifar10 takes its stages\.1\.0\.conv9\.weight$", arch=ARCH)
+
+
+def test_another_depth(model: nn.Module, other: dict[str, Tensor]) -> None:
+    deeper = create_model("resnet32_cifar10")
+    refused(model, deeper.state_dict(), r"nothing in ResNet takes its stages\.0\.3\.conv1\.weight.* and \d+ more$")
+    refused(deeper, other, r"it has nothing for stages\.0\.3\.conv1\.weight.* and \d+ more$")
+
+
+def test_another_width(model: nn.Module) -> None:
+    wide = create_model(ARCH, width=32).state_dict()
+    refused(model, wide, r"stem\.conv\.weight is \(32, 3, 3, 3\) where \(16, 3, 3, 3\) is needed")
+
+
+def test_another_width_is_not_taken_for_another_head() -> None:
+    model = create_model("lenet5")
+    state = state_of(model)
+    state["head.weight"] = torch.zeros(10, 50)
+    refused(model, state, r"head\.weight is \(10, 50\) where \(10, 84\) is needed")
+
+
+def test_another_architecture(model: nn.Module) -> None:
+    foreign = {"encoder.0.weight": torch.zeros(3), "decoder.0.weight": torch.zeros(3)}
+    refused(model, foreign, r"is no checkpoint of ResNet in any layout known for it .*it has encoder\.0\.weight")
+    for name in ("lenet5", "vgg11", "resnet18", "googlenet_bn"):
+        with torch.device("meta"):
+            state = create_model(name).state_dict()
+        refused(model, state, "is no checkpoint of ResNet|does not fit ResNet")
+
+
+def test_a_tensor_of_another_kind(model: nn.Module, other: dict[str, Tensor]) -> None:
+    other["head.weight"] = other["head.weight"].int()
+    refused(model, other, r"head\.weight is torch\.int32 where torch\.float32 is needed")
+
+
+def test_part_of_an_optional_part_is_a_mistake() -> None:
+    model = create_model("googlenet_bn", num_classes=4, aux_heads=True)
+    state = state_of(model)
+    del state["aux_heads.0.fc.weight"]
+    refused(model, state, r"it has nothing for aux_heads\.0\.fc\.weight")
+
+
+def test_a_shape_that_an_operation_cannot_take() -> None:
+    with torch.device("meta"):
+        model = create_model("vgg11", fc_dim=8, num_classes=3)
+    state = dump_weights(model, source="timm")
+    state["pre_logits.fc1.weight"] = torch.empty(8, 100, 7, 7, device="meta")
+    with pytest.raises(WeightsError, match=r"pre_logits\.fc1\.weight is \(8, 4900\) where \(8, 25088\) is needed"):
+        load_weights(model, state, source="timm")
+
+
+@pytest.mark.parametrize("state", [{}, {"state_dict": {}}, {"weights": 3}, {"a": "b"}])
+def test_no_state_dict(model: nn.Module, state: dict) -> None:
+    refused(model, state, "the state dict holds no state dict")
+
+
+def test_the_given_state_dict_is_not_changed(model: nn.Module, other: dict[str, Tensor]) -> None:
+    given = copy.deepcopy(other)
+    load_weights(model, given)
+    with torch.no_grad():
+        model.head.weight.add_(1)
+    assert all(torch.equal(given[name], other[name]) for name in other)
