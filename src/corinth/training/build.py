@@ -18,27 +18,18 @@ from corinth.weights import known_checkpoint, load_weights, read_config
 def build_model(recipe: Recipe, data: ImageData) -> tuple[nn.Module, Preprocess]:
     """A network for the data's classes, with fresh weights or the recipe's, and what its images go through.
 
-    Channels are the data's where the architecture can take them. With `weights` the preprocessing is the one that
-    belongs to them, where that is known, and else measured on the training part.
+    Channels are the data's, or the weights'. With `weights` the preprocessing is the one that belongs to them, where
+    that is known, and else measured on the training part.
     """
     found = entry(recipe.arch)
     known = weights_preprocess(recipe.weights) if recipe.weights is not None else None
-    fixed = any(f.name == "img_size" for f in dataclasses.fields(found.config))
-    options: dict[str, Any] = {"num_classes": data.num_classes}
-    size = recipe.img_size or recipe.options.get("img_size") or (known.size[0] if known else None)
-    if size is None:
-        config = configure_for(found, recipe.options)
-        size = choose_size(
-            data.native_size, found.card.input_size[-1], config.min_size, config.img_size if fixed else None
-        )
-    if fixed:
-        options["img_size"] = size
+    size = input_size(recipe, found, data, known)
     channels = known.channels if known else data.channels
-    try:
-        config = configure_for(found, {**options, "in_chans": channels, **recipe.options})
-    except UsageError:
-        config = configure_for(found, {**options, **recipe.options})
-    if not fixed and size < config.min_size:
+    options: dict[str, Any] = {"num_classes": data.num_classes, "in_chans": channels, **recipe.options}
+    if has_fixed_size(found):
+        options["img_size"] = size
+    config = configure_for(found, options)
+    if size < config.min_size:
         raise UsageError(f"img_size {size} is too small for {recipe.arch}; it must be at least {config.min_size}")
     model = found.cls(config)
     if recipe.weights is not None:
@@ -46,8 +37,25 @@ def build_model(recipe: Recipe, data: ImageData) -> tuple[nn.Module, Preprocess]
     if known is not None and known.size == (size, size) and known.channels == config.in_chans:
         return model, known
     return model, Preprocess.measured(
-        data, size=int(size), channels=config.in_chans, fit=recipe.fit, interpolation=recipe.interpolation
+        data, size=size, channels=config.in_chans, fit=recipe.fit, interpolation=recipe.interpolation
     )
+
+
+def input_size(recipe: Recipe, found: Entry, data: ImageData, known: Preprocess | None) -> int:
+    """The side of the square input: the recipe's, the weights', or what suits the images and the architecture."""
+    asked = recipe.img_size or recipe.options.get("img_size")
+    if isinstance(asked, int):
+        return asked
+    if known is not None:
+        return known.size[0]
+    config = configure_for(found, recipe.options)
+    fixed = config.img_size if has_fixed_size(found) else None
+    return choose_size(data.native_size, found.card.input_size[-1], config.min_size, fixed)
+
+
+def has_fixed_size(found: Entry) -> bool:
+    """Whether a network of the architecture works at the one size that it was built for."""
+    return any(field.name == "img_size" for field in dataclasses.fields(found.config))
 
 
 def configure_for(found: Entry, options: dict[str, Any]) -> Any:

@@ -10,7 +10,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from corinth.data import ImageData, Loader, Preprocess, TrainTransform, make_store, open_data
+from corinth.data import (
+    ImageData,
+    Loader,
+    MemoryStore,
+    Preprocess,
+    StreamStore,
+    TrainTransform,
+    make_store,
+    open_data,
+)
 from corinth.data.preflight import preflight
 from corinth.errors import DataError, TrainingError, UsageError
 from corinth.files import append_line
@@ -34,6 +43,8 @@ from corinth.weights import save_model
 
 # what a resumed run may do otherwise than it began; everything else would make it another run
 RESUMABLE = ("budget", "device", "early_stopping", "evaluate_every", "save_every", "tensorboard", "threads")
+
+GPU_SHARE = 0.2  # of the free memory, for images that stay on the GPU
 
 
 def train(
@@ -224,7 +235,7 @@ def make_loaders(
     """The training part, shuffled and augmented, and the validation part; None where that is empty."""
     place: dict[str, Any] = {"rank": processes.rank, "world_size": processes.world_size, "device": processes.device}
     loader = Loader(
-        make_store(data, "train", preprocess),
+        on_device(make_store(data, "train", preprocess), processes.device),
         int(recipe.batch_size),
         transform=TrainTransform(preprocess, recipe.augmentation, data.num_classes),
         shuffle=True,
@@ -233,7 +244,15 @@ def make_loaders(
     )
     if not len(data.positions("val")):
         return loader, None
-    return loader, Loader(make_store(data, "val", preprocess), recipe.eval_batch_size, **place)
+    val_store = on_device(make_store(data, "val", preprocess), processes.device)
+    return loader, Loader(val_store, recipe.eval_batch_size, **place)
+
+
+def on_device(store: MemoryStore | StreamStore, device: torch.device) -> MemoryStore | StreamStore:
+    """The images on the GPU where they take a small share of its memory: no batch is copied then."""
+    if device.type != "cuda" or not isinstance(store, MemoryStore):
+        return store
+    return store.to(device) if store.images.numel() < GPU_SHARE * torch.cuda.mem_get_info(device)[0] else store
 
 
 @contextmanager

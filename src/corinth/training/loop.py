@@ -121,7 +121,8 @@ class Loop:
             if self.recipe.clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm, foreach=True)
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            for parameter in parameters:
+                parameter.grad = None
             self.task.after_turn(phase)
         if self.ema is not None:
             self.ema.update()
