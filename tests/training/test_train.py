@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -382,3 +383,17 @@ def test_tensorboard_that_is_not_installed(digits: ImageData, tmp_path: Path, mo
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(UsageError, match=r"tensorboard is not installed: pip install 'corinth\[tensorboard\]'"):
         train(data=digits, output=str(tmp_path / "run"), tensorboard=True, **SMALL)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # torch.compile's own imports
+def test_a_compiled_network_trains_to_the_same_weights(digits: ImageData, tmp_path: Path) -> None:
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        pytest.skip("no C++ compiler on the PATH: compile cannot be tried")
+    plain = train(data=digits, output=str(tmp_path / "plain"), **SMALL)
+    fast = train(data=digits, output=str(tmp_path / "fast"), **SMALL | {"compile": True})
+    a, b = load_file(plain.path / "model.safetensors"), load_file(fast.path / "model.safetensors")
+    assert a.keys() == b.keys()
+    assert fast.metrics[-1]["val_loss"] == pytest.approx(plain.metrics[-1]["val_loss"], rel=0.05)
+    again = train(data=digits, resume=fast.path, budget="3ep")
+    assert again.metrics[-1]["epoch"] == 3
