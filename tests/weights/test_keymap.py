@@ -7,7 +7,7 @@ from torch import nn
 from corinth import create_model, dump_weights, list_models, load_weights
 from corinth.errors import UsageError
 from corinth.weights import key_maps
-from corinth.weights.keymap import TRANSPOSE, KeyMap, Rule, flatten_kernel, renames, unflatten_kernel
+from corinth.weights.keymap import TRANSPOSE, KeyMap, Rule, flatten_kernel, renames
 
 BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 LARGE = 30_000_000  # parameters; above, one of each kind is enough for the test of every bit
@@ -108,7 +108,6 @@ def test_two_rules_for_one_name_are_a_mistake_of_the_map() -> None:
         (TRANSPOSE, (3, 5), (5, 3)),
         (flatten_kernel(7), (8, 4, 7, 7), (8, 196)),
         (flatten_kernel(1), (8, 4, 1, 1), (8, 4)),
-        (unflatten_kernel(2), (8, 16), (8, 4, 2, 2)),
     ],
 )
 def test_operations_undo_themselves(op, shape, result) -> None:

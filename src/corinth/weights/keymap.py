@@ -28,12 +28,6 @@ def flatten_kernel(size: int) -> Op:
     return Op("kernel flattened", lambda t: t.flatten(1), lambda t: t.unflatten(1, (-1, size, size)))
 
 
-def unflatten_kernel(size: int) -> Op:
-    """The other way round: a fully connected layer that is a convolution here."""
-    forward = flatten_kernel(size)
-    return Op("kernel unflattened", forward.undo, forward.apply)
-
-
 @dataclass(frozen=True)
 class Rule:
     """`theirs` and `ours` are whole names; each `{}` stands for one dotted part and is carried over in order."""

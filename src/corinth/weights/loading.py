@@ -1,5 +1,8 @@
 """Checkpoints in and out: every tensor is loaded, explained, or named in an error; never a silent `strict=False`."""
 
+import dataclasses
+import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, get_args
@@ -10,6 +13,7 @@ from torch import Tensor, nn
 from corinth.errors import UsageError, WeightsError
 from corinth.registry import entry
 from corinth.weights import corinth, plain, pytorchcv, timm, torchvision
+from corinth.weights.adapting import config_of
 from corinth.weights.fitting import fit
 from corinth.weights.keymap import COUNTER, KeyMap
 from corinth.weights.reading import Tensors, read_tensors, unwrap
@@ -23,6 +27,8 @@ _KEY_MAPS: dict[str, Callable[[nn.Module], KeyMap | None]] = {  # in the order i
     "plain": plain.key_map,
     "pytorchcv": pytorchcv.key_map,
 }
+# options that may differ from the checkpoint's: heads and input are adapted, dropout and initial values are training's
+_FREE = re.compile("num_classes|in_chans|drop|aux_|zero_init")
 
 
 def key_maps(model: nn.Module) -> dict[str, KeyMap]:
@@ -51,10 +57,7 @@ def load_weights(
     if source != "auto" and source not in maps:
         raise _no_layout(name, source, maps)
     found = unwrap(weights, "the state dict") if isinstance(weights, Mapping) else read_tensors(weights)
-    if arch is not None:
-        _refuse_other_arch(found, name)
-    if found.path is not None and (known := plain.known_checkpoint(found.path)) is not None:
-        known.refuse_other(model, arch and name, found.where)
+    _refuse_other(found, model, None if arch is None else name)
     chosen = _detect(found, model, maps, name) if source == "auto" else source
     values, report = fit(model, found, maps[chosen], source=chosen, name=name)
     state = model.state_dict()  # shares memory with the model
@@ -65,7 +68,10 @@ def load_weights(
 
 
 def dump_weights(model: nn.Module, *, source: Source) -> dict[str, Tensor]:
-    """The model's tensors under the names and in the shapes of `source`: the inverse of `load_weights`."""
+    """The model's tensors under the names and in the shapes of `source`: the inverse of `load_weights`.
+
+    They share the model's memory, as those of `state_dict()` do.
+    """
     maps = key_maps(model)
     if source not in maps:
         raise _no_layout(type(model).__name__, source, maps)
@@ -97,10 +103,27 @@ def _detect(found: Tensors, model: nn.Module, maps: Mapping[str, KeyMap], name: 
     return best
 
 
-def _refuse_other_arch(found: Tensors, name: str) -> None:
-    theirs = (found.metadata or {}).get("arch", name)
-    if theirs != name:
+def _refuse_other(found: Tensors, model: nn.Module, name: str | None) -> None:
+    """Raise `WeightsError` if the file says, or is known, to be of another architecture or to need other options.
+
+    Tensors may fit all the same: another activation or stride changes no shape.
+    """
+    theirs, options = None, {}
+    if found.metadata is not None:
+        theirs, options = found.metadata.get("arch"), dict(found.metadata.get("config") or {})
+    elif found.path is not None and (known := plain.known_checkpoint(found.path)) is not None:
+        theirs, options = known.arch, dict(known.options)
+    if theirs is None:
+        return
+    if name is not None and theirs != name:
         raise WeightsError(f"{found.where} holds the architecture {theirs}, not {name}")
+    own = json.loads(json.dumps(dataclasses.asdict(config_of(model))))  # lists for tuples, as in the file
+    for option, value in options.items():
+        if option in own and own[option] != value and not _FREE.search(option):
+            raise WeightsError(
+                f"{found.where} was trained with {option}={value!r}, and this {name or theirs} has {own[option]!r}; "
+                f"create it with {option}={value!r}"
+            )
 
 
 def _no_layout(name: str, source: str, maps: Mapping[str, KeyMap]) -> UsageError:

@@ -9,10 +9,8 @@ from typing import Any
 from torch import nn
 
 from corinth.data.preprocess import Preprocess
-from corinth.errors import WeightsError
 from corinth.models.convolutional.lenet import LeNet5, LeNet5Config
 from corinth.models.convolutional.resnet import ResNet, ResNetConfig
-from corinth.registry import entry
 from corinth.weights.keymap import KeyMap, renames
 from corinth.weights.reading import find_file
 
@@ -35,18 +33,6 @@ class KnownCheckpoint:
     def to_source(self) -> dict[str, str]:
         """What config.json says under "source"."""
         return {"title": self.title, "sha256": self.sha256, "licence": self.licence, "origin": self.origin}
-
-    def refuse_other(self, model: nn.Module, name: str | None, where: str) -> None:
-        """Raise `WeightsError` if the model is another architecture, or has other options, than the file's."""
-        if name is not None and name != self.arch:
-            raise WeightsError(f"{where} holds the architecture {self.arch}, not {name}")
-        if isinstance(model, entry(self.arch).cls):
-            for option, value in self.options.items():
-                if getattr(model.cfg, option) != value:
-                    raise WeightsError(
-                        f"{where} was trained with {option}={value!r}, and this {self.arch} has "
-                        f"{getattr(model.cfg, option)!r}; create it with {option}={value!r}"
-                    )
 
 
 CHECKPOINTS = (
