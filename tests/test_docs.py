@@ -24,7 +24,7 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_every_command_in_the_readme_names_a_real_verb() -> None:
-    from corinth.cli import VERBS
+    from corinth.cli.app import VERBS
 
     verbs = set(re.findall(r"^corinth ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE))
     assert verbs
