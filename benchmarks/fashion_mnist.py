@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 import matplotlib
-from common import machine
 
 import corinth
+from common import machine
 
 EXPECTED = {"lenet5": 0.905, "cnn": 0.925, "resnet20_cifar10": 0.94}  # top-1 on the test part
 RESULTS = Path(__file__).parent / "results"

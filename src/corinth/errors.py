@@ -1,4 +1,4 @@
-"""What Corinth raises when something outside it is wrong: one sentence that says what, where and what would be right."""
+"""What Corinth raises when something outside it is wrong: one sentence; what, where, and what would be right."""
 
 
 class CorinthError(Exception):

@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from corinth.errors import CorinthError
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path) -> Generator[Path]:
     """Yield a temporary path beside `path`; when the block ends well it is synced and takes `path`'s place.
 
     If the block fails the temporary file is removed and `path` is untouched. A full disk or a folder that
@@ -57,7 +57,9 @@ def append_line(path: str | Path, value: Any) -> None:
 
 def _why(path: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"could not save {path}: the disk is full; what was there before is untouched, free some space and resume"
+        return (
+            f"could not save {path}: the disk is full; what was there before is untouched, free some space and resume"
+        )
     return f"could not save {path}: {error.strerror or error}; what was there before is untouched"
 
 
