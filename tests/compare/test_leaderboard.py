@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from corinth.compare.control import chance_level
 from corinth.compare.leaderboard import Leaderboard, leaderboard_table
 from fabricate import board, image_data
 
@@ -37,7 +36,10 @@ def test_order_ranks_and_ties(made: Leaderboard) -> None:
     assert bad.to_leader.mean < -0.4
     assert bad.to_leader.high < 0
     assert len(made.differences) == 3
-    assert made.headline == f"{leader.label} leads with {100 * leader.score_test:.1f} %, but {second.label} cannot be told apart from it."
+    assert (
+        made.headline
+        == f"{leader.label} leads with {100 * leader.score_test:.1f} %, but {second.label} cannot be told apart from it."
+    )
 
 
 def test_scores_agree_with_the_saved_answers(made: Leaderboard) -> None:
@@ -114,9 +116,3 @@ def test_control_at_chance_and_with_a_leak(tmp_path: Path) -> None:
     assert fine.headline.startswith("Control passed")
     leak = board(tmp_path / "leak", data, {"cnn": 0.0, "lenet5": 0.6}, control="shuffled-labels")
     assert leak.headline.startswith("Control failed: with shuffled labels lenet5")
-
-
-def test_chance_of_unequal_classes() -> None:
-    targets = np.array([0] * 90 + [1] * 10)
-    assert chance_level(np.zeros(100, dtype=int), targets, 2) == pytest.approx(0.9)
-    assert chance_level(np.arange(100) % 2, targets, 2) == pytest.approx(0.5)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from corinth.compare import jobs
-from corinth.compare.control import SEED, chance_level
+from corinth.compare.control import against_chance
 from corinth.compare.leaderboard import Cost, Leaderboard, Row
 from corinth.compare.plan import Plan, claim_folder, make_plan
 from corinth.compare.report import write_report
@@ -45,7 +45,8 @@ def compare(
 
     `models` are registered names, or `label=name` to give one architecture several lines. Each is trained by its
     own recipe, changed by `overrides` (for all) and `recipes[label]` (for one). `seeds` is how many, or which.
-    `control="shuffled-labels"` permutes the labels of the training and validation parts: all should score at chance.
+    `control="shuffled-labels"` permutes the labels of the training and validation parts, by seed: all should score at
+    chance.
     A run that fails becomes a row with its reason. An interrupted comparison is saved, and the same call goes on
     with it, inside the run where it stopped. `output` defaults to runs/<date>-compare-<data>. Returns the board,
     with leaderboard.csv, leaderboard.json and report.html in its `path`. Raises `UsageError` for a wrong name or
@@ -54,11 +55,7 @@ def compare(
     if isinstance(data, str):
         options = {key: value for key, value in (overrides or {}).items() if key in _DATA_OPTIONS}
         data = open_data(data, **options)
-    if control == "shuffled-labels":
-        data = data.with_shuffled_labels(SEED)
-    plan = make_plan(
-        data, models, budget=budget, seeds=seeds, control=control, recipes=recipes, overrides=overrides
-    )
+    plan = make_plan(data, models, budget=budget, seeds=seeds, control=control, recipes=recipes, overrides=overrides)
     folder = Path(output) if output is not None else _default_folder(data)
     claim_folder(folder, plan, resume=resume)
 
@@ -93,7 +90,7 @@ def _run_all(
         if reporter is not None:
             reporter.message(f"{contender.label}, seed {seed} (run {number} of {len(everything)})")
         try:
-            jobs.run(contender, seed, data, folder, reporter)
+            jobs.run(contender, seed, data.with_shuffled_labels(seed) if plan.control else data, folder, reporter)
         except (KeyboardInterrupt, jobs.Interrupted):
             return failures, True
         except (CorinthError, RuntimeError, MemoryError, ValueError, TypeError) as error:
@@ -122,7 +119,13 @@ def _costs(plan: Plan, folder: Path, *, measure: bool, batch: int) -> dict[str, 
         if seed is not None:
             recipe = contender.recipe
             costs[contender.label] = jobs.cost(
-                folder, contender.label, seed, measure=measure, batch=batch, threads=recipe.threads, device=recipe.device
+                folder,
+                contender.label,
+                seed,
+                measure=measure,
+                batch=batch,
+                threads=recipe.threads,
+                device=recipe.device,
             )
     return costs
 
@@ -136,11 +139,10 @@ def _board(
     interrupted: bool,
 ) -> Leaderboard:
     results = {
-        c.label: [r for s in plan.seeds if (r := jobs.finished(folder, c.label, s)) is not None] for c in plan.contenders
+        c.label: [r for s in plan.seeds if (r := jobs.finished(folder, c.label, s)) is not None]
+        for c in plan.contenders
     }
-    answers = {
-        label: [jobs.answers(folder, label, r.seed) for r in found] for label, found in results.items() if found
-    }
+    answers = {label: [jobs.answers(folder, label, r.seed) for r in found] for label, found in results.items() if found}
     _check_aligned(answers)
     scores = {
         label: ([r.seed for r in results[label]], np.stack([a.correct for a in found]))
@@ -149,6 +151,7 @@ def _board(
     differences = paired_differences(scores, level=LEVEL)
     order = sorted(scores, key=lambda label: -scores[label][1].mean())  # stable: equals stay as they were named
     leader = order[0] if order else None
+    with_leader = paired_differences(scores, leader=leader, level=LEVEL)
     alpha = 1 - LEVEL
     rows = []
     for contender in sorted(plan.contenders, key=lambda c: order.index(c.label) if c.label in order else len(order)):
@@ -157,10 +160,9 @@ def _board(
         if label not in scores:
             rows.append(Row(label=label, arch=contender.arch, failures=failed))
             continue
-        better = sum(
-            1 for other in order if (d := differences.get((other, label))) and d.mean > 0 and d.p_adjusted < alpha
-        )
-        to_leader = differences.get((label, leader)) if label != leader else None
+        above = [(with_leader if other == leader else differences).get((other, label)) for other in order]
+        better = sum(1 for d in above if d is not None and d.mean > 0 and d.p_adjusted < alpha)
+        to_leader = with_leader.get((label, leader))
         interval = score_interval(scores[label][1], level=LEVEL)
         found = results[label]
         rows.append(
@@ -181,7 +183,7 @@ def _board(
                 peak_memory=max((r.peak_memory for r in found if r.peak_memory is not None), default=None),
                 samples_seen=round(np.mean([r.samples_seen for r in found])),
                 failures=failed,
-                **(_against_chance(answers[label], scores[label][1], data, len(order)) if plan.control else {}),
+                **(_against_chance(answers[label], data, len(order)) if plan.control else {}),
             )
         )
     seeds = max((len(found) for found in results.values()), default=0)
@@ -195,9 +197,9 @@ def _board(
         data=_data_facts(data),
         machine=machine_facts(threads={c.recipe.threads for c in plan.contenders}),
         method=tuple(
-            method_text(seeds=seeds, samples=samples, comparisons=len(differences) // 2, level=LEVEL) if scores else ()
+            method_text(seeds=seeds, samples=samples, comparisons=len(with_leader) // 2, level=LEVEL) if scores else ()
         ),
-        notes=_notes(plan, results, interrupted),
+        notes=_notes(plan, data, results, interrupted),
         control=plan.control,
         interrupted=interrupted,
         path=folder,
@@ -213,22 +215,29 @@ def _check_aligned(answers: Mapping[str, Sequence[jobs.Answers]]) -> None:
                 raise CorinthError(f"{label} was scored on other test samples than the rest; start a new comparison")
 
 
-def _against_chance(
-    answers: Sequence[jobs.Answers], correct: np.ndarray, data: ImageData, rows: int
-) -> dict[str, Any]:
+def _against_chance(answers: Sequence[jobs.Answers], data: ImageData, rows: int) -> dict[str, Any]:
     predicted = np.stack([a.predicted for a in answers])
-    chance = chance_level(predicted, answers[0].target, data.num_classes)
-    interval = score_interval(correct, level=1 - (1 - LEVEL) / rows)
-    return {"chance": chance, "at_chance": interval.low <= chance <= interval.high}
+    found = against_chance(predicted, answers[0].target, data.num_classes, alpha=(1 - LEVEL) / rows)
+    return {"chance": found.expected, "chance_high": found.high, "at_chance": found.passed}
 
 
-def _notes(plan: Plan, results: Mapping[str, list[jobs.Result]], interrupted: bool) -> tuple[str, ...]:
+def _notes(plan: Plan, data: ImageData, results: Mapping[str, list[jobs.Result]], interrupted: bool) -> tuple[str, ...]:
     notes = []
     if interrupted:
         done, total = sum(map(len, results.values())), len(plan.seeds) * len(plan.contenders)
-        notes.append(f"interrupted after {done} of {total} runs; the same command goes on")
+        notes.append(f"Interrupted after {done} of {total} runs; the same command goes on.")
+    if len(plan.seeds) == 2:
+        notes.append(
+            "Two seeds leave one degree of freedom, so only large differences can be told; three or more are better."
+        )
     if plan.control:
-        notes.append("control: trained on shuffled labels, so chance is the right answer")
+        notes.append(
+            "Control: the labels of the training and validation parts are shuffled, anew for every seed, so chance is the "
+            "right answer. Networks still call alike images alike and get whole classes right or wrong by luck, so scores "
+            "stray further from chance than independent guesses would."
+        )
+        if data.num_classes < 4 and len(plan.seeds) < 3:
+            notes.append(f"With {data.num_classes} classes the control needs at least three seeds to notice a leak.")
     return tuple(notes)
 
 

@@ -7,6 +7,8 @@ import json
 import shutil
 import sys
 import time
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,15 +131,13 @@ def _trained(recipe: Recipe, folder: Path, data: ImageData, reporter: Reporter |
 def answers(output: Path, label: str, seed: int) -> Answers:
     path = run_folder(output, label, seed) / PREDICTIONS
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return Answers(file["index"], file["target"], file["probs"])
-    except (OSError, ValueError, KeyError) as error:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as saved:
+            return Answers(saved["index"], saved["target"], saved["probs"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise CorinthError(f"{path} cannot be read; delete it and resume, so that the run is scored again") from error
 
 
-def cost(
-    output: Path, label: str, seed: int, *, measure: bool, batch: int, threads: int | None, device: str
-) -> Cost:
+def cost(output: Path, label: str, seed: int, *, measure: bool, batch: int, threads: int | None, device: str) -> Cost:
     """Parameters, multiply-adds and latency of one finished run's network; measured once, then read back."""
     path = output / label / COST
     if path.exists():
@@ -153,7 +153,9 @@ def cost(
 def _measured(predictor: Predictor, *, measure: bool, batch: int, threads: int | None) -> Cost:
     model, size = predictor.model, predictor.preprocess.size
     shape = (predictor.preprocess.channels, *size)
-    counted = Cost(params=count_params(model), macs=count_macs(model, shape), img_size=size, device=str(predictor.device))
+    counted = Cost(
+        params=count_params(model), macs=count_macs(model, shape), img_size=size, device=str(predictor.device)
+    )
     if not measure:
         return counted
     one = latency(model, shape, 1, threads)

@@ -49,7 +49,8 @@ class Row:
     scores: Mapping[int, float] = field(default_factory=dict)  # seed -> test score
     score_val: float | None = None
     chance: float | None = None  # control only: expected score of these predictions if they knew nothing
-    at_chance: bool | None = None  # control only: no significant difference to that, corrected for the number of rows
+    chance_high: float | None = None  # control only: where such a score lies below in 97.5 % of cases
+    at_chance: bool | None = None  # control only: not significantly above chance, corrected for the number of rows
     cost: Cost | None = None
     fit_time: float | None = None  # seconds of training, mean over seeds
     pred_time: float | None = None  # seconds to score the whole test part
@@ -227,14 +228,20 @@ def _below(board: Leaderboard) -> list[str]:
     lines = [basis]
     if seeds == 1:
         lines.append("One seed: intervals cover the choice of test samples only, not how another seed would do.")
-    lines += [f"* {row.label}: {row.reason}" if row.scores else f"{row.label}: {row.reason}" for row in board.rows if row.failures]
+    lines += [
+        f"* {row.label}: {row.reason}" if row.scores else f"{row.label}: {row.reason}"
+        for row in board.rows
+        if row.failures
+    ]
     return [*lines, *board.notes]
 
 
 def _control_headline(rows: list[Row]) -> str:
     off = [row.label for row in rows if not row.at_chance]
     if off:
-        return f"Control failed: with shuffled labels {_listed(off)} should score at chance and does not; look for a leak."
+        return (
+            f"Control failed: with shuffled labels {_listed(off)} should score at chance and does not; look for a leak."
+        )
     return "Control passed: with shuffled labels every architecture scores at chance."
 
 

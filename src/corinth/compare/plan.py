@@ -74,7 +74,9 @@ def make_plan(
     labels = parse_models(models)
     for label in recipes or {}:
         if label not in labels:
-            raise UsageError(f"a recipe is given for {label!r}, which is not compared; compared are {', '.join(labels)}")
+            raise UsageError(
+                f"a recipe is given for {label!r}, which is not compared; compared are {', '.join(labels)}"
+            )
     contenders = []
     for label, arch in labels.items():
         own = _merged(overrides or {}, (recipes or {}).get(label, {}))

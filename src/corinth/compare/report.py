@@ -83,7 +83,11 @@ def _charts(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any]
         row.label: [read_metrics(jobs.run_folder(folder, row.label, seed) / METRICS) for seed in row.scores]
         for row in finished
     }
-    by = {"by samples seen": ("samples", "samples seen"), "by seconds": ("seconds", "seconds"), "by epoch": ("epoch", "epoch")}
+    by = {
+        "by samples seen": ("samples", "samples seen"),
+        "by seconds": ("seconds", "seconds"),
+        "by epoch": ("epoch", "epoch"),
+    }
     charts["curves"] = figures.choices(
         {
             choice: figures.curves(histories, x=key, y="val_top1", x_title=title, y_title="validation accuracy")

@@ -172,7 +172,8 @@ def confusion(counts: np.ndarray, classes: Sequence[str]) -> Figure:
         category |= {"tickmode": "array", "tickvals": names, "ticktext": names}
     layout = {
         "xaxis": category | {"title": {"text": "predicted"}, "constrain": "domain"},
-        "yaxis": category | {"title": {"text": "true"}, "autorange": "reversed", "scaleanchor": "x", "constrain": "domain"},
+        "yaxis": category
+        | {"title": {"text": "true"}, "autorange": "reversed", "scaleanchor": "x", "constrain": "domain"},
         "square": True,
     }
     return {"data": [trace], "layout": layout}

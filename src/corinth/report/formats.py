@@ -43,7 +43,15 @@ def duration(seconds: float | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f} ms" if value < 10 else f"{value:.1f} ms" if value < 100 else f"{value:.0f} ms"
+    return (
+        ""
+        if value is None
+        else f"{value:.2f} ms"
+        if value < 10
+        else f"{value:.1f} ms"
+        if value < 100
+        else f"{value:.0f} ms"
+    )
 
 
 def memory(size: int | None) -> str:
