@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from corinth.compare import bakeoff, jobs
+from corinth.compare import jobs
+from corinth.compare.board import make_board
 from corinth.compare.leaderboard import Cost, Leaderboard
 from corinth.compare.plan import claim_folder, make_plan
 from corinth.data import ArraySource, ImageData
@@ -70,19 +71,20 @@ def board(
     seeds: int = 3,
     failures: dict[tuple[str, int], str] | None = None,
     control: str | None = None,
+    costs: bool = True,
 ) -> Leaderboard:
     """A board as `compare` makes it, from runs with about these accuracies; labels may be `label=arch`."""
     plan = make_plan(
         data, list(accuracies), budget="12ep", seeds=seeds, control=control, recipes=None, overrides={"threads": 1}
     )
     claim_folder(folder, plan, resume=True)
-    costs = {}
+    measured = {}
     for number, (name, accuracy) in enumerate(accuracies.items()):
         label = name.partition("=")[0]
         for seed in plan.seeds:
             if (label, seed) not in (failures or {}):
                 finish_run(folder, data, label, seed, accuracy)
-        costs[label] = Cost(
+        measured[label] = Cost(
             params=30_000 * 3**number,
             macs=400_000 * 5**number,
             img_size=data.native_size,
@@ -91,6 +93,6 @@ def board(
             batch=64,
             threads=1,
         )
-    made = bakeoff._board(plan, data, folder, failures or {}, costs, interrupted=False)
+    made = make_board(plan, data, folder, failures=failures or {}, costs=measured if costs else {}, interrupted=False)
     made.save(folder)
     return made

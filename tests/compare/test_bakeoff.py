@@ -12,7 +12,8 @@ import pytest
 import torch
 
 import corinth.compare
-from corinth.compare import Leaderboard, bakeoff, jobs
+from corinth.compare import Leaderboard, jobs
+from corinth.compare.board import check_aligned
 from corinth.data import open_data
 from corinth.errors import CorinthError, DataError, UsageError
 from corinth.training import SilentReporter
@@ -197,7 +198,7 @@ def test_runs_that_answered_other_samples_are_not_paired(board: Leaderboard) -> 
     answers = jobs.answers(board.path, "lenet5", 0)
     fewer = jobs.Answers(answers.index[1:], answers.target[1:], answers.probs[1:])
     with pytest.raises(CorinthError, match="other was scored on other test samples"):
-        bakeoff._check_aligned({"one": [answers], "other": [fewer]})
+        check_aligned({"one": [answers], "other": [fewer]})
 
 
 def test_damaged_results_name_the_file(board: Leaderboard, tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fabricate import board, image_data
 from rich.console import Console
 
 from corinth.compare.leaderboard import Leaderboard, leaderboard_table
-from fabricate import board, image_data
 
 ACCURACIES = {"cnn": 0.9, "lenet5": 0.9, "bad=lenet5": 0.3, "vgg11": 0.5}
 FAILURES = {("vgg11", seed): "images of 12 x 12 are too small" for seed in range(3)}
@@ -36,10 +36,8 @@ def test_order_ranks_and_ties(made: Leaderboard) -> None:
     assert bad.to_leader.mean < -0.4
     assert bad.to_leader.high < 0
     assert len(made.differences) == 3
-    assert (
-        made.headline
-        == f"{leader.label} leads with {100 * leader.score_test:.1f} %, but {second.label} cannot be told apart from it."
-    )
+    score = f"{100 * leader.score_test:.1f} %"
+    assert made.headline == f"{leader.label} leads with {score}, but {second.label} cannot be told apart from it."
 
 
 def test_scores_agree_with_the_saved_answers(made: Leaderboard) -> None:

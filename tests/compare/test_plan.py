@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fabricate import image_data
 
 from corinth.compare.plan import Plan, claim_folder, differing, make_plan, parse_models, parse_seeds
 from corinth.errors import CorinthError, UsageError
-from fabricate import image_data
 
 
 def plan(models: str = "lenet5,cnn", **changes: Any) -> Plan:

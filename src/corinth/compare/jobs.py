@@ -9,7 +9,6 @@ import sys
 import time
 import zipfile
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +101,7 @@ def run(contender: Contender, seed: int, data: ImageData, output: Path, reporter
             file,
             index=evaluation.index[order],
             target=evaluation.targets[order],
-            probs=evaluation.probs[order].astype(np.float32),
+            probs=np.asarray(evaluation.probs, dtype=np.float32)[order],
         )
     result = Result(
         label=contender.label,
@@ -137,15 +136,17 @@ def answers(output: Path, label: str, seed: int) -> Answers:
         raise CorinthError(f"{path} cannot be read; delete it and resume, so that the run is scored again") from error
 
 
-def cost(output: Path, label: str, seed: int, *, measure: bool, batch: int, threads: int | None, device: str) -> Cost:
+def cost(contender: Contender, seed: int, output: Path, *, measure: bool, batch: int) -> Cost:
     """Parameters, multiply-adds and latency of one finished run's network; measured once, then read back."""
-    path = output / label / COST
+    path = output / contender.label / COST
     if path.exists():
-        found = Cost(**{**(values := _read(path)), "img_size": tuple(values["img_size"])})
+        values = _read(path)
+        height, width = values.pop("img_size")
+        found = Cost(**values, img_size=(height, width))
         if found.latency_ms is not None or not measure:
             return found
-    predictor = load_run(run_folder(output, label, seed), device=device)
-    found = _measured(predictor, measure=measure, batch=batch, threads=threads)
+    predictor = load_run(run_folder(output, contender.label, seed), device=contender.recipe.device)
+    found = _measured(predictor, measure=measure, batch=batch, threads=contender.recipe.threads)
     write_json(path, dataclasses.asdict(found))
     return found
 
@@ -165,7 +166,7 @@ def _measured(predictor: Predictor, *, measure: bool, batch: int, threads: int |
     )
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from corinth.compare.statistics import Difference
+from corinth.compare.statistics import Difference, Interval
 from corinth.files import write_json, write_text
 from corinth.report.formats import duration, milliseconds, percent, points, quantity
 
@@ -41,9 +41,7 @@ class Row:
     label: str
     arch: str
     rank: int | None = None  # 1 + how many are significantly better; None: nothing finished
-    score_test: float | None = None
-    score_test_low: float | None = None
-    score_test_high: float | None = None
+    test: Interval | None = None  # the score on the test part; None: no seed finished
     tie: bool = False  # not significantly different from the leader
     to_leader: Difference | None = None  # this architecture minus the leader
     scores: Mapping[int, float] = field(default_factory=dict)  # seed -> test score
@@ -57,6 +55,18 @@ class Row:
     peak_memory: int | None = None  # bytes above the start of training, the largest of the seeds
     samples_seen: int | None = None
     failures: Mapping[int, str] = field(default_factory=dict)  # seed -> reason
+
+    @property
+    def score_test(self) -> float | None:
+        return None if self.test is None else self.test.mean
+
+    @property
+    def score_test_low(self) -> float | None:
+        return None if self.test is None else self.test.low
+
+    @property
+    def score_test_high(self) -> float | None:
+        return None if self.test is None else self.test.high
 
     @property
     def reason(self) -> str | None:
@@ -120,7 +130,7 @@ class Leaderboard:
 
     @property
     def leader(self) -> Row | None:
-        return next((row for row in self.rows if row.score_test is not None), None)
+        return next((row for row in self.rows if row.test is not None), None)
 
     @property
     def exit_code(self) -> int:
@@ -134,7 +144,7 @@ class Leaderboard:
     @property
     def headline(self) -> str:
         """Who won and by how much, or that it is a tie, in plain words."""
-        finished = [row for row in self.rows if row.score_test is not None]
+        finished = [row for row in self.rows if row.test is not None]
         if not finished:
             return "No run finished, so there is nothing to compare."
         if self.control:
@@ -145,7 +155,8 @@ class Leaderboard:
             return f"{leader.label} scores {score}; nothing else finished to compare it with."
         tied = [row.label for row in finished[1:] if row.tie]
         if len(tied) == len(finished) - 1:
-            return f"A tie: {_listed([leader.label, *tied])} cannot be told apart on this test part; {leader.label} is highest at {score}."
+            them = _listed([leader.label, *tied])
+            return f"A tie: {them} cannot be told apart on this test part; {leader.label} is highest at {score}."
         if tied:
             return f"{leader.label} leads with {score}, but {_listed(tied)} cannot be told apart from it."
         gap = finished[1].to_leader
@@ -156,6 +167,7 @@ class Leaderboard:
         rows = []
         for row in self.rows:
             fields = dataclasses.asdict(row)
+            fields |= {"score_test": row.score_test, "reason": row.reason}
             fields["scores"] = {str(seed): score for seed, score in row.scores.items()}
             fields["failures"] = {str(seed): reason for seed, reason in row.failures.items()}
             rows.append(fields)
@@ -198,7 +210,7 @@ def leaderboard_table(board: Leaderboard) -> Group:
         table.add_column(name, justify="right", no_wrap=True)
     for row in board.rows:
         name = Text(row.label + (" *" if row.failures and row.scores else ""))
-        if row.score_test is None:
+        if row.test is None:
             table.add_row("-", name, Text("failed" if row.failures else "not run", style="red"))
             continue
         cost, gap = row.cost, row.to_leader
@@ -206,8 +218,8 @@ def leaderboard_table(board: Leaderboard) -> Group:
         table.add_row(
             str(row.rank),
             name,
-            percent(row.score_test),
-            f"{100 * row.score_test_low:.1f}-{100 * row.score_test_high:.1f}",
+            percent(row.test.mean),
+            f"{100 * row.test.low:.1f}-{100 * row.test.high:.1f}",
             lead if gap is None else points(gap.mean) + (" tie" if row.tie else ""),
             quantity(cost.params) if cost else "",
             quantity(cost.macs) if cost else "",
@@ -228,11 +240,7 @@ def _below(board: Leaderboard) -> list[str]:
     lines = [basis]
     if seeds == 1:
         lines.append("One seed: intervals cover the choice of test samples only, not how another seed would do.")
-    lines += [
-        f"* {row.label}: {row.reason}" if row.scores else f"{row.label}: {row.reason}"
-        for row in board.rows
-        if row.failures
-    ]
+    lines += [f"{'* ' if row.scores else ''}{row.label}: {row.reason}" for row in board.rows if row.failures]
     return [*lines, *board.notes]
 
 
@@ -240,7 +248,7 @@ def _control_headline(rows: list[Row]) -> str:
     off = [row.label for row in rows if not row.at_chance]
     if off:
         return (
-            f"Control failed: with shuffled labels {_listed(off)} should score at chance and does not; look for a leak."
+            f"Control failed: with shuffled labels {_listed(off)} should score at chance, not above: there is a leak."
         )
     return "Control passed: with shuffled labels every architecture scores at chance."
 

@@ -95,7 +95,7 @@ def make_plan(
 
 
 def parse_models(models: Sequence[str] | str) -> dict[str, str]:
-    """`"lenet5"`, `"lenet5,cnn"`, `["a=lenet5", "b=lenet5"]` to label -> architecture; unknown ones suggest the nearest."""
+    """`"lenet5,cnn"` or `["a=lenet5", "b=lenet5"]` to label -> architecture; unknown ones suggest the nearest."""
     names = models.split(",") if isinstance(models, str) else list(models)
     out: dict[str, str] = {}
     for name in (n.strip() for n in names):

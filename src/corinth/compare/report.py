@@ -45,10 +45,10 @@ def write_report(board: Leaderboard, data: ImageData, folder: Path) -> tuple[Pat
 
 def _context(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any]:
     finished = _finished(board)
-    counts = data.splits
+    tested = len(data.positions("test"))
     lead = (
         f"{len(board.rows)} architectures, {len(board.seeds)} seed{'s' if len(board.seeds) > 1 else ''} each, a budget "
-        f"of {board.budget} for every run; scored once on {len(counts['test']):,} test images in {data.num_classes} classes."
+        f"of {board.budget} for every run; scored once on {tested:,} test images in {data.num_classes} classes."
     )
     recipes = json.loads((folder / FILE).read_text(encoding="utf-8"))["plan"]["recipes"]
     return {
@@ -69,14 +69,14 @@ def _context(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any
 def _charts(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any]:
     finished = _finished(board)
     charts: dict[str, Any] = {}
-    costed = [row for row in finished if row.cost is not None]
+    costed = [(row, row.test, row.cost) for row in finished if row.test is not None and row.cost is not None]
     if costed:
-        names = [row.label for row in costed]
-        scores = [(row.score_test, row.score_test_low, row.score_test_high) for row in costed]
-        params = figures.score_against(names, [row.cost.params for row in costed], scores, title="parameters")
+        names = [row.label for row, _, _ in costed]
+        scores = [(test.mean, test.low, test.high) for _, test, _ in costed]
+        params = figures.score_against(names, [cost.params for _, _, cost in costed], scores, title="parameters")
         charts["against_params"] = figures.choices({"parameters": params})
-        if all(row.cost.latency_ms is not None for row in costed):
-            times = [row.cost.latency_ms for row in costed]
+        times = [cost.latency_ms for _, _, cost in costed if cost.latency_ms is not None]
+        if len(times) == len(costed):
             against = figures.score_against(names, times, scores, title="latency of one image, ms", unit=" ms")
             charts["against_latency"] = figures.choices({"latency": against})
     histories = {
@@ -117,12 +117,13 @@ def _mistakes(row: Row, data: ImageData, folder: Path) -> list[Mistake]:
 
 
 def _finished(board: Leaderboard) -> list[Row]:
-    return [row for row in board.rows if row.score_test is not None]
+    return [row for row in board.rows if row.test is not None]
 
 
 def _axis(rows: list[Row]) -> Axis:
     """From the lowest to the highest end of an interval, on round numbers."""
-    low, high = min(row.score_test_low for row in rows), max(row.score_test_high for row in rows)
+    intervals = [row.test for row in rows if row.test is not None]
+    low, high = min(i.low for i in intervals), max(i.high for i in intervals)
     step = 0.1 if high - low > 0.4 else 0.05 if high - low > 0.1 else 0.01
     low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
     return Axis(max(low, 0.0), min(max(high, low + step), 1.0))

@@ -167,7 +167,7 @@ def confusion(counts: np.ndarray, classes: Sequence[str]) -> Figure:
     if size <= 20:
         trace["text"] = [[str(c) if c else "" for c in row] for row in counts.tolist()]
         trace["texttemplate"] = "%{text}"
-    category = {"type": "category", "showgrid": False, "zeroline": False}
+    category: dict[str, Any] = {"type": "category", "showgrid": False, "zeroline": False}
     if size <= 40:
         category |= {"tickmode": "array", "tickvals": names, "ticktext": names}
     layout = {

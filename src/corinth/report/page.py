@@ -1,5 +1,6 @@
-"""From values to one HTML file: templates with autoescape, JSON that is safe inside <script>, plotly.js inlined once."""
+"""From values to one HTML file: templates with autoescape, JSON safe inside <script>, plotly.js inlined once."""
 
+import importlib.resources
 import importlib.util
 import json
 from collections.abc import Mapping
@@ -26,9 +27,18 @@ def render(template: str, context: Mapping[str, Any], figures: Mapping[str, Any]
     """
     script = plotly_script()
     note = None if script else NO_PLOTLY
-    page = _environment().get_template(template)
-    text = page.render(
-        **context, figures=figures, figures_json=script_json(figures), plotly_script=Markup(script or ""), note=note
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            **context,
+            figures=figures,
+            figures_json=script_json(figures),
+            style=_asset("style.css"),
+            page_script=_asset("page.js"),
+            plotly_script=Markup(script or ""),
+            note=note,
+        )
     )
     return text, note
 
@@ -57,6 +67,11 @@ def plotly_script() -> str | None:
     return (Path(found.origin).parent / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
 
 
+def _asset(name: str) -> Markup:
+    """A file of ours, not of the user's: it goes in as it is."""
+    return Markup((importlib.resources.files("corinth.report") / "templates" / name).read_text(encoding="utf-8"))
+
+
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -75,8 +90,4 @@ def _environment() -> jinja2.Environment:
         "milliseconds": formats.milliseconds,
         "memory": formats.memory,
     }
-    for name in ("style.css", "page.js"):
-        # our own files, not user text: they go in as they are
-        source = environment.loader.get_source(environment, name)[0]
-        environment.globals[name.replace(".", "_")] = Markup(source)
     return environment

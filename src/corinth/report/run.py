@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from corinth.data import ImageData, open_data
@@ -13,8 +14,13 @@ from corinth.predictor import Evaluation, load_run
 from corinth.report import figures, page
 from corinth.report.formats import duration, percent, quantity
 from corinth.report.machine import machine_facts, machine_lines
-from corinth.report.pictures import mistakes
+from corinth.report.pictures import Mistake, mistakes
 
+NOTES = {
+    "val": "The checkpoint was chosen on these validation images, so the score flatters it a little. The test part has "
+    "not been looked at; corinth evaluate scores it.",
+    "train": "There is no validation part, so these are the images that the network was trained on.",
+}
 # what `open_data` takes of a recipe
 _DATA_OPTIONS = ("split_seed", "val_share", "test_share", "path_column", "label_column")
 
@@ -39,13 +45,11 @@ def run_report(run: str | Path, data: ImageData | None = None) -> tuple[Path, st
     shape = (predictor.preprocess.channels, *predictor.preprocess.size)
     context = {
         "headline": f"{predictor.arch} gets {percent(found.top1)} of the {words} images of {data.name} right",
-        "lead": f"{found.samples:,} images in {len(predictor.classes)} classes, {recipe['budget']} of training, seed {recipe['seed']}.",
-        "notes": [
-            "The checkpoint was chosen on these validation images, so the score flatters it a little. The test part has "
-            "not been looked at; corinth evaluate scores it."
-            if part == "val"
-            else "There is no validation part, so these are the images that the network was trained on."
-        ],
+        "lead": (
+            f"{found.samples:,} images in {len(predictor.classes)} classes; trained for {recipe['budget']}, "
+            f"seed {recipe['seed']}."
+        ),
+        "notes": [NOTES[part]],
         "part": words,
         "tiles": [
             ("Accuracy", percent(found.top1), words),
@@ -83,8 +87,9 @@ def _charts(rows: list[dict[str, Any]], found: Evaluation) -> dict[str, Any]:
     return charts
 
 
-def _mistakes(data: ImageData, found: Evaluation) -> list:
-    return mistakes(data, found.index, found.targets, found.probs[None], found.classes, most=24)
+def _mistakes(data: ImageData, found: Evaluation) -> list[Mistake]:
+    assert found.probs is not None  # it was asked to keep them
+    return mistakes(data, found.index, found.targets, np.stack([found.probs]), found.classes, most=24)
 
 
 def _when(best: dict[str, Any]) -> str | None:

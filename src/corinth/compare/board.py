@@ -1,0 +1,144 @@
+"""From what finished runs left to the leaderboard."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corinth.compare import jobs
+from corinth.compare.control import against_chance
+from corinth.compare.leaderboard import Cost, Leaderboard, Row
+from corinth.compare.plan import Plan
+from corinth.compare.statistics import Difference, method_text, paired_differences, score_interval
+from corinth.data import ImageData
+from corinth.errors import CorinthError
+from corinth.report.machine import machine_facts
+
+LEVEL = 0.95
+Scores = dict[str, tuple[list[int], np.ndarray]]  # label -> its seeds (S), 1 where right (S, N)
+Differences = Mapping[tuple[str, str], Difference]
+
+
+def make_board(
+    plan: Plan,
+    data: ImageData,
+    folder: Path,
+    *,
+    failures: Mapping[tuple[str, int], str],
+    costs: Mapping[str, Cost],
+    interrupted: bool,
+) -> Leaderboard:
+    """Rank what has finished in `folder`. `failures` maps (label, seed) to the reason."""
+    labels = [contender.label for contender in plan.contenders]
+    results = {
+        label: [r for seed in plan.seeds if (r := jobs.finished(folder, label, seed)) is not None] for label in labels
+    }
+    answers = {label: [jobs.answers(folder, label, r.seed) for r in results[label]] for label in labels}
+    check_aligned(answers)
+    scores: Scores = {
+        label: ([r.seed for r in results[label]], np.stack([a.correct for a in answers[label]]))
+        for label in labels
+        if results[label]
+    }
+    order = sorted(scores, key=lambda label: -scores[label][1].mean())  # stable: equals stay as they were named
+    pairs = paired_differences(scores, level=LEVEL)
+    archs = {contender.label: contender.arch for contender in plan.contenders}
+    rows = []
+    for label in [*order, *(label for label in labels if label not in order)]:
+        base: dict[str, Any] = {"label": label, "arch": archs[label]}
+        base["failures"] = {seed: why for (failed, seed), why in failures.items() if failed == label}
+        if label not in scores:
+            rows.append(Row(**base))
+            continue
+        if plan.control:
+            base |= _against_chance(answers[label], data, rows=len(order))
+        base |= _verdict(label, order, pairs) | _spent(results[label])
+        rows.append(Row(**base, test=score_interval(scores[label][1], level=LEVEL), cost=costs.get(label)))
+    seeds, samples = max((matrix.shape for _, matrix in scores.values()), default=(0, 0))
+    comparisons = len(pairs) // 2
+    return Leaderboard(
+        rows=tuple(rows),
+        differences=tuple(pairs[a, b] for i, a in enumerate(order) for b in order[i + 1 :] if (a, b) in pairs),
+        budget=plan.budget,
+        seeds=plan.seeds,
+        level=LEVEL,
+        data=_data_facts(data),
+        machine=machine_facts(threads={c.recipe.threads for c in plan.contenders}),
+        method=tuple(method_text(seeds=seeds, samples=samples, comparisons=comparisons, level=LEVEL) if seeds else ()),
+        notes=_notes(plan, data, sum(map(len, results.values())), interrupted),
+        control=plan.control,
+        interrupted=interrupted,
+        path=folder,
+    )
+
+
+def check_aligned(answers: Mapping[str, Sequence[jobs.Answers]]) -> None:
+    """Every run must have answered the same samples, or pairing them would mean nothing."""
+    everyone = [(label, one) for label, found in answers.items() for one in found]
+    for label, one in everyone:
+        first = everyone[0][1]
+        if not np.array_equal(one.index, first.index) or not np.array_equal(one.target, first.target):
+            raise CorinthError(f"{label} was scored on other test samples than the rest; start a new comparison")
+
+
+def _verdict(label: str, order: Sequence[str], pairs: Differences) -> dict[str, Any]:
+    alpha = 1 - LEVEL
+    above = [pairs.get((other, label)) for other in order]
+    to_leader = pairs.get((label, order[0]))
+    return {
+        "rank": 1 + sum(d is not None and d.mean > 0 and d.p_adjusted < alpha for d in above),
+        "tie": to_leader is not None and to_leader.p_adjusted >= alpha,
+        "to_leader": to_leader,
+    }
+
+
+def _spent(results: Sequence[jobs.Result]) -> dict[str, Any]:
+    peaks = [r.peak_memory for r in results if r.peak_memory is not None]
+    vals = [r.score_val for r in results if r.score_val is not None]
+    return {
+        "scores": {r.seed: r.score_test for r in results},
+        "score_val": float(np.mean(vals)) if vals else None,
+        "fit_time": float(np.mean([r.fit_time for r in results])),
+        "pred_time": float(np.mean([r.pred_time for r in results])),
+        "peak_memory": max(peaks, default=None),
+        "samples_seen": round(float(np.mean([r.samples_seen for r in results]))),
+    }
+
+
+def _against_chance(answers: Sequence[jobs.Answers], data: ImageData, *, rows: int) -> dict[str, Any]:
+    predicted = np.stack([a.predicted for a in answers])
+    found = against_chance(predicted, answers[0].target, data.num_classes, alpha=(1 - LEVEL) / rows)
+    return {"chance": found.expected, "chance_high": found.high, "at_chance": found.passed}
+
+
+def _notes(plan: Plan, data: ImageData, done: int, interrupted: bool) -> tuple[str, ...]:
+    notes = []
+    if interrupted:
+        total = len(plan.seeds) * len(plan.contenders)
+        notes.append(f"Interrupted after {done} of {total} runs; the same command goes on.")
+    if len(plan.seeds) == 2:
+        notes.append("Two seeds leave one degree of freedom: only large differences show; three or more are better.")
+    if plan.control:
+        notes.append(
+            "Control: the labels of the training and validation parts are shuffled, anew for every seed, so chance is "
+            "the right answer. Networks still call alike images alike and get whole classes right or wrong by luck, so "
+            "scores stray further from chance than independent guesses would."
+        )
+        if data.num_classes < 4 and len(plan.seeds) < 3:
+            notes.append(f"With {data.num_classes} classes the control needs at least three seeds to notice a leak.")
+    return tuple(notes)
+
+
+def _data_facts(data: ImageData) -> dict[str, Any]:
+    return {
+        "name": data.name,
+        "spec": data.spec,
+        "fingerprint": data.fingerprint,
+        "classes": list(data.classes),
+        "images_per_class": np.bincount(data.labels("all"), minlength=data.num_classes).tolist(),
+        "splits": {split: len(positions) for split, positions in data.splits.items()},
+        "native_size": list(data.native_size),
+        "channels": data.channels,
+        "notes": list(data.notes),
+    }
