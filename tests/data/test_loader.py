@@ -175,6 +175,29 @@ def test_drop_last(store: MemoryStore) -> None:
     assert [b.size for b in loader] == [10] * 4
 
 
+@pytest.mark.parametrize(
+    ("n", "batch_size", "world", "expected"),
+    [
+        (33, 8, 1, 32),  # batch norm over one sample of one pixel has no variance
+        (34, 8, 1, 34),
+        (35, 8, 2, 32),  # ranks of 2 and 1
+        (36, 8, 2, 36),
+        (33, 1, 1, 33),  # every step is as small
+        (34, 3, 2, 33),  # ranks of 1 and 0
+        (1, 8, 1, 1),  # there is no other step
+        (3, 8, 2, 3),
+    ],
+)
+def test_a_training_step_has_two_samples_for_batch_norm(
+    store: MemoryStore, prepare: Preprocess, n: int, batch_size: int, world: int, expected: int
+) -> None:
+    some = MemoryStore(store.images[:n], store.labels[:n], store.index[:n], prepare)
+    ranks = [Loader(some, batch_size, shuffle=True, rank=r, world_size=world) for r in range(world)]
+    assert {loader.samples_per_epoch for loader in ranks} == {expected}
+    assert sum(b.size for loader in ranks for b in loader) == expected
+    assert Loader(some, batch_size).samples_per_epoch == n
+
+
 # ---- resume ----
 
 
@@ -240,7 +263,7 @@ def test_ranks_share_one_order(store: MemoryStore, prepare: Preprocess, world: i
     assert all(len(batches) == len(loader) for batches, loader in zip(passes, ranks, strict=True))
     if shuffle:
         assert len({len(batches) for batches in passes}) == 1  # no rank waits for another
-        assert len(store) - len(seen) < world
+        assert len(store) - len(seen) < 2 * world
     else:
         assert sorted(seen) == store.index.tolist()
     together = torch.cat([batches[0].index for batches in passes])

@@ -87,10 +87,19 @@ def test_terms_over_different_things_cannot_be_accumulated() -> None:
         loop(Mixed(), recipe(budget="1ep", accumulate=2))[0].run()
 
 
-def test_split_has_at_most_so_many_parts() -> None:
-    parts = list(split(Points(*points(5)), 3))
-    assert [part.size for part in parts] == [2, 2, 1]
+def test_split_is_even() -> None:
+    parts = list(split(Points(*points(5)), 4))
+    assert [part.size for part in parts] == [2, 1, 1, 1]
     assert torch.equal(torch.cat([part.inputs for part in parts]), points(5)[0])
+
+
+def test_a_small_last_batch_takes_fewer_parts() -> None:
+    made, _ = loop(Regression(), recipe(batch_size=12, accumulate=4))
+    assert [made.parts(samples) for samples in (12, 7, 6, 3, 1)] == [4, 3, 2, 1, 1]
+    made.processes.world_size = 2  # ranks of 3 and 2 samples: no part is empty, and both have as many
+    assert (made.parts(12), made.parts(5), made.parts(2)) == (4, 2, 1)
+    made.recipe = recipe(batch_size=12, accumulate=12)
+    assert (made.parts(12), made.parts(5)) == (6, 2)
 
 
 class Adversarial(Task):

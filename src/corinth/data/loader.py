@@ -18,7 +18,8 @@ class Loader:
 
     `batch_size` is what all processes take together in one step; `rank` of `world_size` gets its own slice of it,
     an even share (one sample fewer where it does not divide). In a shuffled (training) pass a last step too small
-    to give every rank one sample is left out; in any other pass a rank may have one batch fewer than another.
+    to give every rank two samples, which batch norm needs, is left out (one sample where the steps are no larger, or
+    there is no other step); in any other pass a rank may have one batch fewer than another.
 
     `epoch` and `position` (samples of this epoch done, by all ranks) are all the state there is: what is random in
     `transform` depends on seed, epoch, position and rank alone. A pass that was left in the middle goes on with the
@@ -61,7 +62,8 @@ class Loader:
         """Samples that one epoch gives to all ranks together."""
         n = len(self.store)
         rest = n % self.batch_size
-        left_out = self.drop_last or (self.shuffle and rest < self.world_size)
+        pairs = min(self.batch_size, n) >= 2 * self.world_size and rest < n
+        left_out = self.drop_last or (self.shuffle and rest < self.world_size * (1 + pairs))
         return n - rest if left_out else n
 
     def __len__(self) -> int:

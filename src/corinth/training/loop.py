@@ -111,7 +111,8 @@ class Loop:
 
     def train(self, batch: Any, progress: float) -> None:
         """Every phase's turn on one batch."""
-        parts = list(split(batch, self.recipe.accumulate))
+        samples = int(self.processes.sum([batch.size])[0])
+        parts = list(split(batch, self.parts(samples)))
         for phase in self.task.turns(self.step):
             optimizer, parameters = self.optimizers[phase], self.trained[phase]
             self.set_lr(phase, progress)
@@ -127,7 +128,16 @@ class Loop:
         if self.ema is not None:
             self.ema.update()
         self.step += 1
-        self.samples += int(self.processes.sum([batch.size])[0])
+        self.samples += samples
+
+    def parts(self, samples: int) -> int:
+        """In how many parts a step of so many samples (over all processes) goes through the networks.
+
+        A last step that is smaller takes fewer, so that no part is smaller than it need be: every process the same
+        number, none of them empty.
+        """
+        wanted = math.ceil(self.recipe.accumulate * samples / int(self.recipe.batch_size))
+        return max(1, min(wanted, samples // self.processes.world_size))
 
     def backward(self, phase: str, parts: Sequence[Any]) -> None:
         """Gradients of the weighted sum of the phase's terms, each a mean over all its samples (or tokens).

@@ -29,10 +29,10 @@ def without_gradient(parameters: Sequence[torch.nn.Parameter]) -> Generator[None
 
 
 def split(batch: Any, parts: int) -> Iterator[Any]:
-    """A batch (a dataclass of tensors) in at most so many parts along the first dimension."""
+    """A batch (a dataclass of tensors) in so many parts along the first dimension, as even as can be."""
     if parts == 1:
         yield batch
         return
-    fields = {f.name: getattr(batch, f.name).chunk(parts) for f in dataclasses.fields(batch)}
+    fields = {f.name: getattr(batch, f.name).tensor_split(parts) for f in dataclasses.fields(batch)}
     for pieces in zip(*fields.values(), strict=True):
         yield dataclasses.replace(batch, **dict(zip(fields, pieces, strict=True)))
