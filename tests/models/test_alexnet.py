@@ -89,3 +89,10 @@ def test_where_dropout_sits(drop_at: str, inputs_of_fc6: bool) -> None:
 def test_bad_options(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         corinth.create_model("alexnet", **options)
+
+
+def test_the_published_recipes_cut_the_rate_as_their_papers_do() -> None:
+    """2012: by ten; 2014: by 250^(-1/3), so that the three cuts together divide it by 250."""
+    assert corinth.card("alexnet_2012").published_recipe["step_gamma"] == 0.1
+    gamma = corinth.card("alexnet").published_recipe["step_gamma"]
+    assert gamma**3 == pytest.approx(1 / 250)

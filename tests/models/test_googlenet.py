@@ -82,6 +82,9 @@ def test_initialisation() -> None:
     torch.manual_seed(0)
     model = create_model("googlenet")
     assert all(bool((m.bias == 0.2).all()) for m in model.modules() if isinstance(m, nn.Conv2d))
+    conv = model.conv2.conv.weight.detach()  # Caffe's "xavier": uniform within +-sqrt(3 / fan-in)
+    assert float(conv.abs().max()) == pytest.approx((3 / (64 * 9)) ** 0.5, rel=1e-3)
+    assert float(conv.std()) == pytest.approx((1 / (64 * 9)) ** 0.5, rel=0.02)
     assert bool((model.aux_heads[1].fc.bias == 0.2).all())
     for head in (model.head, *(aux.head for aux in model.aux_heads)):
         assert not head.bias.any()

@@ -19,10 +19,29 @@ def share(name: str, value: Any) -> None:
         raise ValueError(f"{name} {value!r} is not in [0, 1)")
 
 
+def at_least_zero(name: str, value: Any) -> None:
+    """Raise `ValueError` unless `value` is a finite number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise ValueError(f"{name} {value!r} is not a number of at least 0")
+
+
 def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     """Raise `ValueError` unless `value` is one of the names `allowed`."""
     if value not in allowed:
         raise ValueError(f"{name} {value!r} is none of {', '.join(allowed)}")
+
+
+def switch(name: str, value: Any) -> None:
+    """Raise `ValueError` unless `value` is True or False: any other text or number would count as one of them."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} {value!r} is neither true nor false")
+
+
+def entries(name: str, value: Any) -> tuple[Any, ...]:
+    """A list (as a config read from JSON has it) or tuple as a tuple; anything else is a `ValueError`."""
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{name} {value!r} is no list of values, such as ({value!r},)")
+    return tuple(value)
 
 
 def head_fields(cfg: Any) -> None:

@@ -16,7 +16,8 @@ def scaled_normal_(
 ) -> None:
     """Draw the weights of every convolution and linear layer in `module`, and set their biases to zero.
 
-    He et al. 2015 (arXiv:1502.01852) eq. 10 for relu; Glorot & Bengio 2010 eq. 16's variance for tanh and sigmoid.
+    He et al. 2015 (arXiv:1502.01852) eq. 10 for relu; for tanh and sigmoid the variance of Glorot & Bengio 2010
+    eq. 16, times the square of torch's gain, which is 5/3 for tanh and 1 for sigmoid.
     """
     for layer in module.modules():
         if not isinstance(layer, WEIGHTED):

@@ -5,14 +5,14 @@ Krizhevsky, *One weird trick for parallelizing convolutional neural networks*, 2
 
 Five convolutions and three fully connected layers with ReLU (section 3.1), overlapping 3x3/2 pools (3.4) and
 dropout (4.2). `alexnet_2012` is the paper's: two towers that meet in conv3 only (groups in conv2, conv4, conv5;
-3.5, figure 2) and local response normalisation (3.3). `alexnet` is the single tower of 2014, without the
-normalisation: the form that public weights fit.
+3.5, figure 2) and local response normalisation (3.3). `alexnet` is the single tower of 2014 as torchvision has it,
+without the normalisation: the form that public weights fit.
 
 Shapes: B batch, C channels, H W pixels.
 Deviations from the paper: the input of 2012 is 227x227, because the paper's 224 does not give its 55x55 maps; an
 adaptive 6x6 average pool (the identity at the default size) lets any size in. 2014 pads conv1 by 2 and drops the
-inputs of fc6 and fc7, as torchvision does, where 2012 drops their outputs; its paper gives no initialisation, so
-it takes 2012's.
+inputs of fc6 and fc7, as torchvision does, where 2012 drops their outputs; its classes compete in a softmax, where
+its paper trains 1000 independent logistic units; that paper gives no initialisation, so it takes 2012's.
 """
 
 from dataclasses import dataclass, replace
@@ -50,7 +50,7 @@ class AlexNetConfig:
 
     def __post_init__(self) -> None:
         for name in ("channels", "groups"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))  # a config read from JSON has a list here
+            object.__setattr__(self, name, checks.entries(name, getattr(self, name)))
             if len(getattr(self, name)) != len(KERNELS):
                 raise ValueError(f"{name} {getattr(self, name)} needs {len(KERNELS)} entries, one a convolution")
             for value in getattr(self, name):
@@ -62,6 +62,7 @@ class AlexNetConfig:
                     f"groups {groups} of conv{index + 1} does not divide {source} or {self.channels[index]} channels"
                 )
         checks.whole("stem_padding", self.stem_padding, 0)
+        checks.switch("response_norm", self.response_norm)
         checks.whole("fc_dim", self.fc_dim, 1)
         checks.one_of("drop_at", self.drop_at, get_args(DropAt))
         checks.head_fields(self)
@@ -170,6 +171,8 @@ SMALL: dict[str, Any] = {
     "clip_norm": 1.0,
     "img_size": 96,
 }
+# 2014, section 5: exactly 90 epochs, the rate multiplied by 250^(-1/3) after each quarter; else as in 2012.
+PUBLISHED_2014: dict[str, Any] = {**PUBLISHED, "step_gamma": 250 ** (-1 / 3)}
 SYNONYMS = {"fc_dim": "4096 neurons", "response_norm": "LRN", "drop_rate": "dropout (torchvision)"}
 
 register(
@@ -186,13 +189,16 @@ register(
         published={"ImageNet top-1": "56.5 % (torchvision IMAGENET1K_V1)"},
         deviations=(
             "initialisation of 2012 (section 5 there): the 2014 paper gives none",
-            "conv1 padded by 2 and dropout on the inputs of fc6 and fc7, as in torchvision",
-            "published_recipe is that of 2012; the moments of its three rate cuts and its colour noise are not in it",
+            "no response normalisation, conv1 padded by 2 and dropout on the inputs of fc6 and fc7, as in torchvision",
+            "a softmax over the classes, where the 2014 paper trains 1000 independent logistic units",
+            "an adaptive average pool in front of fc6 (the identity at 224) admits other sizes",
+            "published_recipe takes from 2012 what the 2014 paper leaves open, lets the aspect of its crops vary, and "
+            "leaves out the colour noise",
         ),
         references=("torchvision:alexnet",),
         synonyms=SYNONYMS,
         recipe=SMALL,
-        published_recipe=PUBLISHED,
+        published_recipe=PUBLISHED_2014,
     ),
 )
 register(
@@ -216,7 +222,7 @@ register(
             "227 pixels, where the paper says 224: only 227 gives its 55x55 maps",
             "an adaptive average pool in front of fc6 (the identity at 227) admits other sizes",
             "published_recipe cuts the rate at a quarter, a half and three quarters, where the paper watched the "
-            "validation error, and leaves out its colour noise",
+            "validation error, lets the aspect of its crops vary, and leaves out the colour noise",
         ),
         synonyms=SYNONYMS,
         recipe=SMALL,

@@ -51,7 +51,7 @@ class CnnConfig:
 
     def __post_init__(self) -> None:
         for name in ("channels", "fc_dims"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))  # a config read from JSON has a list here
+            object.__setattr__(self, name, checks.entries(name, getattr(self, name)))
             for width in getattr(self, name):
                 checks.whole(name, width, 1)
         if not self.channels:
@@ -76,7 +76,7 @@ class CnnConfig:
         value = getattr(self, name)
         if name == "pool_stride" and value is None:
             return self.per_stage("pool_size")
-        if isinstance(value, int):
+        if not isinstance(value, list | tuple):
             return (value,) * len(self.channels)
         if len(value) != len(self.channels):
             raise ValueError(f"{name} {tuple(value)} needs {len(self.channels)} entries, one a stage, or one number")

@@ -14,7 +14,7 @@ weights have them), 13,004,888 with.
 Shapes: B batch, C channels, H W pixels.
 Deviations from the paper: the auxiliary heads pool to 4x4 adaptively, which is the paper's 5x5/3 pool for 224
 pixels up to the window's edges and works at any other size. The paper gives neither the constants of the response
-norm nor an initialisation; both are those of BVLC's Caffe form (Glorot, biases 0.2).
+norm nor an initialisation; both are those of BVLC's Caffe form (uniform, variance 1 / fan-in, biases 0.2).
 """
 
 import dataclasses
@@ -64,12 +64,15 @@ class GoogLeNetConfig:
     def __post_init__(self) -> None:
         checks.head_fields(self)
         checks.share("aux_drop_rate", self.aux_drop_rate)
+        checks.switch("batch_norm", self.batch_norm)
+        checks.switch("aux_heads", self.aux_heads)
+        checks.whole("five_kernel", self.five_kernel, 3)
+        checks.whole("last_pool", self.last_pool, 2)
         if self.five_kernel not in (3, 5):
             raise ValueError(f"five_kernel {self.five_kernel!r} is neither 5 (the paper) nor 3 (torchvision)")
         if self.last_pool not in (2, 3):
             raise ValueError(f"last_pool {self.last_pool!r} is neither 3 (the paper) nor 2 (torchvision)")
-        if self.aux_weight < 0:
-            raise ValueError(f"aux_weight {self.aux_weight} is negative")
+        checks.at_least_zero("aux_weight", self.aux_weight)
 
     @property
     def min_size(self) -> int:
@@ -157,7 +160,7 @@ class GoogLeNet(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Glorot with biases 0.2 (BVLC) or, with batch norm, N(0, 0.01^2) (torchvision); classifier biases 0."""
+        """Caffe's "xavier", biases 0.2 (BVLC) or, with batch norm, N(0, 0.01²) (torchvision); classifier biases 0."""
         _init(self, self.cfg)
         self._zero_classifier_biases()
 
@@ -218,7 +221,7 @@ def _init(root: nn.Module, cfg: GoogLeNetConfig) -> None:
             if cfg.batch_norm:
                 nn.init.trunc_normal_(layer.weight, std=0.01, a=-2, b=2)
             else:
-                nn.init.xavier_uniform_(layer.weight)
+                nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")  # Caffe's "xavier" knows the fan-in only
             if layer.bias is not None:
                 nn.init.constant_(layer.bias, 0.0 if cfg.batch_norm else 0.2)
 
@@ -256,6 +259,10 @@ PUBLISHED: dict[str, Any] = {
     "augmentation": {"random_resized_crop": (0.08, 1.0), "flip": True, "color_jitter": 0.4},
 }
 NO_INIT = "initialisation and constants of the response norm are those of BVLC's Caffe form: the paper gives none"
+RECIPE = (
+    "published_recipe takes batch, rate and weight decay from BVLC's solver, and leaves out the averaging of weights "
+    "at the end (section 6): the paper does not print them"
+)
 AUX_POOL = "auxiliary heads pool to 4x4 adaptively, where the paper has 5x5/3 windows"
 
 register(
@@ -274,7 +281,7 @@ register(
             "ImageNet top-1": "68.7 % (BVLC GoogLeNet, centre crop)",
             "parameters without auxiliary heads": "6,998,552 (BVLC GoogLeNet, deploy)",
         },
-        deviations=(AUX_POOL, NO_INIT),
+        deviations=(AUX_POOL, NO_INIT, RECIPE),
         references=("BVLC:bvlc_googlenet",),
         synonyms=SYNONYMS,
         recipe=SMALL,
@@ -301,6 +308,7 @@ register(
             "3x3 convolutions in the 5x5 branch, a 2x2 last pool and dropout 0.2, as torchvision's public weights have",
             "no auxiliary heads unless aux_heads is set; they pool to 4x4 adaptively",
             "initialisation is torchvision's: the paper gives none",
+            RECIPE,
         ),
         references=("torchvision:googlenet",),
         synonyms=SYNONYMS,

@@ -40,10 +40,9 @@ class NinConfig:
     num_classes: int = 1000  # 0: pooled features
 
     def __post_init__(self) -> None:
-        # a config read from JSON has lists here
-        object.__setattr__(self, "channels", tuple(tuple(widths) for widths in self.channels))
-        for name in ("kernel_size", "stride", "padding", "pool", "drop"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("channels", "kernel_size", "stride", "padding", "pool", "drop"):
+            object.__setattr__(self, name, checks.entries(name, getattr(self, name)))
+        object.__setattr__(self, "channels", tuple(checks.entries("channels", widths) for widths in self.channels))
         depth = len(self.channels)
         if not depth or not all(self.channels):
             raise ValueError(f"channels {self.channels} needs at least one layer of at least one convolution")
@@ -66,6 +65,9 @@ class NinConfig:
                 checks.whole(name, value, least)
         for pool in self.pool:
             checks.one_of("pool", pool, tuple(POOLS))
+        for drop in self.drop:
+            checks.switch("drop", drop)
+        checks.switch("head_relu", self.head_relu)
         if self.pool_padding not in (0, 1):
             raise ValueError(f"pool_padding {self.pool_padding!r} is neither 0 nor 1")
         checks.head_fields(self)

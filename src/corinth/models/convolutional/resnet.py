@@ -47,12 +47,13 @@ class ResNetConfig:
     def __post_init__(self) -> None:
         for field, allowed in (("block", Block), ("stem", Stem), ("shortcut", Shortcut), ("stride_in", StrideIn)):
             checks.one_of(field, getattr(self, field), get_args(allowed))
-        object.__setattr__(self, "depth", tuple(self.depth))  # a config read from JSON has a list here
+        object.__setattr__(self, "depth", checks.entries("depth", self.depth))
         if not self.depth:
             raise ValueError("depth () has no stage; (2, 2, 2, 2) is ResNet-18's")
         for blocks in self.depth:
             checks.whole("depth", blocks, 1)
         checks.whole("width", self.width, 1)
+        checks.switch("zero_init_residual", self.zero_init_residual)
         checks.head_fields(self)
 
     @property

@@ -6,10 +6,10 @@ Stacks of 3x3 convolutions see as far as one large filter with fewer parameters 
 (section 2.3); five max pools halve the map, widths double from 64 to 512, three fully connected layers follow.
 
 Shapes: B batch, C channels, H W pixels.
-Deviations from the paper: convolutions start from He et al. 2015 in place of N(0, 0.01²) with pre-training of the
-shallow net (section 3.1), fully connected layers from N(0, 0.01²); an adaptive 7x7 average pool (the identity at
-224) lets other sizes in. The `_bn` variants normalise each convolution (which keeps its bias, as torchvision's
-does); the paper has no batch normalisation.
+Deviations from the paper: convolutions start from He et al. 2015 and fully connected layers from N(0, 0.01²), as
+torchvision's, in place of N(0, 0.1²) with pre-training of the shallow net (section 3.1: "10⁻² variance"); an adaptive
+7x7 average pool (the identity at 224) lets other sizes in. The `_bn` variants normalise each convolution (which keeps
+its bias, as torchvision's does); the paper has no batch normalisation.
 """
 
 from dataclasses import dataclass, replace
@@ -37,11 +37,12 @@ class VggConfig:
     num_classes: int = 1000  # 0: pooled features, the output of the second fully connected layer
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "depth", tuple(self.depth))  # a config read from JSON has a list here
+        object.__setattr__(self, "depth", checks.entries("depth", self.depth))
         if len(self.depth) != len(WIDTHS):
             raise ValueError(f"depth {self.depth} needs {len(WIDTHS)} entries, one a stage, such as (2, 2, 3, 3, 3)")
         for count in self.depth:
             checks.whole("depth", count, 1)
+        checks.switch("batch_norm", self.batch_norm)
         checks.whole("fc_dim", self.fc_dim, 1)
         checks.head_fields(self)
 
@@ -137,11 +138,11 @@ SMALL_BN: dict[str, Any] = {
     "img_size": 32,
 }
 DEVIATIONS = (
-    "convolutions start from He et al. 2015 (fan-out), where the paper starts from N(0, 0.01²) and the layers of the "
-    "trained 11-layer net (section 3.1)",
+    "convolutions start from He et al. 2015 (fan-out) and fully connected layers from N(0, 0.01²), as torchvision's, "
+    "where the paper starts from N(0, 0.1²) and the layers of the trained 11-layer net (section 3.1)",
     "an adaptive average pool in front of the first fully connected layer (the identity at 224) admits other sizes",
     "published_recipe cuts the rate at a quarter, a half and three quarters, where the paper watched the validation "
-    "accuracy, and leaves out its colour shift",
+    "accuracy, lets the aspect of its crops vary, and leaves out the colour shift",
 )
 
 for name, column, depth, params, params_bn, macs, top1, top1_bn in (  # table 1; accuracy of torchvision's weights
