@@ -56,6 +56,37 @@ def test_declared_splits_are_kept_and_val_is_carved_out_of_train(tmp_path: Path,
     assert any("declared training part" in note for note in data.notes)
 
 
+def test_an_image_beside_the_class_folders_of_the_parts(tmp_path: Path, class_folders: Folders) -> None:
+    """A cover picture must not turn train and test into the classes."""
+    for part in ("train", "test"):
+        class_folders(tmp_path / part, cat=5, dog=5)
+        Image.new("L", (4, 4)).save(tmp_path / part / "cover.png")
+    data = open_data(tmp_path)
+    assert (data.classes, data.declared_splits, len(data)) == (("cat", "dog"), ("train", "test"), 20)
+    assert sum("images directly in" in note for note in data.notes) == 2
+
+
+def test_a_class_called_train(tmp_path: Path, class_folders: Folders) -> None:
+    class_folders(tmp_path, car=5, train=5)
+    class_folders(tmp_path / "train", steam=5)
+    data = open_data(tmp_path)
+    assert (data.classes, data.declared_splits) == (("car", "train"), ())
+    assert np.bincount(data.labels("all")).tolist() == [5, 10]
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path, class_folders: Folders) -> None:
+    pets = class_folders(tmp_path / "pets", cat=4, dog=4)
+    class_folders(tmp_path / "elsewhere", more=3, fish=5)
+    (pets / "fish").symlink_to(tmp_path / "elsewhere" / "fish")  # a class
+    (pets / "cat" / "more").symlink_to(tmp_path / "elsewhere" / "more")
+    (pets / "cat" / "more again").symlink_to(tmp_path / "elsewhere" / "more")
+    (pets / "cat" / "round").symlink_to(pets / "cat")
+    (pets / "cat" / "up").symlink_to(pets)
+    data = open_data(pets)
+    assert data.classes == ("cat", "dog", "fish")
+    assert np.bincount(data.labels("all")).tolist() == [7, 4, 5]
+
+
 @pytest.mark.parametrize("word", ["val", "valid", "validation"])
 def test_three_declared_parts(tmp_path: Path, class_folders: Folders, word: str) -> None:
     for part, count in (("train", 5), (word, 2), ("test", 3)):
@@ -81,7 +112,7 @@ def test_what_is_no_image_is_left_out_and_counted(tmp_path: Path, class_folders:
     assert len(data) == 11
     assert not data.corrupt
     assert any("2 files that are no images" in note for note in data.notes)
-    assert any("1 images directly in" in note for note in data.notes)
+    assert any("images directly in" in note for note in data.notes)
 
 
 def test_numbered_classes_are_sorted_by_value(tmp_path: Path, class_folders: Folders) -> None:

@@ -25,7 +25,7 @@ from corinth.errors import DataError
 
 MAX_PIXELS = 64_000_000  # more is refused: a small file can unpack to many gigabytes
 EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".pgm", ".ppm", ".pbm", ".pnm", ".gif", ".tif", ".tiff"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".pgm", ".ppm", ".pbm", ".pnm", ".gif", ".tif", ".tiff"}
 )
 # Formats that only decode: Pillow hands EPS to an outside program, which no data set needs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")

@@ -15,10 +15,11 @@ def count_class_folders(folder: Path) -> int:
 
 
 def open_folders(folder: Path, *, max_corrupt: float, progress: Progress | None = None) -> Collected:
-    """Every image at any depth of a class folder belongs to it.
+    """Every image at any depth of a class folder belongs to it; links to folders are followed.
 
-    Hidden files and files without an image's extension are left out and counted in the notes. `train` (`training`),
-    `val` (`valid`, `validation`, `dev`) and `test` (`testing`) are splits if they hold folders and no images.
+    Files without an image's extension are left out and counted in the notes, hidden ones are not looked at. `train`
+    (`training`), `val` (`valid`, `validation`, `dev`) and `test` (`testing`) are splits if they hold folders; a single
+    such folder that holds images as well is a class of that name.
     """
     parts, notes = _parts(folder)
     files: list[LabelledFile] = []
@@ -57,11 +58,12 @@ def _parts(folder: Path) -> tuple[list[tuple[str | None, Path]], list[str]]:
     splits: dict[str, Path] = {}
     for child in children:
         word = SPLIT_WORDS.get(child.name.lower())
-        if word and _children(child) and not any(is_image_file(p) for p in child.iterdir()):
+        if word and _children(child):
             if word in splits:
                 raise DataError(f"{folder}: {splits[word].name} and {child.name} both name the {word} part; keep one")
             splits[word] = child
-    if not splits.keys() & {"train", "test"}:
+    a_class = len(splits) == 1 and any(is_image_file(p) for child in splits.values() for p in child.iterdir())
+    if a_class or not splits.keys() & {"train", "test"}:
         return [(None, folder)], []
     notes = [f"{child} is no split and is left out" for child in children if child not in splits.values()]
     return [(name, splits[name]) for name in ("train", "val", "test") if name in splits], notes
@@ -72,8 +74,15 @@ def _children(folder: Path) -> list[Path]:
 
 
 def _walk(folder: Path) -> Iterator[str]:
-    for base, names, files in os.walk(folder):
-        names[:] = [name for name in names if not name.startswith(".")]
+    top = os.path.realpath(folder)
+    seen: set[str] = set()
+    for base, names, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(base)
+        if real in seen or top.startswith(real + os.sep):  # a link to what was read, or to a folder above
+            names.clear()
+            continue
+        seen.add(real)
+        names[:] = sorted(name for name in names if not name.startswith("."))
         yield from (os.path.join(base, file) for file in files if not file.startswith("."))
 
 
