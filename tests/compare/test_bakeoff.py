@@ -155,6 +155,23 @@ def test_unknown_data_and_models_come_before_any_training(tmp_path: Path) -> Non
     assert not (tmp_path / "x").exists()
 
 
+def test_no_test_part_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="digits has no test part"):
+        compare(tmp_path / "x", ["lenet5"], overrides={"test_share": 0.0})
+
+
+def test_a_latency_that_cannot_be_measured_does_not_cost_the_board(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*args: Any, **options: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(jobs, "latency", too_large)
+    found = compare(tmp_path / "board", ["lenet5"], seeds=1, budget="1ep", latency=True)
+    assert found.exit_code == 0
+    assert (found.rows[0].cost.params, found.rows[0].cost.latency_ms) == (61706, None)
+
+
 def test_shuffled_labels_score_at_chance(tmp_path: Path) -> None:
     found = compare(tmp_path / "control", ["lenet5"], seeds=1, control="shuffled-labels")
     assert found.rows[0].at_chance

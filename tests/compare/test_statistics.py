@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from corinth.compare.statistics import holm, method_text, paired_differences, score_interval, variance_of_mean
+from corinth.compare.statistics import (
+    holm,
+    method_text,
+    paired_differences,
+    pool_seeds,
+    score_interval,
+    variance_of_mean,
+)
 
 
 def draw(rng: np.random.Generator, seeds: int, samples: int, seed_sd: float, architectures: int = 2) -> np.ndarray:
@@ -116,6 +123,52 @@ def test_holm_by_hand() -> None:
     adjusted, levels = holm(p, alpha=0.05)
     assert adjusted == pytest.approx({("a", "b"): 0.03, ("b", "c"): 0.06, ("a", "c"): 0.06})
     assert levels == pytest.approx({("a", "b"): 0.05 / 3, ("b", "c"): 0.025, ("a", "c"): 0.025})
+
+
+def test_dispersion_by_hand() -> None:
+    def scores(*right: int) -> np.ndarray:  # of 100 samples
+        return np.array([[1.0] * k + [0.0] * (100 - k) for k in right])
+
+    one, two = scores(80, 90), scores(70, 90, 80)
+    # MS_seed: 100 * (0.05^2 + 0.05^2) / 1 = 0.5 and 100 * (0.01 + 0.01) / 2 = 1; p(1 - p): 0.1275 and 0.16
+    first, second = 0.5 / 0.1275, 1 / 0.16
+    found = pool_seeds([one, two, scores(85)])  # a single seed says nothing
+    assert found is not None
+    assert found.value == pytest.approx((first + 2 * second) / 3)
+    assert found.df == pytest.approx((first + 2 * second) ** 2 / (first**2 + 2 * second**2))
+    assert pool_seeds([scores(85)]) is None
+    alike = pool_seeds([two] * 4)
+    assert alike is not None
+    assert alike.df == pytest.approx(8)
+
+
+def test_a_board_finds_what_two_alone_could_not() -> None:
+    rng = np.random.default_rng(7)
+    together = alone = 0
+    for _ in range(20):
+        board = dict(zip("abcde", draw(rng, 3, 400, 0.2, 5)))
+        board["e"] *= rng.random((3, 400)) < 0.9
+        alone += pair(board["a"], board["e"]).p < 0.01
+        found = paired_differences({label: (range(3), matrix) for label, matrix in board.items()})
+        together += found["a", "e"].p < 0.01
+    assert alone < 12
+    assert together > alone + 4
+
+
+def test_the_unsteady_keep_their_own_spread() -> None:
+    rng = np.random.default_rng(9)
+    steady = [(rng.random((3, 500)) < 0.9).astype(float) for _ in range(4)]
+    unsteady = (rng.random((3, 500)) < np.array([[0.99], [0.9], [0.8]])).astype(float)
+    pool = pool_seeds([*steady, unsteady])
+    assert variance_of_mean(unsteady, pool).seed == variance_of_mean(unsteady).seed
+    assert variance_of_mean(steady[0], pool).seed > variance_of_mean(steady[0]).seed
+
+
+def test_a_perfect_score_beside_others_has_a_narrow_interval() -> None:
+    others = draw(np.random.default_rng(10), 3, 360, 0.2)
+    found = score_interval(np.ones((3, 360)), pool_seeds([*others, np.ones((3, 360))]))
+    assert (found.mean, found.high) == (1.0, 1.0)
+    assert 0.98 < found.low < 1
 
 
 def test_only_common_seeds_are_compared() -> None:

@@ -14,7 +14,7 @@ from corinth.compare.leaderboard import Cost, Leaderboard
 from corinth.compare.plan import Plan, claim_folder, make_plan
 from corinth.compare.report import write_report
 from corinth.data import ImageData, open_data
-from corinth.errors import CorinthError
+from corinth.errors import CorinthError, DataError
 from corinth.training import Reporter
 
 # what `open_data` takes of a recipe
@@ -51,6 +51,8 @@ def compare(
     if isinstance(data, str):
         options = {key: value for key, value in (overrides or {}).items() if key in _DATA_OPTIONS}
         data = open_data(data, **options)
+    if len(data.positions("test")) < 2:
+        raise DataError(f"{data.name} has no test part to compare on; give it one, or a test_share above 0")
     plan = make_plan(data, models, budget=budget, seeds=seeds, control=control, recipes=recipes, overrides=overrides)
     folder = Path(output) if output is not None else _default_folder(data)
     claim_folder(folder, plan, resume=resume)
@@ -59,7 +61,7 @@ def compare(
     costs: dict[str, Cost] = {}
     if not interrupted:
         try:
-            costs = _costs(plan, folder, measure=latency, batch=latency_batch)
+            costs = _costs(plan, folder, measure=latency, batch=latency_batch, reporter=reporter)
         except KeyboardInterrupt:
             interrupted = True
     board = make_board(plan, data, folder, failures=failures, costs=costs, interrupted=interrupted)
@@ -107,13 +109,19 @@ def reason(error: BaseException) -> str:
     return text if isinstance(error, CorinthError) else f"{type(error).__name__}: {text}"
 
 
-def _costs(plan: Plan, folder: Path, *, measure: bool, batch: int) -> dict[str, Cost]:
+def _costs(plan: Plan, folder: Path, *, measure: bool, batch: int, reporter: Reporter | None) -> dict[str, Cost]:
     """After all trainings, one after the other, so that the machine is in the same state for each."""
     costs = {}
     for contender in plan.contenders:
         seed = next((s for s in plan.seeds if jobs.finished(folder, contender.label, s)), None)
-        if seed is not None:
+        if seed is None:
+            continue
+        try:
             costs[contender.label] = jobs.cost(contender, seed, folder, measure=measure, batch=batch)
+        except (RuntimeError, MemoryError) as error:  # a batch that does not fit must not cost the board
+            costs[contender.label] = jobs.cost(contender, seed, folder, measure=False, batch=batch)
+            if reporter is not None:
+                reporter.message(f"the latency of {contender.label} was not measured: {reason(error)}")
     return costs
 
 

@@ -10,7 +10,7 @@ from corinth.compare import jobs
 from corinth.compare.control import against_chance
 from corinth.compare.leaderboard import Cost, Leaderboard, Row
 from corinth.compare.plan import Plan
-from corinth.compare.statistics import Difference, method_text, paired_differences, score_interval
+from corinth.compare.statistics import Difference, method_text, paired_differences, pool_seeds, score_interval
 from corinth.data import ImageData
 from corinth.errors import CorinthError
 from corinth.report.machine import machine_facts
@@ -42,7 +42,7 @@ def make_board(
         if results[label]
     }
     order = sorted(scores, key=lambda label: -scores[label][1].mean())  # stable: equals stay as they were named
-    pairs = paired_differences(scores, level=LEVEL)
+    pairs, pool = paired_differences(scores, level=LEVEL), pool_seeds(matrix for _, matrix in scores.values())
     archs = {contender.label: contender.arch for contender in plan.contenders}
     rows = []
     for label in [*order, *(label for label in labels if label not in order)]:
@@ -54,7 +54,7 @@ def make_board(
         if plan.control:
             base |= _against_chance(answers[label], data, rows=len(order))
         base |= _verdict(label, order, pairs) | _spent(results[label])
-        rows.append(Row(**base, test=score_interval(scores[label][1], level=LEVEL), cost=costs.get(label)))
+        rows.append(Row(**base, test=score_interval(scores[label][1], pool, level=LEVEL), cost=costs.get(label)))
     seeds, samples = max((matrix.shape for _, matrix in scores.values()), default=(0, 0))
     comparisons = len(pairs) // 2
     return Leaderboard(

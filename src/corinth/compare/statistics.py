@@ -8,23 +8,25 @@ cells as independent would be far too sure of itself; a bootstrap over three see
 The two-way analysis of variance without replication (Cornfield & Tukey 1956; Clark 1973) estimates
 
     var(mean) = MS_seed / SN  +  (MS_sample - MS_res) / SN
-                seeds and noise, S - 1 df   samples, N - 1 df
+                seeds and noise             samples
 
-The first part rests on very few degrees of freedom, the second on many. Pooling them (Satterthwaite) is too sure
-when few seeds happen to agree, so each part gets its own t quantile (Cochran & Cox 1957; that this keeps the level
-is Banerjee 1960), and the first is never taken to be less than the noise alone, which is known well:
+The first part rests on few degrees of freedom, S - 1, the second on N - 1. One pooled df (Satterthwaite) is too sure
+when few seeds happen to agree, so each part gets its own t quantile (Cochran & Cox 1957; that this keeps the level is
+Banerjee 1960), and the first is never taken to be less than the noise alone, which is known well:
 
-    half-width^2 = max(t(S-1)^2 MS_seed, t((S-1)(N-1))^2 MS_res) / SN  +  t(N-1)^2 (MS_sample - MS_res) / SN
+    half-width^2 = max(t(df)^2 MS_seed, t((S-1)(N-1))^2 MS_res) / SN  +  t(N-1)^2 (MS_sample - MS_res) / SN
 
-The difference of two architectures is taken seed by seed and sample by sample, and the same formula applies, except
-that its seed part is the sum of both architectures' own MS_seed with Welch's degrees of freedom: what seed 0 did to
-one network says nothing about what it does to another, so pairing seeds would halve the degrees of freedom for
-nothing. benchmarks/statistics_coverage.py shows by simulation that this holds its level where alternatives do not.
+With 3 seeds t(2) is so large that hardly any difference could be found. A board has more to go by: MS_seed is taken
+relative to p(1 - p), as the dispersion of a quasi-binomial model is, and averaged over the architectures, with the
+Welch-Satterthwaite df of that average (from S - 1 when one of them dominates to K(S - 1) when they are alike). An
+architecture whose own MS_seed is larger keeps its own. The difference of two is taken seed by seed and sample by
+sample; its seed part is the sum of both, because what seed 0 did to one network says nothing about what it does to
+another. benchmarks/statistics_coverage.py shows by simulation that this holds its level where alternatives do not.
 """
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,15 +95,34 @@ class Variance:
         return float(optimize.brentq(lambda alpha: self.half_width(alpha) - abs(mean), smallest, 1.0))
 
 
-def variance_of_mean(scores: np.ndarray) -> Variance:
-    """The parts of the variance of the mean of `scores` (S, N), S >= 1, N >= 2."""
+@dataclass(frozen=True)
+class Dispersion:
+    """How much seeds move scores on a board: the mean of MS_seed / p(1 - p), and the degrees of freedom it rests on."""
+
+    value: float
+    df: float
+
+
+def pool_seeds(matrices: Iterable[np.ndarray]) -> Dispersion | None:
+    """The dispersion that architectures' scores (S, N) have in common; None where none has two seeds."""
+    known = [(scores.shape[0] - 1, _ms_seed(scores) / _scale(scores)) for scores in matrices if scores.shape[0] > 1]
+    if not known:
+        return None
+    df, values = (np.array(column, dtype=np.float64) for column in zip(*known))
+    total = (df * values).sum()
+    pooled_df = total**2 / (df * values**2).sum() if total else df.sum()
+    return Dispersion(float(total / df.sum()), float(pooled_df))
+
+
+def variance_of_mean(scores: np.ndarray, pool: Dispersion | None = None) -> Variance:
+    """The parts of the variance of the mean of `scores` (S, N), S >= 1, N >= 2; `pool` from `pool_seeds`."""
     scores = _matrix(scores)
     seeds, samples = scores.shape
     mean, by_seed, by_sample = scores.mean(), scores.mean(axis=1), scores.mean(axis=0)
     ms_sample = seeds * np.square(by_sample - mean).sum() / (samples - 1)
     if seeds == 1:
         return Variance(0.0, 0.0, float(ms_sample / samples), 0, 0, samples - 1)
-    ms_seed = samples * np.square(by_seed - mean).sum() / (seeds - 1)
+    ms_seed = _ms_seed(scores) if pool is None else max(_ms_seed(scores), pool.value * _scale(scores))
     residual = scores - by_seed[:, None] - by_sample[None, :] + mean
     noise_df = (seeds - 1) * (samples - 1)
     ms_res = np.square(residual).sum() / noise_df
@@ -109,14 +130,14 @@ def variance_of_mean(scores: np.ndarray) -> Variance:
         seed=float(ms_seed / scores.size),
         noise=float(ms_res / scores.size),
         sample=float(max(ms_sample - ms_res, 0.0) / scores.size),
-        seed_df=seeds - 1,
+        seed_df=seeds - 1 if pool is None else pool.df,
         noise_df=noise_df,
         sample_df=samples - 1,
     )
 
 
-def score_interval(scores: np.ndarray, *, level: float = 0.95) -> Interval:
-    """Mean of `scores` (S, N) with its interval.
+def score_interval(scores: np.ndarray, pool: Dispersion | None = None, *, level: float = 0.95) -> Interval:
+    """Mean of `scores` (S, N) with its interval; `pool` is what the board knows about seeds.
 
     For 0/1 scores this is Wilson's interval at the effective sample size, the number of independent samples that
     would leave as much doubt (Korn & Graubard 1998; Dean & Pagano 2015), so it stays within [0, 1] and 100 %
@@ -125,13 +146,13 @@ def score_interval(scores: np.ndarray, *, level: float = 0.95) -> Interval:
     scores = _matrix(scores)
     seeds, samples = scores.shape
     mean, alpha = float(scores.mean()), 1 - level
-    variance = variance_of_mean(scores)
+    variance = variance_of_mean(scores, pool)
     half = variance.half_width(alpha)
     if not _is_binary(scores):
         return Interval(mean, mean - half, mean + half, level, seeds, samples)
     t = _quantile(alpha, variance.sample_df)
     # All right or all wrong: seeds that agree on every sample are worth one seed.
-    effective = min(mean * (1 - mean) * t**2 / half**2, seeds * samples) if half else samples
+    effective = min(mean * (1 - mean) * t**2 / half**2, seeds * samples) if 0 < mean < 1 else samples
     centre = (mean + t**2 / (2 * effective)) / (1 + t**2 / effective)
     width = t * np.sqrt(mean * (1 - mean) / effective + (t / (2 * effective)) ** 2) / (1 + t**2 / effective)
     return Interval(mean, max(float(centre - width), 0.0), min(float(centre + width), 1.0), level, seeds, samples)
@@ -147,11 +168,12 @@ def paired_differences(
     procedure over *all* pairs, also where only those with the leader are looked at: who leads was read off the same
     scores, and correcting for k - 1 comparisons finds too many false losers (benchmarks/statistics_coverage.py).
     """
+    pool = pool_seeds(matrix for _, matrix in scores.values())
     pairs: dict[tuple[str, str], tuple[np.ndarray, Variance, float]] = {}
     for first, second in itertools.combinations(scores, 2):
         common = _common(scores[first], scores[second])
         if common is not None:
-            pairs[first, second] = (common[0] - common[1], *_tested(*common))
+            pairs[first, second] = (common[0] - common[1], *_tested(*common, pool))
     p_values = {key: variance.p_value(centre) for key, (_, variance, centre) in pairs.items()}
     adjusted, alphas = holm(p_values, alpha=1 - level)
     out: dict[tuple[str, str], Difference] = {}
@@ -196,10 +218,10 @@ def method_text(*, seeds: int, samples: int, comparisons: int, level: float = 0.
         text += [
             f"Intervals hold {percent} of the time over both a new set of seeds and a new set of test samples of the "
             f"same kind. Seeds and samples are treated as crossed random effects: the variance of the mean comes from "
-            f"a two-way analysis of variance of the {seeds} x {samples:,} table of right and wrong answers; the part "
-            f"that seeds add is weighed with Student's t at {seeds - 1} degree{'s' if seeds > 2 else ''} of freedom, "
-            "which makes intervals from few seeds wide, as they should be. Score intervals are Wilson intervals at the "
-            "effective sample size, so a perfect score has an interval too."
+            f"a two-way analysis of variance of the {seeds} x {samples:,} table of right and wrong answers. What seeds "
+            "add is pooled over the architectures, relative to p(1 - p), with Student's t at the Welch-Satterthwaite "
+            "degrees of freedom; an architecture that varies more keeps its own, larger part. Score intervals are "
+            "Wilson intervals at the effective sample size, so a perfect score has an interval too."
         ]
     else:
         text += [
@@ -209,21 +231,21 @@ def method_text(*, seeds: int, samples: int, comparisons: int, level: float = 0.
         ]
     text += [
         "Differences are paired: the same seed and the same sample, one architecture's answer minus the other's, "
-        "with the same analysis of variance; the part due to seeds is the sum of both architectures' own (Welch). So "
-        "that few disagreements do not look like certainty, one more is counted for each side (Bonett and Price 2012).",
+        "with the same analysis of variance; the part due to seeds is the sum of both architectures'. So that few "
+        "disagreements do not look like certainty, one more is counted for each side (Bonett and Price 2012).",
         f"p values are corrected by Holm's procedure for {comparisons} comparison{'s' if comparisons != 1 else ''}: "
         "every pair, because the leader was chosen on the same data. The interval of a difference is drawn at the "
         "level of its step, so it leaves out zero exactly where the difference is called real. An architecture whose "
         f"difference to the leader is not significant at {1 - level:.0%} is marked as a tie: that is absence of "
         "evidence for a difference, not evidence of equality. More seeds tell finer differences.",
-        "Assumed: test samples are independent of each other and of the training samples, seeds are exchangeable, "
-        "and the data are like those the model will meet. The interval does not cover other splits, other budgets "
-        "or better-tuned recipes.",
+        "Assumed: test samples are independent of each other and of the training samples; seeds are exchangeable, and "
+        "no architecture is very much less steady over seeds than the rest; the data are like those the model will "
+        "meet. The interval does not cover other splits, other budgets or better-tuned recipes.",
     ]
     return text
 
 
-def _tested(first: np.ndarray, second: np.ndarray) -> tuple[Variance, float]:
+def _tested(first: np.ndarray, second: np.ndarray, pool: Dispersion | None) -> tuple[Variance, float]:
     """Variance and centre that first - second, both (S, N), is tested with.
 
     A difference of 0/1 scores gets Bonett and Price's (2012) two extra samples, one disagreement for each side.
@@ -233,12 +255,23 @@ def _tested(first: np.ndarray, second: np.ndarray) -> tuple[Variance, float]:
         ones = np.ones((len(difference), 1))
         difference = np.hstack([difference, ones, -ones])
     variance = variance_of_mean(difference)
-    if variance.seed_df:
-        seeds = [variance_of_mean(scores).seed for scores in (first, second)]
-        squares = sum(part**2 / variance.seed_df for part in seeds)
-        df = sum(seeds) ** 2 / squares if squares else variance.seed_df
-        variance = dataclasses.replace(variance, seed=sum(seeds), seed_df=df)
+    if variance.seed_df and pool is not None:
+        own = _ms_seed(first) + _ms_seed(second)
+        pooled = pool.value * (_scale(first) + _scale(second))
+        variance = dataclasses.replace(variance, seed=max(own, pooled) / first.size, seed_df=pool.df)
     return variance, float(difference.mean()) + 0.0
+
+
+def _ms_seed(scores: np.ndarray) -> float:
+    seeds, samples = scores.shape
+    return float(samples * np.square(scores.mean(axis=1) - scores.mean()).sum() / (seeds - 1))
+
+
+def _scale(scores: np.ndarray) -> float:
+    """What MS_seed is compared with: p(1 - p) of 0/1 scores, not quite 0 where all are right or all wrong."""
+    if not _is_binary(scores):
+        return 1.0
+    return max(float(scores.mean() * (1 - scores.mean())), 0.5 / scores.shape[1])
 
 
 def _common(
