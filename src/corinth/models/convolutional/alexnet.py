@@ -170,6 +170,7 @@ SMALL: dict[str, Any] = {
     "warmup": 0.2,
     "clip_norm": 1.0,
     "img_size": 96,
+    "augmentation": {"crop_padding": 0.125, "flip": True},
 }
 # 2014, section 5: exactly 90 epochs, the rate multiplied by 250^(-1/3) after each quarter; else as in 2012.
 PUBLISHED_2014: dict[str, Any] = {**PUBLISHED, "step_gamma": 250 ** (-1 / 3)}

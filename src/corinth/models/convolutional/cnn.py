@@ -194,6 +194,15 @@ register(
             "N(0, 0.01²): the book leaves it open",
         ),
         synonyms={"channels": "filters", "kernel_size": "F", "stride": "S", "padding": "P", "img_size": "N"},
-        recipe={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.02, "schedule": "onecycle", "warmup": 0.2},
+        recipe={
+            "options": {"drop_rate": 0.25},
+            "optimizer": "adamw",
+            "lr": 2e-3,
+            "weight_decay": 0.02,
+            "schedule": "onecycle",
+            "warmup": 0.2,
+            "label_smoothing": 0.1,
+            "augmentation": {"crop_padding": 0.0625, "flip": True},
+        },
     ),
 )

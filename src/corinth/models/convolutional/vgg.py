@@ -128,6 +128,7 @@ SMALL: dict[str, Any] = {
     "warmup": 0.2,
     "clip_norm": 1.0,
     "img_size": 32,
+    "augmentation": {"crop_padding": 0.125, "flip": True},
 }
 SMALL_BN: dict[str, Any] = {
     "optimizer": "sgd",
@@ -136,6 +137,7 @@ SMALL_BN: dict[str, Any] = {
     "warmup": 0.2,
     "clip_norm": 1.0,
     "img_size": 32,
+    "augmentation": {"crop_padding": 0.125, "flip": True},
 }
 DEVIATIONS = (
     "convolutions start from He et al. 2015 (fan-out) and fully connected layers from N(0, 0.01²), as torchvision's, "
