@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from corinth import create_model, list_models, load_weights
@@ -136,6 +137,7 @@ def broken(folder: Path, **changes) -> None:
         ({"config": {"img_size": 40}}, r"was trained with img_size=32, and this lenet5 has 40"),
         ({"config": None}, r"config\.json does not describe a model"),
         ({"preprocess": {"size": [3, 3]}}, r"config\.json does not describe a model"),
+        ({"classes": ["a", "b"]}, r"its config names 2 classes for a network of 10"),
     ],
 )
 def test_a_config_that_does_not_fit(tmp_path: Path, changes, match: str) -> None:
@@ -150,6 +152,22 @@ def test_a_config_that_is_no_json(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"format": 1, "arch"')
     with pytest.raises(WeightsError, match=r"config\.json cannot be read as JSON"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[1]", "null", '"x"', "3"])
+def test_a_config_that_is_no_mapping(tmp_path: Path, text: str) -> None:
+    save(tmp_path, create_model("lenet5"))
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(WeightsError, match=r"config\.json does not describe a model: it holds no mapping"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '{"arch": 3}', '{"arch": "lenet5", "config": [1]}', '{"config": {}}'])
+def test_metadata_that_somebody_else_wrote(tmp_path: Path, text: str) -> None:
+    state = dict(create_model("lenet5").state_dict())
+    safetensors.torch.save_file(state, tmp_path / "a.safetensors", {"corinth": text})
+    with pytest.raises(WeightsError, match="has metadata of Corinth's that"):
+        create_model("lenet5", weights=tmp_path / "a.safetensors")
 
 
 def test_weights_that_do_not_say_what_they_are(tmp_path: Path) -> None:

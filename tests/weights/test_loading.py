@@ -50,6 +50,25 @@ def test_a_checkpoint_as_trainers_save_it(model: nn.Module, other: dict[str, Ten
     assert_untouched(model, other)
 
 
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "_orig_mod.module.module."]
+)
+def test_the_prefixes_of_wrappers_in_any_order(model: nn.Module, other: dict[str, Tensor], prefix: str) -> None:
+    assert load_weights(model, {prefix + name: tensor for name, tensor in other.items()}).exact
+    assert_untouched(model, other)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # that torch gives itself when it loads its compiler
+@pytest.mark.parametrize("wrap", [torch.compile, lambda m: torch.nn.DataParallel(torch.compile(m))])
+def test_a_model_inside_a_wrapper(model: nn.Module, other: dict[str, Tensor], wrap) -> None:
+    wrapped = wrap(model)
+    assert load_weights(wrapped, other, arch=ARCH).exact
+    assert_untouched(model, other)
+    dumped = dump_weights(wrapped, source="plain")
+    assert dumped.keys() == dump_weights(model, source="plain").keys()
+    assert load_weights(create_model(ARCH), wrapped.state_dict()).exact
+
+
 def test_another_number_of_classes_keeps_the_fresh_head(other: dict[str, Tensor]) -> None:
     model = create_model(ARCH, num_classes=4)
     before = state_of(model)
@@ -160,6 +179,21 @@ def test_another_architecture(model: nn.Module) -> None:
 def test_a_tensor_of_another_kind(model: nn.Module, other: dict[str, Tensor]) -> None:
     other["head.weight"] = other["head.weight"].int()
     refused(model, other, r"head\.weight is torch\.int32 where torch\.float32 is needed")
+
+
+@pytest.mark.parametrize(("how", "said"), [("to_sparse", "sparse"), ("to_meta", "without values")])
+def test_a_tensor_that_cannot_be_copied(model: nn.Module, other: dict[str, Tensor], how: str, said: str) -> None:
+    weight = other["head.weight"]
+    other["head.weight"] = weight.to_sparse() if how == "to_sparse" else weight.to("meta")
+    refused(model, other, rf"head\.weight is {said}$")
+
+
+def test_a_new_head_beside_grouped_inputs() -> None:
+    """The first layer is found by asking for other input channels, which groups must divide as well."""
+    options = {"fc_dim": 8, "groups": (2, 1, 1, 1, 1), "in_chans": 4}
+    state = state_of(create_model("alexnet", num_classes=3, **options))
+    report = load_weights(create_model("alexnet", num_classes=5, **options), state)
+    assert report.missing == ("head.weight", "head.bias")
 
 
 def test_part_of_an_optional_part_is_a_mistake() -> None:

@@ -31,7 +31,7 @@ def head_names(model: nn.Module) -> frozenset[str]:
 def input_names(model: nn.Module) -> frozenset[str]:
     """Tensors of the first layer: those whose shape follows `in_chans`."""
     chans = config_of(model).in_chans
-    here, wider = (sketch(model, in_chans=n) for n in (chans, chans + 1))
+    here, wider = (sketch(model, in_chans=n) for n in (chans, 2 * chans))  # a multiple: groups divide it too
     return frozenset(name for name, shape in here.items() if wider[name] != shape)
 
 

@@ -64,6 +64,8 @@ def fit(
                 against.absent.append(key)
         elif key in new_head:
             continue
+        elif arrival.tensor.layout != tensor.layout or (arrival.tensor.is_meta and not tensor.is_meta):
+            against.misfits.append(f"{arrival.theirs} is {'sparse' if arrival.tensor.is_sparse else 'without values'}")
         elif arrival.tensor.is_floating_point() != tensor.is_floating_point():
             against.misfits.append(f"{arrival.theirs} is {arrival.tensor.dtype} where {tensor.dtype} is needed")
         elif arrival.tensor.shape == tensor.shape:

@@ -54,7 +54,10 @@ class ModelConfig:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], where: str | Path) -> "ModelConfig":
+    def from_dict(cls, values: Any, where: str | Path) -> "ModelConfig":
+        """From the JSON at `where`; `WeightsError` if that is not what `to_dict` gives."""
+        if not isinstance(values, dict):
+            raise WeightsError(f"{where} does not describe a model: it holds no mapping")
         rest = dict(values)
         if rest.pop("format", None) != FORMAT:
             raise WeightsError(
@@ -132,6 +135,9 @@ def load_model(path: str | Path) -> tuple[nn.Module, ModelConfig]:
     report = load_weights(model, file, source="corinth", arch=config.arch)
     if not report.exact:
         raise WeightsError(f"{file} and its config disagree: {report}")
+    outputs = config_of(model).num_classes
+    if outputs and len(config.classes) != outputs:
+        raise WeightsError(f"{file}: its config names {len(config.classes)} classes for a network of {outputs}")
     return model.eval(), config
 
 

@@ -50,8 +50,10 @@ def load_weights(
     model's registered name; with it a checkpoint that is known to be of another architecture is refused as such.
     A head for another number of classes stays fresh, and a first convolution for another number of input channels
     is adapted; both are reported. Anything else that does not fit is a `WeightsError` that names the tensors, and
-    then the model is left as it was. A source without a layout for this architecture is a `UsageError`.
+    then the model is left as it was. A source without a layout for this architecture is a `UsageError`. A model
+    inside a wrapper (torch.compile, data parallel) is filled where it is.
     """
+    model = _bare(model)
     name = type(model).__name__ if arch is None else entry(arch).name
     maps = key_maps(model)
     if source != "auto" and source not in maps:
@@ -72,6 +74,7 @@ def dump_weights(model: nn.Module, *, source: Source) -> dict[str, Tensor]:
 
     They share the model's memory, as those of `state_dict()` do.
     """
+    model = _bare(model)
     maps = key_maps(model)
     if source not in maps:
         raise _no_layout(type(model).__name__, source, maps)
@@ -85,6 +88,14 @@ def dump_weights(model: nn.Module, *, source: Source) -> dict[str, Tensor]:
         elif not ours.endswith(COUNTER):
             raise UsageError(f"the layout {source!r} has no place for {ours}")
     return dumped
+
+
+def _bare(model: nn.Module) -> nn.Module:
+    """The model itself, without what torch.compile and data parallelism put around it."""
+    for name in ("module", "_orig_mod"):
+        if isinstance(inner := getattr(model, name, None), nn.Module):
+            return _bare(inner)
+    return model
 
 
 def _detect(found: Tensors, model: nn.Module, maps: Mapping[str, KeyMap], name: str) -> str:
@@ -110,7 +121,9 @@ def _refuse_other(found: Tensors, model: nn.Module, name: str | None) -> None:
     """
     theirs, options = None, {}
     if found.metadata is not None:
-        theirs, options = found.metadata.get("arch"), dict(found.metadata.get("config") or {})
+        theirs, options = found.metadata.get("arch"), found.metadata.get("config")
+        if not isinstance(theirs, str) or not isinstance(options, dict):
+            raise WeightsError(f"{found.where} has metadata of Corinth's that describe no model")
     elif found.path is not None and (known := plain.known_checkpoint(found.path)) is not None:
         theirs, options = known.arch, dict(known.options)
     if theirs is None:

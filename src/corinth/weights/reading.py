@@ -19,6 +19,7 @@ from corinth.errors import WeightsError
 PICKLES = (".pth", ".pt", ".th", ".bin", ".tar")
 SUFFIXES = (".safetensors", *PICKLES)
 MODEL_FILE = "model.safetensors"  # what a run folder has
+PREFIXES = ("module.", "_orig_mod.")  # of DistributedDataParallel and torch.compile, in whatever order they wrapped
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
 _BROKEN = (  # what torch.load was seen to raise over damaged bytes, besides its own errors
     AssertionError,
@@ -82,7 +83,10 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any] | N
     try:
         with safe_open(file, framework="pt") as opened:
             text = (opened.metadata() or {}).get(METADATA)
-            return {key: opened.get_tensor(key) for key in opened.keys()}, json.loads(text) if text else None  # noqa: SIM118
+            metadata = json.loads(text) if text else None
+            if not isinstance(metadata, dict | None):
+                raise WeightsError(f"{file} has metadata of Corinth's that are no mapping; it was not written by it")
+            return {key: opened.get_tensor(key) for key in opened.keys()}, metadata  # noqa: SIM118
     except (SafetensorError, json.JSONDecodeError) as error:
         raise WeightsError(f"{file} is damaged or cut short, not a whole safetensors file ({error})") from error
 
@@ -108,7 +112,7 @@ def _read_pickle(file: Path) -> Any:
 
 
 def unwrap(loaded: Any, where: str, *, path: Path | None = None, metadata: dict[str, Any] | None = None) -> Tensors:
-    """Find the tensors inside `{"state_dict": ...}` and behind the `module.` that parallel wrappers add."""
+    """Find the tensors inside `{"state_dict": ...}` and behind the prefixes that wrappers add."""
     notes = []
     if isinstance(loaded, Mapping) and not _is_state(loaded):
         for name in WRAPPERS:
@@ -119,10 +123,9 @@ def unwrap(loaded: Any, where: str, *, path: Path | None = None, metadata: dict[
     if not _is_state(loaded):
         raise WeightsError(f"{where} holds no state dict: a mapping of names to tensors was expected")
     state = dict(loaded)
-    for prefix in ("module.", "_orig_mod."):
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
-            notes.append(f"the prefix {prefix!r} was taken off every name")
+    while prefix := next((p for p in PREFIXES if all(key.startswith(p) for key in state)), None):
+        state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
+        notes.append(f"the prefix {prefix!r} was taken off every name")
     return Tensors(state, where, path, metadata, tuple(notes))
 
 
