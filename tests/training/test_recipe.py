@@ -176,6 +176,6 @@ def test_the_recipe_needs_no_torch() -> None:
 def test_digits_are_not_mirrored_but_pictures_are() -> None:
     assert recipe_for("resnet20_cifar10", "fashion_mnist").augmentation.flip
     assert recipe_for("resnet20_cifar10", "a/folder").augmentation.flip
-    for digits in ("digits", "mnist", "mnist_t10k"):
+    for digits in ("digits", "mnist", "mnist_t10k", "MNIST", "mnist-t10k"):
         assert not recipe_for("resnet20_cifar10", digits).augmentation.flip
         assert recipe_for("resnet20_cifar10", digits).augmentation.crop_padding == 0.125

@@ -174,7 +174,7 @@ def recipe_for(arch: str, data: str, *, published: bool = False, **overrides: An
     than the card's brings its own usual learning rate and weight decay, unless they are given too. Built-in data
     that mean something else when mirrored (digits) are not flipped.
     """
-    from corinth.data.builtin import BUILTINS
+    from corinth.data.builtin import builtin
     from corinth.registry import entry  # imports torch
 
     found = entry(arch)
@@ -183,7 +183,7 @@ def recipe_for(arch: str, data: str, *, published: bool = False, **overrides: An
         raise UsageError(
             f"{found.name} has no published recipe; leave `published` out for the one that Corinth gives it"
         )
-    if data in BUILTINS and not BUILTINS[data].mirrors:
+    if (known := builtin(str(data))) is not None and not known.mirrors:
         values["augmentation"] = {**values.get("augmentation", {}), "flip": False}
     optimizer = str(overrides.get("optimizer", "sgd")).lower()
     if "optimizer" in overrides and optimizer != str(values.get("optimizer", "sgd")).lower():
