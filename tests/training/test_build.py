@@ -83,6 +83,15 @@ def test_the_preprocessing_belongs_to_the_weights(images: Callable[..., ImageDat
     assert torch.equal(model.c1.weight, before.c1.weight)
 
 
+def test_another_size_keeps_the_weights_mean_and_spread(images: Callable[..., ImageData], tmp_path: Path) -> None:
+    own = Preprocess(size=(32, 32), channels=3, mean=(0.1,) * 3, std=(0.2,) * 3, crop_pct=0.9, fit="squash")
+    save_model(
+        tmp_path, create_model("resnet20_cifar10"), arch="resnet20_cifar10", preprocess=own, classes=tuple("abcdefghij")
+    )
+    recipe = Recipe(arch="resnet20_cifar10", data="t", weights=str(tmp_path), img_size=48)
+    assert build_model(recipe, images(40, 1))[1] == replace(own, size=(48, 48))
+
+
 def test_mean_and_spread_are_the_training_part_s(images: Callable[..., ImageData]) -> None:
     data = images(32, 1)
     _, preprocess = build_model(Recipe(arch="resnet20_cifar10", data="t"), data)

@@ -19,7 +19,7 @@ def build_model(recipe: Recipe, data: ImageData) -> tuple[nn.Module, Preprocess]
     """A network for the data's classes, with fresh weights or the recipe's, and what its images go through.
 
     Channels are the data's, or the weights'. With `weights` the preprocessing is the one that belongs to them, where
-    that is known, and else measured on the training part.
+    that is known (at the recipe's `img_size`, if it has one), and else measured on the training part.
     """
     found = entry(recipe.arch)
     known = weights_preprocess(recipe.weights) if recipe.weights is not None else None
@@ -34,8 +34,8 @@ def build_model(recipe: Recipe, data: ImageData) -> tuple[nn.Module, Preprocess]
     model = found.cls(config)
     if recipe.weights is not None:
         load_weights(model, recipe.weights, arch=found.name)
-    if known is not None and known.size == (size, size) and known.channels == config.in_chans:
-        return model, known
+    if known is not None and known.channels == config.in_chans:
+        return model, dataclasses.replace(known, size=(size, size))
     return model, Preprocess.measured(
         data, size=size, channels=config.in_chans, fit=recipe.fit, interpolation=recipe.interpolation
     )
