@@ -237,6 +237,26 @@ def test_a_loss_that_is_not_finite_stops_with_its_step(bad: float) -> None:
     assert all(torch.isfinite(tensor).all() for tensor in record.states[-1][0].values())
 
 
+def test_weights_that_are_not_finite_are_never_written_over_good_ones() -> None:
+    """The step whose update breaks them still had a finite loss, and there is no validation to show it."""
+    task = Regression()
+    task.after_turn = lambda phase: task.nets["model"][0].bias.data.mul_(float("inf") if task.steps == 6 else 1)
+    made, record = loop(task, recipe(budget="3ep", evaluate_every="16samples"), n_val=0)
+    with pytest.raises(TrainingError, match="the weights are not finite after step 6: training stopped"):
+        made.run()
+    assert record.states[-1][1]["step"] == 4
+    assert all(torch.isfinite(tensor).all() for tensor in record.states[-1][0].values())
+    assert len(record.kept) == 2
+
+
+def test_a_tie_is_kept_and_costs_patience() -> None:
+    task = Regression()
+    task.scores = [1.0, 1.0, 1.0, 9.0]
+    made, record = loop(task, recipe(budget="5ep", early_stopping=2))
+    assert made.run() == "early stopping"
+    assert record.kept == [True, True, True]
+
+
 def test_a_validation_that_is_not_finite_stops_too() -> None:
     made, record = loop(Regression(), recipe(budget="2ep"))
     made.val_loader.targets[0] = float("inf")

@@ -11,6 +11,7 @@ from torch import Tensor
 from corinth.errors import TrainingError
 from corinth.tasks import Term
 
+STOPPED = "training stopped and the last good state is kept; try a smaller lr, a warmup or clip_norm"
 INTERVAL = 0.5  # seconds
 MOST = 512  # steps
 
@@ -43,10 +44,7 @@ class Ledger:
             total = self._sums.setdefault(name, [0.0, 0.0])
             for (step, _, count), value in zip(entries, values, strict=True):
                 if not math.isfinite(value):
-                    raise TrainingError(
-                        f"{name} is {value} in step {step + 1}: training stopped and the last good state is kept; "
-                        "try a smaller lr, a warmup or clip_norm"
-                    )
+                    raise TrainingError(f"{name} is {value} in step {step + 1}: {STOPPED}")
                 total[0] += value * float(count)
                 total[1] += float(count)
                 weighed += value * float(count)

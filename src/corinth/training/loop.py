@@ -18,7 +18,7 @@ from corinth.tasks import Task
 from corinth.training import resume
 from corinth.training.ema import Ema
 from corinth.training.interrupts import Stop
-from corinth.training.ledger import Ledger
+from corinth.training.ledger import STOPPED, Ledger
 from corinth.training.optimizers import make_optimizer
 from corinth.training.pace import Pace
 from corinth.training.processes import Processes
@@ -184,20 +184,18 @@ class Loop:
 
     def evaluate(self) -> None:
         """Validate (the moving average, where there is one), keep the best, write the resume state."""
-        self.ledger.settle()
+        self.check()
         self.processes.average_buffers(self.task.nets)
         with self.pace.evaluating(self.samples):
             with self.ema.in_place() if self.ema else contextlib.nullcontext():
                 metrics = self.validate()
                 for name, value in metrics.items():
                     if not math.isfinite(value):
-                        raise TrainingError(
-                            f"validation {name} is {value} after step {self.step}: training stopped and the last good "
-                            "state is kept; try a smaller lr, a warmup or clip_norm"
-                        )
+                        raise TrainingError(f"validation {name} is {value} after step {self.step}: {STOPPED}")
                 rank = self.task.rank(metrics) if metrics else ()
                 better = self.best is None or rank >= self.best
-                self.best, self.stale = (rank, 0) if better else (self.best, self.stale + 1)
+                self.stale = 0 if self.best is None or rank > self.best else self.stale + 1
+                self.best = rank if better else self.best
                 row = self.status() | self.ledger.take() | {f"val_{name}": value for name, value in metrics.items()}
                 row["best"] = better
                 self.rows.append(row)
@@ -235,9 +233,15 @@ class Loop:
 
     def save(self) -> None:
         """Write the resume state."""
-        self.ledger.settle()  # never over a good one with a loss that is not finite
+        self.check()
         with self.pace.saving():
             self.write_state()
+
+    def check(self) -> None:
+        """Losses and weights are finite, or nothing may be written over what is good."""
+        self.ledger.settle()
+        if not torch.stack([p.isfinite().all() for p in self.task.nets.parameters()]).all():
+            raise TrainingError(f"the weights are not finite after step {self.step}: {STOPPED}")
 
     def write_state(self) -> None:
         tensors, values = resume.capture(self)
