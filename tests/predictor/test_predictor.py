@@ -85,6 +85,31 @@ def test_files_that_cannot_be_read_do_not_stop_the_others(predictor: Predictor, 
     assert found["empty.png"].to_dict() == {"name": str(photos / "empty.png"), "error": found["empty.png"].error}
 
 
+def test_a_picture_that_breaks_while_it_is_read(predictor: Predictor, photos: Path):
+    cut = photos / "cut.png"
+    cut.write_bytes((photos / "a.png").read_bytes()[:200])
+    with Image.open(cut) as lazy:
+        (found,) = predictor.predict([lazy])
+    assert found.error is not None
+    assert found.error.startswith("damaged")
+
+
+def test_a_batch_of_nothing(predictor: Predictor, photos: Path):
+    with pytest.raises(UsageError, match="batch_size 0 is not at least 1"):
+        predictor.predict(photos, batch_size=0)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:64"])
+def test_a_device_that_is_not_here(run: Path, device: str):
+    with pytest.raises(UsageError, match=f"device '{device}' is not"):
+        load_run(run, device=device)
+
+
+def test_an_empty_part(predictor: Predictor):
+    with pytest.raises(DataError, match="the test part of digits is empty; choose another, or all"):
+        predictor.evaluate(open_data("digits", test_share=0))
+
+
 def test_a_folder_without_images(predictor: Predictor, tmp_path: Path):
     with pytest.raises(DataError, match="without images"):
         predictor.predict(tmp_path)

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from corinth.errors import UsageError
+from corinth.inspect.devices import choose_device
 from corinth.training import train
-from corinth.training.processes import Processes, choose_device
+from corinth.training.processes import Processes
 from corinth.training.run import read_metrics
 
 FIELDS = {

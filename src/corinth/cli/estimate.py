@@ -10,11 +10,11 @@ import torch
 from corinth.data import Batch, ImageData
 from corinth.data.store import free_memory
 from corinth.inspect import count_macs, count_params, peak_memory
+from corinth.inspect.devices import choose_device
 from corinth.training.budget import parse_budget
 from corinth.training.build import build_model
 from corinth.training.job import make_task
 from corinth.training.optimizers import make_optimizer
-from corinth.training.processes import choose_device
 from corinth.training.recipe import Recipe
 
 _FIRST = 8  # samples of the first, small step, which shows whether a whole batch can be afforded

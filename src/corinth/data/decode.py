@@ -82,7 +82,7 @@ def decode(file: str | Path | bytes) -> np.ndarray:
         with _open(file) as image:
             return to_array(image)
     except _DAMAGE as error:
-        raise UnreadableImage(_reason(file, error)) from error
+        raise UnreadableImage(_reason(error)) from error
 
 
 def read_header(path: str | Path) -> Header:
@@ -97,15 +97,18 @@ def read_header(path: str | Path) -> Header:
             channels = 1 if image.mode in _GREY else 3
             return Header((height, width), channels, os.path.getsize(path))
     except _DAMAGE as error:
-        raise UnreadableImage(_reason(path, error)) from error
+        raise UnreadableImage(_reason(error)) from error
 
 
 def to_array(image: Image.Image) -> np.ndarray:
     """A Pillow image as uint8 (H, W) or (H, W, 3), by the rules at the top of this file."""
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableImage(_too_large(image))
-    image.load()  # before the orientation is read: PNG may keep it behind the pixels
-    image = ImageOps.exif_transpose(image)
+    try:
+        image.load()  # before the orientation is read: PNG may keep it behind the pixels
+        image = ImageOps.exif_transpose(image)
+    except _DAMAGE as error:
+        raise UnreadableImage(_reason(error)) from error
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in (None, "PNG", "PPM")):
         values = np.asarray(image).astype(np.int64)
         if values.size and (values.min() < 0 or values.max() > 65535):
@@ -145,7 +148,7 @@ def _too_large(image: Image.Image) -> str:
     )
 
 
-def _reason(file: str | Path | bytes, error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     match error:
         case FileNotFoundError():
             return "the file is missing"

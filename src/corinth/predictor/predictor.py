@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from corinth.data import ImageData, Loader, Preprocess, make_store
 from corinth.data.decode import EXTENSIONS, read_image
 from corinth.errors import DataError, UsageError
+from corinth.inspect.devices import choose_device
 from corinth.predictor.evaluation import Evaluation, Evaluator
 from corinth.registry import create_model, entry
 from corinth.weights import Source, known_checkpoint, load_model, load_weights
@@ -50,7 +51,7 @@ class Predictor:
         device: str | torch.device = "auto",
         data: Mapping[str, Any] | None = None,
     ) -> None:
-        self.device = _device(device)
+        self.device = choose_device(device)
         self.model = model.to(self.device).eval()
         if self.device.type == "cuda" or preprocess.channels > 1:
             self.model = self.model.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
@@ -101,6 +102,8 @@ class Predictor:
 
         A file that cannot be read becomes a Prediction with `error`; the others are not affected.
         """
+        if batch_size < 1:
+            raise UsageError(f"batch_size {batch_size} is not at least 1")
         found: list[Prediction] = []
         waiting: list[tuple[int, Tensor]] = []
         for name, image in _listed(images):
@@ -138,6 +141,8 @@ class Predictor:
         Classes are matched by name; a label this network never learnt is a `DataError`. `keep_probs=False` keeps no
         probabilities, so memory does not grow with samples x classes.
         """
+        if not len(data.positions(split)):
+            raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
         numbers = torch.as_tensor(self._class_numbers(data), device=self.device)
         store = make_store(data, split, self.preprocess)
         loader = Loader(store, batch_size, device=self.device)
@@ -163,12 +168,6 @@ class Predictor:
 def load_run(path: str | Path, *, device: str | torch.device = "auto") -> Predictor:
     """The trained network of a run folder, ready to predict and to be evaluated."""
     return Predictor.from_run(path, device=device)
-
-
-def _device(device: str | torch.device) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
 
 
 def _listed(images: Picture | Iterable[Picture]) -> Iterator[tuple[str, Path | np.ndarray | Image.Image]]:

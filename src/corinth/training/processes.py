@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object
 from torch import Tensor, nn
 
-from corinth.errors import UsageError
+from corinth.inspect.devices import choose_device
 
 
 class Processes:
@@ -68,18 +68,3 @@ class Processes:
 
     def wait(self) -> None:
         self.accelerator.wait_for_everyone()
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` is the first CUDA device, else Apple's, else the CPU."""
-    mps = torch.backends.mps.is_available()
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"device {name!r} is not valid; it must be auto, cpu, cuda, cuda:1 or mps") from error
-    found = {"cuda": torch.cuda.device_count(), "mps": int(mps), "cpu": 1}.get(device.type, 0)
-    if (device.index or 0) >= found:
-        raise UsageError(f"device {name!r} is not here: torch {torch.__version__} sees {found} of its kind")
-    return device
