@@ -79,6 +79,8 @@ def test_resume_passes_on_what_was_typed():
     assert read(["--resume", "there", "--epochs", "9", "--device", "cpu"]) == Order(
         resume=Path("there"), changes={"budget": "9ep", "device": "cpu"}
     )
+    assert read(["--resume", "there", "--no-tensorboard"]).changes == {"tensorboard": False}
+    assert read(["--resume", "there", "--no-channels-last"]).changes == {"channels_last": False}  # to be refused
 
 
 def test_a_run(cli: Cli, trained: Path):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from torch import Tensor
 from corinth.data import ImageData, open_data
 from corinth.errors import CorinthError, DataError, TrainingError, UsageError
 from corinth.training import Recipe, Run, SilentReporter, train
+from corinth.training.processes import Processes
+from corinth.training.run import new_folder
 from corinth.weights import load_model
 
 SMALL: dict[str, Any] = {
@@ -317,6 +320,32 @@ def test_wrong_options_are_one_sentence(digits: ImageData, tmp_path: Path, field
     assert said in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_patience_needs_a_validation_part(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="early_stopping needs a validation part and digits has none"):
+        train(data="digits", val_share=0, early_stopping=3, output=str(tmp_path / "run"), **SMALL)
+
+
+def test_a_last_step_of_one_sample(digits: ImageData, tmp_path: Path) -> None:
+    """At 32 pixels resnet18 ends in maps of one pixel, which batch norm cannot take from a single sample."""
+    few = replace(digits, splits=digits.splits | {"train": digits.splits["train"][:9]})
+    fields = {"budget": "1ep", "batch_size": 4, "img_size": 32, "threads": 1, "val_share": 0.1}
+    run = train(data=few, arch="resnet18", output=str(tmp_path / "run"), **fields)
+    assert run.metrics[-1]["step"] == 2
+
+
+def test_trainings_that_start_together_get_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = Recipe(arch="cnn", data="digits")
+    first, second = (new_folder(recipe, "digits", Processes("cpu")) for _ in range(2))  # nothing written yet
+    assert second.name == f"{first.name}-2"
+    Path("runs").rename("moved")
+    Path("runs").touch()
+    with pytest.raises(UsageError, match="cannot be made"):
+        new_folder(recipe, "digits", Processes("cpu"))
 
 
 def test_nothing_to_train() -> None:

@@ -133,6 +133,7 @@ def _base(args: list[str]) -> Recipe:
 def _resuming(args: list[str]) -> Order:
     options = parse(Options, "train", args, default=_blank(), pairs=True)
     given = {word.partition("=")[0].partition(".")[0] for word in args if word.startswith("--")}
+    given |= {f"--{flag.removeprefix('--no-')}" for flag in given if flag.startswith("--no-")}
     fields = {
         field.name: _NAMES.get(field.name, f"--{field.name.replace('_', '-')}") for field in dataclasses.fields(Options)
     }

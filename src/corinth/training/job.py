@@ -116,6 +116,8 @@ def open_and_check(recipe: Recipe, reporter: Reporter) -> ImageData:
 
 
 def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, clock: Callable[[], float]) -> Run:
+    if recipe.early_stopping and not len(data.positions("val")):
+        raise UsageError(f"early_stopping needs a validation part and {data.name} has none; set val_share above 0")
     processes = Processes(recipe.device)
     if not processes.is_main:
         reporter = SilentReporter()

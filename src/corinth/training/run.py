@@ -74,9 +74,22 @@ def new_folder(recipe: Recipe, data_name: str, processes: Processes) -> Path:
             raise UsageError(f"{path} exists and is not empty; choose another output, or go on with resume={path}")
         return path
     stem = f"{datetime.date.today():%Y-%m-%d}-{recipe.arch}-{data_name}"
-    names = (stem if i == 1 else f"{stem}-{i}" for i in itertools.count(1))
-    free = next(path for name in names if not (path := Path("runs") / name).exists())
-    return Path(processes.gather(str(free))[0])
+    made = ""
+    if processes.is_main:
+        names = (stem if i == 1 else f"{stem}-{i}" for i in itertools.count(1))
+        made = next(str(path) for name in names if _made(path := Path("runs") / name))
+    return Path(processes.gather(made)[0])
+
+
+def _made(path: Path) -> bool:
+    """Make a folder, unless it is there: of two trainings that start together one gets it."""
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise UsageError(f"{path} cannot be made ({error.strerror}); choose another place with output") from error
+    return True
 
 
 def write_recipe(folder: Path, recipe: Recipe, data: dict[str, Any], device: torch.device) -> None:
