@@ -80,7 +80,7 @@ def test_table(made: Leaderboard, width: int) -> None:
     text = shown(made, width)
     assert "failed" in text
     assert "images of 12 x 12" in text
-    assert "95% interval" in text
+    assert "95 % interval" in text
     assert "tie" in text
     assert "1 thread" in text
     assert all(len(line) <= width for line in text.splitlines())

@@ -206,7 +206,7 @@ def leaderboard_table(board: Leaderboard) -> Group:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("#", no_wrap=True)
     table.add_column("model", overflow="fold")
-    for name in ("score", f"{board.level:.0%} interval", "to leader", "params", "MACs", "latency", "fit time"):
+    for name in ("score", f"{100 * board.level:.0f} % interval", "to leader", "params", "MACs", "latency", "fit time"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in board.rows:
         name = Text(row.label + (" *" if row.failures and row.scores else ""))

@@ -208,7 +208,7 @@ def holm(p_values: Mapping[tuple[str, str], float], *, alpha: float) -> tuple[di
 
 def method_text(*, seeds: int, samples: int, comparisons: int, level: float = 0.95) -> list[str]:
     """Method and assumptions, in words, a paragraph each, for the report."""
-    percent = f"{level:.0%}"
+    percent = f"{100 * level:.0f} %"
     text = [
         f"The score is the share of the {samples:,} test samples that the model gets right, averaged over seeds. Every "
         "architecture was trained on the same training part; checkpoints were chosen on the validation part; the "
@@ -236,8 +236,8 @@ def method_text(*, seeds: int, samples: int, comparisons: int, level: float = 0.
         f"p values are corrected by Holm's procedure for {comparisons} comparison{'s' if comparisons != 1 else ''}: "
         "every pair, because the leader was chosen on the same data. The interval of a difference is drawn at the "
         "level of its step, so it leaves out zero exactly where the difference is called real. An architecture whose "
-        f"difference to the leader is not significant at {1 - level:.0%} is marked as a tie: that is absence of "
-        "evidence for a difference, not evidence of equality. More seeds tell finer differences.",
+        f"difference to the leader is not significant at {100 * (1 - level):.0f} % is marked as a tie: that is absence "
+        "of evidence for a difference, not evidence of equality. More seeds tell finer differences.",
         "Assumed: test samples are independent of each other and of the training samples; seeds are exchangeable, and "
         "no architecture is very much less steady over seeds than the rest; the data are like those the model will "
         "meet. The interval does not cover other splits, other budgets or better-tuned recipes.",

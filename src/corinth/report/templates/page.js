@@ -49,12 +49,14 @@
       modebar: { bgcolor: "rgba(0,0,0,0)", color: "@muted", activecolor: "@ink" },
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: "@ink" } },
     };
+    if (printing) [base.width, base.height] = [place.clientWidth, place.clientHeight];  // the paper's, not the window's
     const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
     config.displayModeBar = matchMedia("(hover: hover)").matches ? "hover" : false;
     Plotly.react(place, themed(figure.data), themed(merged(base, own)), config);
   }
 
   function restyle() {
+    root.toggleAttribute("data-printing", printing);
     root.dataset.theme = theme();
     if (typeof Plotly !== "undefined") Object.keys(figures).forEach(draw);
   }
