@@ -104,3 +104,11 @@ def test_time_left() -> None:
     made.pace.start()
     clock.now += 10
     assert made.pace.seconds_left(25) == pytest.approx(90)
+
+
+def test_progress_stays_below_one_until_the_budget_is_spent() -> None:
+    """A batch may be larger than what is left, or than all that is planned."""
+    made, _ = loop(Regression(), recipe(budget="20samples", batch_size=64), n=64)
+    assert made.pace.due(0).progress == 0.5
+    made, _ = loop(Regression(), recipe(budget="36samples", batch_size=32))
+    assert [made.pace.due(samples).progress for samples in (0, 32, 36)] == pytest.approx([16 / 36, 34 / 36, 1])

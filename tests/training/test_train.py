@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import shutil
 import signal
@@ -325,6 +326,14 @@ def test_wrong_options_are_one_sentence(digits: ImageData, tmp_path: Path, field
 def test_patience_needs_a_validation_part(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="early_stopping needs a validation part and digits has none"):
         train(data="digits", val_share=0, early_stopping=3, output=str(tmp_path / "run"), **SMALL)
+
+
+def test_fewer_images_than_a_batch_still_anneal_from_the_peak(digits: ImageData, tmp_path: Path) -> None:
+    few = replace(digits, splits=digits.splits | {"train": digits.splits["train"][:30]})
+    fields = SMALL | {"budget": "4ep", "batch_size": 512, "lr": 0.01, "schedule": "cosine", "warmup": 0.0}
+    run = train(data=few, output=str(tmp_path / "run"), **fields)
+    middles = [(1 + math.cos(math.pi * (epoch + 0.5) / 4)) / 2 for epoch in range(4)]
+    assert [row["lr"] for row in run.metrics] == pytest.approx([0.01 * middle for middle in middles])
 
 
 def test_a_last_step_of_one_sample(digits: ImageData, tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def main(args: Sequence[str]) -> int:
 
     recipe = None
     if options.weights is None:
+        _refuse_foreign(options)
         predictor = Predictor.from_run(_run_folder(options.run), device=options.device)
         recipe = _recipe(Path(options.run))
     else:
@@ -77,7 +78,7 @@ def main(args: Sequence[str]) -> int:
     data = _open(options, predictor, recipe)
     split = options.split or _default_split(data, predictor, recipe)
     for sentence in data.notes:
-        if split != "all" or not sentence.startswith("split here"):
+        if split != "all" or not sentence.startswith(("split here", "not split here")):
             note(sentence)
     result = predictor.evaluate(data, split, batch_size=options.batch_size, keep_probs=False)
     for name, reason in result.dropped:
@@ -100,6 +101,14 @@ def _run_folder(name: str) -> Path:
             raise UsageError(f"{name} is an architecture without training; say --weights PATH, or give a run folder")
         raise UsageError(f"there is no run {name}; `corinth train` prints the folder it leaves")
     return Path(name)
+
+
+def _refuse_foreign(options: Options) -> None:
+    """A run has its own preprocessing and classes: what is said of a foreign checkpoint would be ignored."""
+    for name in ("source", "classes", "img_size", "mean", "std", "fit"):
+        if getattr(options, name) != Options.__dataclass_fields__[name].default:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{flag} is for a foreign checkpoint (--weights); the run {options.run} has its own")
 
 
 def _recipe(run: Path) -> "Recipe | None":

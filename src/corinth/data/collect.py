@@ -80,7 +80,7 @@ def check_corrupt(corrupt: Sequence[tuple[str, str]], total: int, max_corrupt: f
         path, reason = corrupt[0]
         raise DataError(
             f"{where}: {len(corrupt)} of {total} images cannot be used ({len(corrupt) / total:.1%}, allowed are "
-            f"{max_corrupt:.1%}, see max_corrupt); the first is {path}: {reason}"
+            f"{max_corrupt:.1%}); repair or remove them; the first is {path}: {reason}"
         )
 
 

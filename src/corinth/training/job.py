@@ -150,7 +150,7 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
         evaluate_every=parse_budget(recipe.evaluate_every),
         save_every=recipe.save_every,
         samples_per_epoch=loader.samples_per_epoch,
-        batch_size=int(recipe.batch_size),
+        batch_size=min(int(recipe.batch_size), loader.samples_per_epoch),
         val_samples=len(data.positions("val")),
         clock=clock,
     )

@@ -78,7 +78,8 @@ class Pace:
             self.training_seconds += now - self._step_began
         self._step_began = now
         if self.seconds_planned is None:
-            spent, planned = samples + self.batch_size / 2, float(self.samples_planned or 1)
+            planned = float(self.samples_planned or 1)
+            spent = samples + max(min(self.batch_size, planned - samples), 0) / 2
             stop = samples >= planned
         else:
             step = self.step_seconds
