@@ -137,6 +137,15 @@ def test_interrupted_before_everyone_ran(tmp_path: Path) -> None:
     assert "nothing else finished" in text
 
 
+def test_so_many_classes_that_a_confusion_matrix_is_left_out(tmp_path: Path) -> None:
+    data = image_data(classes=tuple(f"class {k}" for k in range(figures.MOST_CLASSES + 1)), samples=900)
+    made = board(tmp_path, data, {"lenet5": 0.9, "cnn": 0.8})
+    path, _ = write_report(made, data, tmp_path)
+    text = path.read_text(encoding="utf-8")
+    assert "with this many classes it could not be read" in text
+    assert "Learning curves" in text
+
+
 def checked(figure: dict[str, Any]) -> None:
     """Plotly's own validation of names and values, colour tokens replaced as page.js does."""
     import plotly.graph_objects as go

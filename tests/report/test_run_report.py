@@ -41,6 +41,14 @@ def test_it_shows_the_validation_part(run: Path, digits: ImageData) -> None:
         assert words in text
 
 
+def test_with_very_many_classes_there_is_no_confusion_matrix(
+    run: Path, digits: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corinth.report.figures.MOST_CLASSES", 9)
+    path, _ = run_report(run, digits)
+    assert "with this many classes it could not be read" in path.read_text(encoding="utf-8")
+
+
 def test_from_the_folder_alone(run: Path) -> None:
     path, _ = run_report(run)
     assert "lenet5" in path.read_text(encoding="utf-8")

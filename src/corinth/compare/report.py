@@ -18,7 +18,6 @@ from corinth.report.pictures import Mistake, mistakes
 from corinth.training.run import METRICS, read_metrics
 
 REPORT = "report.html"
-MOST_CLASSES = 200  # a confusion matrix beyond that is unreadable and makes a heavy page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +93,7 @@ def _charts(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any]
             for choice, (key, title) in by.items()
         }
     )
-    if data.num_classes <= MOST_CLASSES:
+    if data.num_classes <= figures.MOST_CLASSES:
         charts["confusion"] = figures.choices(
             {row.label: figures.confusion(_confusion(row, data, folder), data.classes) for row in finished}
         )

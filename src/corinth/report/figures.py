@@ -15,6 +15,7 @@ from corinth.report.formats import quantity
 
 Figure = dict[str, Any]
 SERIES = 8
+MOST_CLASSES = 200  # a confusion matrix beyond that is unreadable and makes a heavy page
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 

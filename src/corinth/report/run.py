@@ -75,7 +75,9 @@ def run_report(run: str | Path, data: ImageData | None = None) -> tuple[Path, st
 
 
 def _charts(rows: list[dict[str, Any]], found: Evaluation) -> dict[str, Any]:
-    charts = {"confusion": figures.choices({"all": figures.confusion(found.confusion, found.classes)})}
+    charts = {}
+    if len(found.classes) <= figures.MOST_CLASSES:
+        charts["confusion"] = figures.choices({"all": figures.confusion(found.confusion, found.classes)})
     if rows:
         accuracy = {
             name: [[{"epoch": row["epoch"], "top1": row[key]} for row in rows if row.get(key) is not None]]
