@@ -27,7 +27,7 @@ def python(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *args], capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize("line", [[], ["-h"], ["--help"], ["help"]])
+@pytest.mark.parametrize("line", [[], ["-h"], ["--help"], ["help"], ["help", "help"], ["--help", "-h"]])
 def test_help_names_every_verb(cli: Cli, line: list[str]):
     found = cli(*line)
     assert found.code == 0
@@ -75,6 +75,12 @@ def test_an_unknown_verb_suggests_the_nearest(cli: Cli, line: str, near: str):
         ("list --family recurent", "recurrent"),
         ("list --frobnicate", "corinth list --help"),
         ("show lenet5 --img-size big", "--img-size cannot be 'big'"),
+        ("show lenet5 --img-size 3.5", "--img-size cannot be '3.5'"),
+        ("train --data digits --model lenet5 --seed x", "--seed cannot be 'x'; it takes a number"),
+        ("help frobnicate", "no command 'frobnicate'"),
+        ("list --task speech", "the tasks are image-classification"),
+        ("doctor --data digits --model lenet55", "did you mean lenet5"),
+        ("doctor --data digits --model lenet5 --budget 3x", "'3x'"),
         ("show", "needs NAME"),
         ("show lenet5 alexnet", "'alexnet'"),
         ("show lenet5 --set drop", "NAME=VALUE"),

@@ -1,6 +1,7 @@
 """`compare`, `doctor`, `completion`."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from corinth.cli.app import VERBS
 from corinth.cli.comparing import _recipes
 from corinth.errors import UsageError
 
@@ -83,7 +85,7 @@ def test_doctor_finds_what_is_wrong(cli: Cli, photos: Path):
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_knows_verbs_flags_and_architectures(cli: Cli, shell: str):
     script = cli("completion", shell).out
-    assert all(word in script for word in ("evaluate", "lenet5", "batch-size", "augmentation.flip"))
+    assert all(word in script for word in ("evaluate", "lenet5", "batch-size", "augmentation.flip", "fashion_mnist"))
 
 
 def test_the_bash_script_completes(cli: Cli, tmp_path: Path):
@@ -100,3 +102,40 @@ def test_the_bash_script_completes(cli: Cli, tmp_path: Path):
     assert complete("train", "--model", "alexnet_") == ["alexnet_2012"]
     assert complete("train", "--batch") == ["--batch-size"]
     assert complete("compare", "--models", "cnn,nin_i") == ["cnn,nin_imagenet"]
+    assert complete("train", "--data", "dig") == ["digits"]
+    assert complete("train", "--data", str(tmp_path / "c.")) == [str(tmp_path / "c.sh")]
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs the shell fish")
+def test_the_fish_script_completes(cli: Cli, tmp_path: Path):
+    (tmp_path / "c.fish").write_text(cli("completion", "fish").out)
+
+    def complete(typed: str) -> list[str]:
+        line = f"source {tmp_path / 'c.fish'}; complete -C'corinth {typed}'"
+        out = subprocess.run(["fish", "-c", line], capture_output=True, text=True, check=True).stdout
+        return [row.partition("\t")[0] for row in out.splitlines()]
+
+    assert complete("eva") == ["evaluate"]
+    assert complete("show lenet") == ["lenet5", "lenet5_1998"]
+    assert complete("train --model alexnet_") == ["alexnet_2012"]
+    assert complete("compare --models cnn,nin_i") == ["cnn,nin_imagenet"]
+    assert complete("train --data dig") == ["digits"]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs the shell zsh")
+def test_the_zsh_script_completes(cli: Cli, tmp_path: Path):
+    (tmp_path / "_corinth").write_text(cli("completion", "zsh").out)
+    # zsh's own functions work inside its line editor only: here they say what they are given
+    stubs = 'compadd() print -l -- "${@:#--}"; compset() :; _files() print files; _describe() print -l -- $verbs'
+
+    def offered(*words: str) -> list[str]:
+        typed = " ".join(f"'{word}'" for word in ("corinth", *words))
+        line = f"{stubs}; fpath=({tmp_path}); autoload _corinth; words=({typed}); CURRENT=$#words; _corinth"
+        return subprocess.run(["zsh", "-f", "-c", line], capture_output=True, text=True, check=True).stdout.splitlines()
+
+    assert [line.partition(":")[0] for line in offered("")] == list(VERBS)
+    assert "alexnet_2012" in offered("train", "--model", "")
+    assert offered("compare", "--models", "cnn,") == offered("show", "")
+    assert {"digits", "files"} <= {*offered("train", "--data", "")}
+    assert "--batch-size" in offered("train", "--b")
+    assert offered("predict", "x") == ["files"]

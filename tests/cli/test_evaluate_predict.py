@@ -52,14 +52,18 @@ def test_a_label_unseen_in_training(cli: Cli, trained: Path, photos: Path):
     [
         ("lenet5", "--weights"),
         ("gone", "no run gone"),
+        ("{run} --mean 0.5", "--mean is for a foreign checkpoint"),
+        ("{run} --img-size 64", "--img-size is for a foreign checkpoint"),
+        ("{run} --classes a,b", "--classes is for a foreign checkpoint"),
+        ("{run} --device tpu", "device 'tpu'"),
         ("lenet6 --weights {w}", "lenet5"),
         ("lenet5 --weights {w} --data digits", "preprocessing and class names"),
         ("lenet5 --weights {w} --data digits --img-size 32", "--mean and --std"),
     ],
 )
-def test_what_cannot_be_evaluated(cli: Cli, tmp_path: Path, line: str, said: str):
+def test_what_cannot_be_evaluated(cli: Cli, tmp_path: Path, trained: Path, line: str, said: str):
     torch.save(corinth.create_model("lenet5").state_dict(), tmp_path / "w.pth")
-    found = cli("evaluate", *line.format(w=tmp_path / "w.pth").split())
+    found = cli("evaluate", *line.format(w=tmp_path / "w.pth", run=trained).split())
     assert found.code == 2
     assert said in found.sentence
 

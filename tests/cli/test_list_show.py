@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from corinth import list_models
 
 Cli = Callable[..., Any]
@@ -54,6 +56,43 @@ def test_show_at_another_size(cli: Cli):
 def test_show_with_an_option(cli: Cli):
     found = json.loads(cli("show", "lenet5", "--set", "activation=tanh", "--json").out)
     assert found["config"]["activation"] == "tanh"
+
+
+def test_show_takes_size_and_channels_from_set_too(cli: Cli):
+    assert json.loads(cli("show", "lenet5", "--set", "img_size=40", "--json").out)["input_size"] == [1, 40, 40]
+    assert json.loads(cli("show", "resnet18", "--set", "in_chans=1", "--json").out)["input_size"] == [1, 224, 224]
+    found = cli("show", "resnet18", "--in-chans", "3", "--set", "in_chans=1")
+    assert found.code == 2
+    assert "contradicts --in-chans 3" in found.sentence
+
+
+@pytest.mark.parametrize("size", ["-5", "0"])
+def test_show_refuses_sizes_that_are_none(cli: Cli, size: str):
+    for name in ("resnet18", "lenet5"):
+        found = cli("show", name, "--img-size", size)
+        assert found.code == 2
+        assert size in found.sentence
+
+
+@pytest.mark.parametrize("setting", ["batch_norm=no", "depth=3", "fc_dim=4.5"])
+def test_show_refuses_values_of_the_wrong_kind(cli: Cli, setting: str):
+    found = cli("show", "vgg11", "--set", setting)
+    assert found.code == 2
+    name, _, value = setting.partition("=")
+    assert f"{name} {value!r} " in found.sentence or f"{name} {value} " in found.sentence
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+@pytest.mark.parametrize("line", ["show resnet20_cifar10", "list"])
+def test_no_number_is_cut_on_a_narrow_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch, columns: int, line: str):
+    plain = cli(*line.split()).out
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    shown = cli(*line.split()).out
+    assert "…" not in shown
+    numbers = [word for word in plain.split() if word[0].isdigit()]
+    assert len(numbers) > 60
+    assert {*numbers} <= {*shown.split()}
 
 
 def test_show_of_what_is_not(cli: Cli):

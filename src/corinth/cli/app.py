@@ -22,6 +22,7 @@ VERBS = {  # name -> (module, one line)
     "doctor": ("doctor", "check this machine, your data, and what a training would cost"),
     "completion": ("completion", "print the shell's completion script (bash, zsh, fish)"),
 }
+HELP = ("-h", "--help", "help")
 EXAMPLES = """\
 examples:
   corinth compare --data digits --models cnn,lenet5,resnet20_cifar10 --budget 20ep --seeds 3
@@ -60,11 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(args: list[str]) -> int:
-    if not args or args[0] in ("-h", "--help", "help"):
-        if args[1:2]:
-            return _dispatch([args[1], "--help"])
-        print(help_text())
-        return 0
+    if not args or args[0] in HELP:
+        about = [word for word in args if word not in HELP]
+        if not about:
+            print(help_text())
+            return 0
+        args = [about[0], "--help"]
     if args[0] in ("-V", "--version"):
         print(f"corinth {__version__}")
         return 0
@@ -89,10 +91,10 @@ def help_text() -> str:
         "usage: corinth VERB [OPTIONS]\n\n"
         "Train and compare the classic deep-learning architectures on your own data.\n\n"
         f"verbs:\n{verbs}\n\n"
-        "options, with every verb:\n"
-        "  -h, --help     what the verb takes\n"
+        "options:\n"
+        "  -h, --help     this; after a verb, what the verb takes\n"
         "  -V, --version  the version\n"
-        "  --debug        a traceback where something fails\n\n"
+        "  --debug        with any verb: a traceback where something fails\n\n"
         f"{EXAMPLES}\n"
         "exit codes: 0 done, 1 failed, 2 usage, 3 partly failed, 130 interrupted (after saving)"
     )

@@ -11,6 +11,7 @@ from corinth.cli.app import VERBS
 from corinth.cli.parsing import flags, parse
 
 MODEL_FLAGS = ("--model", "--models", "--arch")
+DATA_FLAG = "--data"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +28,11 @@ class Options:
 
 def main(args: Sequence[str]) -> int:
     shell = parse(Options, "completion", args).shell
+    from corinth.data.builtin import BUILTINS
     from corinth.registry import list_models
 
     write = {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell]
-    print(write(verb_flags(), list_models()))
+    print(write(verb_flags(), list_models(), list(BUILTINS)))
     return 0
 
 
@@ -44,7 +46,7 @@ def _cases(options: Mapping[str, Sequence[str]], line: str) -> str:
     return "\n".join(f"    {verb}) {line.format(' '.join(words))} ;;" for verb, words in options.items())
 
 
-def _bash(options: Mapping[str, Sequence[str]], models: Sequence[str]) -> str:
+def _bash(options: Mapping[str, Sequence[str]], models: Sequence[str], data: Sequence[str]) -> str:
     return f"""\
 _corinth() {{
   local cur="${{COMP_WORDS[COMP_CWORD]}}" prev="${{COMP_WORDS[COMP_CWORD-1]}}" verb="${{COMP_WORDS[1]}}"
@@ -56,6 +58,7 @@ _corinth() {{
   case "$prev" in
     {"|".join(MODEL_FLAGS)}) [[ "$cur" == *,* ]] && head="${{cur%,*}},"
       COMPREPLY=($(compgen -P "$head" -W "$models" -- "${{cur##*,}}")); return ;;
+    {DATA_FLAG}) COMPREPLY=($(compgen -f -W "{" ".join(data)}" -- "$cur")); return ;;
   esac
   case "$verb" in
 {_cases(options, 'words="{}"')}
@@ -71,7 +74,7 @@ _corinth() {{
 complete -o default -F _corinth corinth"""
 
 
-def _zsh(options: Mapping[str, Sequence[str]], models: Sequence[str]) -> str:
+def _zsh(options: Mapping[str, Sequence[str]], models: Sequence[str], data: Sequence[str]) -> str:
     described = "\n".join(f"    '{verb}:{line.replace(':', ';')}'" for verb, (_, line) in VERBS.items())
     return f"""\
 #compdef corinth
@@ -83,7 +86,8 @@ _corinth() {{
   models=({" ".join(models)})
   if (( CURRENT == 2 )); then _describe verb verbs; return; fi
   case "$words[CURRENT-1]" in
-    {"|".join(MODEL_FLAGS)}) compadd -- $models; return ;;
+    {"|".join(MODEL_FLAGS)}) compset -P '*,'; compadd -- $models; return ;;
+    {DATA_FLAG}) compadd -- {" ".join(data)}; _files; return ;;
   esac
   case "$words[2]" in
 {_cases(options, "options=({})")}
@@ -96,16 +100,21 @@ _corinth() {{
 if [[ "$funcstack[1]" == _corinth ]]; then _corinth "$@"; else compdef _corinth corinth; fi"""
 
 
-def _fish(options: Mapping[str, Sequence[str]], models: Sequence[str]) -> str:
-    lines = []
+def _fish(options: Mapping[str, Sequence[str]], models: Sequence[str], data: Sequence[str]) -> str:
+    values = dict.fromkeys(MODEL_FLAGS, " -x -a '(__corinth_models)'") | {DATA_FLAG: f" -r -a '{' '.join(data)}'"}
+    lines = [
+        "function __corinth_models",  # in a list with commas what is typed up to the last one goes before every name
+        "  set -l before (commandline -ct | string replace -r '[^,]*$' '')",
+        f"  printf '%s\\n' $before{{{','.join(models)}}}",
+        "end",
+    ]
     for verb, (_, text) in VERBS.items():
         said = text.replace("'", "")
         lines.append(f"complete -c corinth -n __fish_use_subcommand -f -a {verb} -d '{said}'")
     for verb, words in options.items():
         for word in words:
-            value = f" -x -a '{' '.join(models)}'" if word in MODEL_FLAGS else ""
             name = word.removeprefix("--")
-            lines.append(f"complete -c corinth -n '__fish_seen_subcommand_from {verb}' -l {name}{value}")
+            lines.append(f"complete -c corinth -n '__fish_seen_subcommand_from {verb}' -l {name}{values.get(word, '')}")
     lines.append(f"complete -c corinth -n '__fish_seen_subcommand_from show' -f -a '{' '.join(models)}'")
     lines.append("complete -c corinth -n '__fish_seen_subcommand_from completion' -f -a 'bash zsh fish'")
     return "\n".join(lines)

@@ -47,8 +47,15 @@ class Options:
 
 def main(args: Sequence[str]) -> int:
     options = parse(Options, "doctor", args)
-    if options.model is not None and options.data is None:
-        raise UsageError("--model needs --data: what a training takes depends on both")
+    recipe = None
+    if options.model is not None:  # a wrong name or budget is said before the data are read
+        if options.data is None:
+            raise UsageError("--model needs --data: what a training takes depends on both")
+        from corinth.training.recipe import recipe_for
+
+        changed: dict[str, Any] = {"device": options.device}
+        changed |= {} if options.budget is None else {"budget": options.budget}
+        recipe = recipe_for(options.model, options.data, **changed)
     found: dict[str, Any] = {"environment": environment()}
     if not options.json:
         print_facts(found["environment"])
@@ -63,13 +70,10 @@ def main(args: Sequence[str]) -> int:
         code = 0 if checked.ok else 1
         if not options.json:
             print("", *checked.lines(), sep="\n")
-        if options.model is not None and checked.ok:
+        if recipe is not None and checked.ok:
             from corinth.cli.estimate import estimate
-            from corinth.training.recipe import recipe_for
 
-            changed: dict[str, Any] = {"device": options.device}
-            changed |= {} if options.budget is None else {"budget": options.budget}
-            job = estimate(recipe_for(options.model, options.data, **changed), data)
+            job = estimate(recipe, data)
             found["job"] = job.to_dict()
             if not options.json:
                 print()

@@ -34,7 +34,8 @@ def main(args: Sequence[str]) -> int:
         entry(options.pattern)  # raises with the nearest name, unless the pattern is an alias
         names = [entry(options.pattern).name]
     if not names:
-        raise UsageError("no architecture matches; `corinth list` shows them all")
+        tasks = sorted({task for name in list_models() for task in card(name).tasks})
+        raise UsageError(f"no architecture matches; the tasks are {', '.join(tasks)}, and `corinth list` shows all")
     cards = {name: card(name) for name in names}
     if options.json:
         print(

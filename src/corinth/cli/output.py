@@ -14,20 +14,28 @@ Cell = str | int | float | None
 
 
 def print_table(columns: Mapping[str, str], rows: Sequence[Sequence[Cell]], *, title: str | None = None) -> None:
-    """`columns` maps a heading to "left" or "right". In a pipe: aligned text, nothing cut, no colours."""
+    """`columns` maps a heading to "left" or "right".
+
+    In a pipe, and on a terminal too narrow for a frame: aligned text, nothing cut, no colours. In a frame only cells
+    that lean left are broken into lines; names and numbers stay whole.
+    """
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         from rich.console import Console
+        from rich.measure import Measurement
         from rich.table import Table
         from rich.text import Text
 
         table = Table(title=title, title_justify="left")
         for name, justify in columns.items():
-            table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=name in ("name", "layer"))
+            right = justify == "right"
+            table.add_column(name, justify="right" if right else "left", no_wrap=right or name in ("name", "layer"))
         for row in cells:
             table.add_row(*map(Text, row))
-        Console().print(table)
-        return
+        console = Console()
+        if Measurement.get(console, console.options.update(max_width=10_000), table).minimum <= console.width:
+            console.print(table)
+            return
     if title:
         print(title)
     widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(columns)]

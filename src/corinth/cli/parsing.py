@@ -111,5 +111,7 @@ def _sentence(box: str) -> str:
         r"Error parsing (--?\S+?):? .*?(\{.*\}|[A-Z|{}a-z]+) could be instantiated from \['(.*)'\]", text
     ):
         return f"{match[1]} cannot be {match[3]!r}; it takes {match[2]}"
+    if match := re.match(r"Error parsing (--?\S+): (?:invalid literal|could not convert).*?: '(.*)'$", text):
+        return f"{match[1]} cannot be {match[2]!r}; it takes a number"
     text = re.sub(r"^Error parsing \w+: ", "", text)  # a dataclass refused its values: its own sentence follows
     return text[0].lower() + text[1:] if text[:2].istitle() else text

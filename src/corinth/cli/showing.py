@@ -9,6 +9,7 @@ import tyro
 
 from corinth.cli.output import Cell, print_facts, print_table, quantity, size_of, to_json
 from corinth.cli.parsing import assignments, parse
+from corinth.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +38,10 @@ def main(args: Sequence[str]) -> int:
     from corinth.registry import create_model, entry
 
     found = entry(options.name)
-    input_size, overrides = resolve_input(found, options.img_size, options.in_chans)
-    overrides |= {} if options.num_classes is None else {"num_classes": options.num_classes}
-    overrides |= assignments(options.set)
-    config = configured(found.name, overrides)
+    if options.img_size is not None and options.img_size < 1:
+        raise UsageError(f"--img-size {options.img_size} is not at least 1")
+    config = configured(found.name, overrides := _overrides(options, found.config))
+    input_size = _input_size(found.card, config, options.img_size)
     with torch.device("meta"):
         model = create_model(found.name, **overrides)
     rows = layers(model, input_size)
@@ -72,6 +73,7 @@ def main(args: Sequence[str]) -> int:
             "published": "; ".join(f"{metric}: {value}" for metric, value in card.published.items()) or None,
             "deviations": "; ".join(card.deviations) or "none",
             "references": ", ".join(card.references) or None,
+            "synonyms": "; ".join(f"{ours}: {theirs}" for ours, theirs in card.synonyms.items()) or None,
             "options": ", ".join(f"{k}={v}" for k, v in dataclasses.asdict(config).items()),
             "recipe": _recipe(card.recipe) or "the default",
             "published recipe": _recipe(card.published_recipe) or None,
@@ -87,23 +89,25 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-def resolve_input(found: Any, img_size: int | None, in_chans: int | None) -> tuple[tuple[int, ...], dict[str, Any]]:
-    """The (C, H, W) input that the options ask for, and the config overrides it takes."""
-    channels, *sides = found.card.input_size
-    names = {field.name for field in dataclasses.fields(found.config)}
-    overrides: dict[str, Any] = {}
-    if in_chans is not None:
-        channels = overrides["in_chans"] = in_chans
-    if img_size is not None:
-        sides = [img_size] * len(sides)
-        if "img_size" in names:
-            overrides["img_size"] = img_size
-    return (channels, *sides), overrides
+def _overrides(options: Options, config: Any) -> dict[str, Any]:
+    """The config fields that the flags and --set change."""
+    given = {name: getattr(options, name) for name in ("img_size", "in_chans", "num_classes")}
+    overrides = {name: value for name, value in given.items() if value is not None and hasattr(config, name)}
+    for name, value in assignments(options.set).items():
+        if overrides.setdefault(name, value) != value:
+            raise UsageError(f"--set {name}={value} contradicts --{name.replace('_', '-')} {overrides[name]}")
+    return overrides
+
+
+def _input_size(card: Any, config: Any, img_size: int | None) -> tuple[int, ...]:
+    """(C, H, W): the config's channels; its image size where it has one, else the one asked for, else the card's."""
+    _, *sides = card.input_size
+    side = getattr(config, "img_size", img_size)
+    return (config.in_chans, *(sides if side is None else [side] * len(sides)))
 
 
 def configured(name: str, overrides: dict[str, Any]) -> Any:
     """The architecture's config; an option it has not is a `UsageError` here, because the user typed it."""
-    from corinth.errors import UsageError
     from corinth.registry import configure
 
     try:
