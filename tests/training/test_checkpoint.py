@@ -61,6 +61,16 @@ def test_every_random_generator_goes_on() -> None:
     assert draw() == expected
 
 
+def test_a_run_can_go_on_on_another_kind_of_device() -> None:
+    """A CUDA generator's state is a seed and an offset, 16 bytes, which no CPU generator takes."""
+    task = torch.Generator().manual_seed(3)
+    tensors, values = checkpoint.random_state(torch.device("cpu"), task)
+    expected = torch.rand((), generator=task)
+    tensors["task"] = torch.zeros(16, dtype=torch.uint8)
+    checkpoint.load_random_state(torch.device("cpu"), task.manual_seed(3), tensors, values)
+    assert torch.rand((), generator=task) == expected
+
+
 @pytest.mark.parametrize("name", sorted(optimizer_names()))
 def test_every_optimizer_goes_on_bit_for_bit(name: str) -> None:
     def train(net: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> None:

@@ -88,8 +88,10 @@ def random_state(device: torch.device, generator: torch.Generator) -> tuple[dict
 def load_random_state(
     device: torch.device, generator: torch.Generator, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
 ) -> None:
+    """Put it back. A generator of another kind of device than the one that was saved stays as it was seeded."""
     torch.set_rng_state(tensors["torch"])
-    generator.set_state(tensors["task"])
+    if tensors["task"].shape == generator.get_state().shape:
+        generator.set_state(tensors["task"])
     if device.type == "cuda" and "cuda" in tensors:
         torch.cuda.set_rng_state(tensors["cuda"], device)
     kind, keys, position, has_gauss, gauss = values["numpy"]
