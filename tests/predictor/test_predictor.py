@@ -85,6 +85,17 @@ def test_files_that_cannot_be_read_do_not_stop_the_others(predictor: Predictor, 
     assert found["empty.png"].to_dict() == {"name": str(photos / "empty.png"), "error": found["empty.png"].error}
 
 
+def test_folders_are_read_as_in_training(predictor: Predictor, photos: Path, tmp_path_factory: pytest.TempPathFactory):
+    """What a file manager hides is left out, links are followed."""
+    (photos / "._a.png").write_bytes(b"finder's notes")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (photos / "a.png").rename(elsewhere / "moved.png")
+    (photos / "linked").symlink_to(elsewhere)
+    found = predictor.predict(photos)
+    assert [Path(p.name).name for p in found] == ["b.jpg", "c.PNG", "moved.png"]
+    assert not any(p.error for p in found)
+
+
 def test_a_picture_that_breaks_while_it_is_read(predictor: Predictor, photos: Path):
     cut = photos / "cut.png"
     cut.write_bytes((photos / "a.png").read_bytes()[:200])

@@ -11,7 +11,12 @@ from corinth.errors import DataError
 
 def count_class_folders(folder: Path) -> int:
     """Folders in `folder` that hold at least one image at any depth."""
-    return sum(any(_images(child)) for child in _children(folder))
+    return sum(any(image_files(child)) for child in _children(folder))
+
+
+def image_files(folder: Path) -> Iterator[str]:
+    """Paths of the images in `folder` at any depth, hidden ones left out."""
+    return (path for path in _walk(folder) if is_image_file(path))
 
 
 def open_folders(folder: Path, *, max_corrupt: float, progress: Progress | None = None) -> Collected:
@@ -84,7 +89,3 @@ def _walk(folder: Path) -> Iterator[str]:
         seen.add(real)
         names[:] = sorted(name for name in names if not name.startswith("."))
         yield from (os.path.join(base, file) for file in files if not file.startswith("."))
-
-
-def _images(folder: Path) -> Iterator[str]:
-    return (path for path in _walk(folder) if is_image_file(path))

@@ -11,8 +11,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from corinth.data import ImageData, Loader, Preprocess, make_store
-from corinth.data.decode import EXTENSIONS, read_image
-from corinth.errors import DataError, UsageError
+from corinth.data.decode import read_image
+from corinth.data.folders import image_files
+from corinth.errors import DataError, UsageError, WeightsError
 from corinth.inspect.devices import choose_device
 from corinth.predictor.evaluation import Evaluation, Evaluator
 from corinth.registry import create_model, entry
@@ -81,9 +82,11 @@ class Predictor:
         """From a foreign checkpoint. `preprocess` and `classes` come from the table of known checkpoints if it is
         one of them; otherwise they must be given, because no checkpoint file carries them. `options` are fields of
         the architecture's config."""
-        entry(arch)  # a name that is not known is the first thing to say
+        found = entry(arch)  # a name that is not known is the first thing to say
         known = known_checkpoint(weights)
         if known is not None:
+            if known.arch != found.name:
+                raise WeightsError(f"{weights} holds the architecture {known.arch}, not {found.name}")
             preprocess = preprocess or known.preprocess
             classes = classes or known.classes
             options = {**known.options, **options}
@@ -93,8 +96,14 @@ class Predictor:
             )
             raise UsageError(f"{weights} is no checkpoint that Corinth knows: state its {missing}")
         options.setdefault("num_classes", len(classes))
+        if hasattr(found.config, "img_size") and preprocess.size[0] == preprocess.size[1]:
+            options.setdefault("img_size", preprocess.size[0])
         model = create_model(arch, **options)
-        load_weights(model, weights, source=source, arch=arch)
+        report = load_weights(model, weights, source=source, arch=arch)
+        if report.missing:
+            raise WeightsError(
+                f"{weights} is no {found.name} of {len(classes)} classes: it has nothing for {_some(report.missing)}"
+            )
         return cls(model, preprocess, classes, arch, device=device)
 
     def predict(self, images: Picture | Iterable[Picture], *, batch_size: int = 64, top: int = 5) -> list[Prediction]:
@@ -180,10 +189,10 @@ def _listed(images: Picture | Iterable[Picture]) -> Iterator[tuple[str, Path | n
             continue
         path = Path(image)
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in EXTENSIONS)
+            inside = sorted(image_files(path))
             if not inside:
                 raise DataError(f"{path} is a folder without images")
-            yield from ((str(p), p) for p in inside)
+            yield from ((name, Path(name)) for name in inside)
         else:
             yield str(path), path
 
