@@ -249,6 +249,15 @@ def test_weights_that_are_not_finite_are_never_written_over_good_ones() -> None:
     assert len(record.kept) == 2
 
 
+def test_a_state_has_the_running_statistics_of_all_processes() -> None:
+    task = Regression()
+    task.nets["model"].append(nn.BatchNorm1d(1))
+    made, record = loop(task, recipe())
+    made.processes.average_buffers = lambda nets: nets["model"][-1].running_mean.fill_(7)
+    made.save()
+    assert record.states[-1][0]["nets.model.3.running_mean"] == 7
+
+
 def test_a_tie_is_kept_and_costs_patience() -> None:
     task = Regression()
     task.scores = [1.0, 1.0, 1.0, 9.0]

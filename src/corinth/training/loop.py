@@ -234,6 +234,7 @@ class Loop:
     def save(self) -> None:
         """Write the resume state."""
         self.check()
+        self.processes.average_buffers(self.task.nets)  # one state for all, whenever it is taken: averaging is linear
         with self.pace.saving():
             self.write_state()
 
