@@ -76,6 +76,30 @@ def test_foreign_weights_with_everything_stated(cli: Cli, tmp_path: Path):
     assert json.loads(found.out)["samples"] == 1797
 
 
+def test_foreign_weights_of_another_image_size(cli: Cli, tmp_path: Path):
+    torch.save(corinth.create_model("lenet5", img_size=28).state_dict(), tmp_path / "w.pth")
+    stated = f"--weights {tmp_path / 'w.pth'} --classes 0,1,2,3,4,5,6,7,8,9 --img-size 28 --mean 0 --std 1"
+    found = cli("evaluate", "lenet5", *stated.split(), "--data", "digits", "--json")
+    assert found.code == 0, found.err
+
+
+@pytest.mark.parametrize("classes", ["0,1,2,3,4,5,6,7,8,9,ten", "0,1,2,3,4,5,6,7,8"])
+def test_another_number_of_classes_than_the_weights_have(cli: Cli, tmp_path: Path, classes: str):
+    """A fresh head would answer at random: it is refused, not scored."""
+    torch.save(corinth.create_model("lenet5").state_dict(), tmp_path / "w.pth")
+    stated = f"--weights {tmp_path / 'w.pth'} --classes {classes} --img-size 32 --mean 0 --std 1"
+    found = cli("evaluate", "lenet5", *stated.split(), "--data", "digits")
+    assert found.code == 1
+    assert f"is no lenet5 of {classes.count(',') + 1} classes: it has nothing for head.weight" in found.sentence
+
+
+@pytest.mark.data
+def test_a_known_file_of_another_architecture(cli: Cli, corinth_data: Path):
+    found = cli("evaluate", "resnet20_cifar10", "--weights", corinth_data / "weights/mnist_lenet", "--data", "digits")
+    assert found.code == 1
+    assert "holds the architecture lenet5, not resnet20_cifar10" in found.sentence
+
+
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("arch", "weights", "data", "at_least"),
