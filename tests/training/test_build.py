@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from corinth import create_model
+from corinth.cli.estimate import estimate
 from corinth.data import ArraySource, ImageData, Preprocess
 from corinth.errors import UsageError
 from corinth.training import Recipe
@@ -100,3 +101,16 @@ def test_mean_and_spread_are_the_training_part_s(images: Callable[..., ImageData
     assert preprocess.std[0] == pytest.approx(pixels.std(), abs=1e-4)
     dark = replace(data, splits=data.splits | {"train": np.arange(10)})
     assert build_model(Recipe(arch="resnet20_cifar10", data="t"), dark)[1].mean != preprocess.mean
+
+
+def test_an_estimate_decodes_no_image(images: Callable[..., ImageData], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Phone photos take a tenth of a second each; they are read once, by the training."""
+
+    def read(*_: object) -> None:
+        raise AssertionError("an image was read")
+
+    monkeypatch.setattr(ArraySource, "image", read)
+    monkeypatch.setattr(Preprocess, "batch", read)
+    found = estimate(Recipe(arch="lenet5", data="t", budget="2ep", device="cpu"), images(20, 1), seconds=0.01)
+    assert found.input_size == (1, 32, 32)
+    assert found.bytes is None or found.bytes >= 25 * 32 * 32

@@ -1,6 +1,7 @@
 """What a training would take: a few of its steps are run on random images, the rest is arithmetic."""
 
 import dataclasses
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from corinth.data.store import free_memory
 from corinth.inspect import count_macs, count_params, peak_memory
 from corinth.inspect.devices import choose_device
 from corinth.training.budget import parse_budget
-from corinth.training.build import build_model
+from corinth.training.build import build_network
 from corinth.training.job import make_task
 from corinth.training.optimizers import make_optimizer
 from corinth.training.recipe import Recipe
@@ -46,8 +47,8 @@ def estimate(recipe: Recipe, data: ImageData, *, seconds: float = 2.0) -> Estima
     memory scaled up, which overstates the memory a little.
     """
     device = choose_device(recipe.device)
-    model, preprocess = build_model(recipe, data)
-    input_size = (preprocess.channels, *preprocess.size)
+    model, side, _ = build_network(recipe, data)
+    input_size = (model.cfg.in_chans, side, side)
     macs, params = count_macs(model, input_size), count_params(model)
     train, val = len(data.positions("train")), len(data.positions("val"))
     wanted = min(128 if recipe.batch_size == "auto" else recipe.batch_size, train)
@@ -66,7 +67,7 @@ def estimate(recipe: Recipe, data: ImageData, *, seconds: float = 2.0) -> Estima
         every = parse_budget(recipe.evaluate_every).samples(train, macs)
         validations = 1 if every is None else max(1, samples // every)
         total = (samples + validations * val / 3) / speed
-    images = preprocess.bytes_for(train + val)
+    images = (train + val) * math.prod(input_size)
     held = images if images < free_memory() // 2 else 0  # else they are streamed
     return Estimate(
         arch=recipe.arch,

@@ -21,6 +21,16 @@ def build_model(recipe: Recipe, data: ImageData) -> tuple[nn.Module, Preprocess]
     Channels are the data's, or the weights'. With `weights` the preprocessing is the one that belongs to them, where
     that is known (at the recipe's `img_size`, if it has one), and else measured on the training part.
     """
+    model, size, known = build_network(recipe, data)
+    if known is not None and known.channels == model.cfg.in_chans:
+        return model, dataclasses.replace(known, size=(size, size))
+    return model, Preprocess.measured(
+        data, size=size, channels=model.cfg.in_chans, fit=recipe.fit, interpolation=recipe.interpolation
+    )
+
+
+def build_network(recipe: Recipe, data: ImageData) -> tuple[Any, int, Preprocess | None]:
+    """The network of `build_model`, the side of its input, and the preprocessing of its weights; no image is read."""
     found = entry(recipe.arch)
     known = weights_preprocess(recipe.weights) if recipe.weights is not None else None
     size = input_size(recipe, found, data, known)
@@ -34,11 +44,7 @@ def build_model(recipe: Recipe, data: ImageData) -> tuple[nn.Module, Preprocess]
     model = found.cls(config)
     if recipe.weights is not None:
         load_weights(model, recipe.weights, arch=found.name)
-    if known is not None and known.channels == config.in_chans:
-        return model, dataclasses.replace(known, size=(size, size))
-    return model, Preprocess.measured(
-        data, size=size, channels=config.in_chans, fit=recipe.fit, interpolation=recipe.interpolation
-    )
+    return model, size, known
 
 
 def input_size(recipe: Recipe, found: Entry, data: ImageData, known: Preprocess | None) -> int:
