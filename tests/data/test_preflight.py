@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from shutil import copy
 
@@ -101,9 +102,9 @@ def test_sizes_channels_and_the_network(tmp_path: Path, class_folders: Folders) 
     assert "are held in memory" in texts(report, "note")
 
 
-def test_the_job_adds_its_own_findings(tmp_path: Path, class_folders: Folders) -> None:
-    data = open_data(class_folders(tmp_path, cat=20, dog=20))
-    report = preflight(data, estimate=lambda d: [Finding("note", f"about {len(d)} s"), Finding("error", "no room")])
-    assert not report.ok
-    assert "about 40 s" in texts(report, "note")
-    assert report.lines()[3] == "error: no room"
+def test_the_worst_is_said_first(tmp_path: Path, class_folders: Folders) -> None:
+    report = preflight(open_data(class_folders(tmp_path, cat=20, dog=20)))
+    assert report.ok
+    worse = replace(report, findings=(*report.findings, Finding("error", "no room")))
+    assert not worse.ok
+    assert worse.lines()[3] == "error: no room"

@@ -25,6 +25,7 @@ from torch import Tensor
 from corinth.data import ImageData, open_data
 from corinth.errors import CorinthError, DataError, TrainingError, UsageError
 from corinth.training import Recipe, Run, SilentReporter, train
+from corinth.training.job import open_and_check
 from corinth.training.processes import Processes
 from corinth.training.run import new_folder
 from corinth.weights import load_model
@@ -321,6 +322,18 @@ def test_wrong_options_are_one_sentence(digits: ImageData, tmp_path: Path, field
     assert said in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_preflight_knows_the_input_of_the_network(tmp_path: Path) -> None:
+    class Listening(SilentReporter):
+        def message(self, text: str) -> None:
+            said.append(text)
+
+    said: list[str] = []
+    data = open_and_check(Recipe(arch="resnet20_cifar10", data="digits", img_size=16), Listening())
+    assert "warning: 1797 of 1797 images are smaller than the network's input of 16 x 16" in "\n".join(said)
+    assert any("MB free and are held in memory" in text for text in said)
+    assert len(data) == 1797
 
 
 def test_patience_needs_a_validation_part(tmp_path: Path) -> None:

@@ -65,7 +65,12 @@ def main(args: Sequence[str]) -> int:
         from corinth.data.preflight import preflight
 
         data = open_data(options.data, path_column=options.path_column, label_column=options.label_column)
-        checked = preflight(data, verify=options.verify)
+        planned = None
+        if recipe is not None:
+            from corinth.training.build import planned_preprocess
+
+            planned = planned_preprocess(recipe, data)
+        checked = preflight(data, preprocess=planned, verify=options.verify)
         found["data"] = checked.to_dict()
         code = 0 if checked.ok else 1
         if not options.json:

@@ -1,7 +1,7 @@
 """What is worth knowing about a data set before time is spent on it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -80,14 +80,12 @@ def preflight(
     *,
     preprocess: Preprocess | None = None,
     verify: bool = False,
-    estimate: Callable[[ImageData], Iterable[Finding]] | None = None,
     progress: Progress | None = None,
 ) -> Preflight:
     """Count, measure and compare.
 
     With `preprocess` the report says what the network's input size means for these images and for the memory.
-    `verify` decodes every image instead of trusting its header. `estimate` adds findings that need the job: its
-    time and memory, which only the training side knows.
+    `verify` decodes every image instead of trusting its header.
     """
     source = data.source
     corrupt = list(data.corrupt)
@@ -124,8 +122,7 @@ def preflight(
         memory=None if preprocess is None else preprocess.bytes_for(len(source)),
         findings=(),
     )
-    findings = [*_findings(data, facts, preprocess), *(estimate(data) if estimate else ())]
-    return replace(facts, findings=tuple(findings))
+    return replace(facts, findings=tuple(_findings(data, facts, preprocess)))
 
 
 def _damaged(data: ImageData, progress: Progress | None) -> list[tuple[str, str]]:

@@ -47,6 +47,16 @@ def build_network(recipe: Recipe, data: ImageData) -> tuple[Any, int, Preprocess
     return model, size, known
 
 
+def planned_preprocess(recipe: Recipe, data: ImageData) -> Preprocess:
+    """What the images will go through, but for mean and spread, which take reading images to know."""
+    known = weights_preprocess(recipe.weights) if recipe.weights is not None else None
+    side = input_size(recipe, entry(recipe.arch), data, known)
+    asked = recipe.options.get("in_chans")
+    channels = asked if isinstance(asked, int) else known.channels if known else data.channels
+    fit = known.fit if known else recipe.fit
+    return Preprocess(size=(side, side), channels=channels, mean=(0.0,) * channels, std=(1.0,) * channels, fit=fit)
+
+
 def input_size(recipe: Recipe, found: Entry, data: ImageData, known: Preprocess | None) -> int:
     """The side of the square input: the recipe's, the weights', or what suits the images and the architecture."""
     asked = recipe.img_size or recipe.options.get("img_size")

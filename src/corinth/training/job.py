@@ -28,7 +28,7 @@ from corinth.tasks import ImageClassification, balanced_weights
 from corinth.training import checkpoint
 from corinth.training.batch_size import choose_batch_size, evaluation_size
 from corinth.training.budget import parse_budget
-from corinth.training.build import build_model, compile_model
+from corinth.training.build import build_model, compile_model, planned_preprocess
 from corinth.training.interrupts import stop_on_signal
 from corinth.training.loop import Loop, Row
 from corinth.training.optimizers import find_optimizer
@@ -107,7 +107,7 @@ def open_and_check(recipe: Recipe, reporter: Reporter) -> ImageData:
         path_column=recipe.path_column,
         label_column=recipe.label_column,
     )
-    found = preflight(data)
+    found = preflight(data, preprocess=planned_preprocess(recipe, data))
     if errors := [finding.text for finding in found.findings if finding.severity == "error"]:
         raise DataError(f"{data.spec}: {'; '.join(errors)}")
     for finding in found.findings:
