@@ -103,6 +103,23 @@ def test_mean_and_spread_are_the_training_part_s(images: Callable[..., ImageData
     assert build_model(Recipe(arch="resnet20_cifar10", data="t"), dark)[1].mean != preprocess.mean
 
 
+def test_options_that_contradict_the_data_or_each_other(images: Callable[..., ImageData]) -> None:
+    data = images(20, 1)
+    with pytest.raises(UsageError, match=f"num_classes 77 does not fit .*, which has {data.num_classes} classes"):
+        build_model(Recipe(arch="lenet5", data="t", options={"num_classes": 77}), data)
+    with pytest.raises(UsageError, match="img_size 28 and the architecture's own img_size 40 disagree"):
+        build_model(Recipe(arch="lenet5", data="t", img_size=28, options={"img_size": 40}), data)
+
+
+def test_what_was_loaded_is_said(images: Callable[..., ImageData], tmp_path: Path) -> None:
+    torch.save(create_model("lenet5", num_classes=77).state_dict(), tmp_path / "w.pth")
+    said: list[str] = []
+    build_model(Recipe(arch="lenet5", data="t", weights=str(tmp_path / "w.pth")), images(20, 1), said.append)
+    (sentence,) = said
+    assert sentence.startswith("weights: 8 tensors loaded from")
+    assert "2 fresh: head.weight, head.bias" in sentence
+
+
 def test_an_estimate_decodes_no_image(images: Callable[..., ImageData], monkeypatch: pytest.MonkeyPatch) -> None:
     """Phone photos take a tenth of a second each; they are read once, by the training."""
 

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,13 +16,16 @@ from corinth.training.recipe import Recipe
 from corinth.weights import known_checkpoint, load_weights, read_config
 
 
-def build_model(recipe: Recipe, data: ImageData) -> tuple[nn.Module, Preprocess]:
+def build_model(
+    recipe: Recipe, data: ImageData, say: Callable[[str], object] = lambda _: None
+) -> tuple[nn.Module, Preprocess]:
     """A network for the data's classes, with fresh weights or the recipe's, and what its images go through.
 
     Channels are the data's, or the weights'. With `weights` the preprocessing is the one that belongs to them, where
-    that is known (at the recipe's `img_size`, if it has one), and else measured on the training part.
+    that is known (at the recipe's `img_size`, if it has one), and else measured on the training part. `say` is told
+    what was loaded, above all which layers start fresh.
     """
-    model, size, known = build_network(recipe, data)
+    model, size, known = build_network(recipe, data, say)
     if known is not None and known.channels == model.cfg.in_chans:
         return model, dataclasses.replace(known, size=(size, size))
     return model, Preprocess.measured(
@@ -29,13 +33,20 @@ def build_model(recipe: Recipe, data: ImageData) -> tuple[nn.Module, Preprocess]
     )
 
 
-def build_network(recipe: Recipe, data: ImageData) -> tuple[Any, int, Preprocess | None]:
+def build_network(
+    recipe: Recipe, data: ImageData, say: Callable[[str], object] = lambda _: None
+) -> tuple[Any, int, Preprocess | None]:
     """The network of `build_model`, the side of its input, and the preprocessing of its weights; no image is read."""
     found = entry(recipe.arch)
     known = weights_preprocess(recipe.weights) if recipe.weights is not None else None
     size = input_size(recipe, found, data, known)
     channels = known.channels if known else data.channels
     options: dict[str, Any] = {"num_classes": data.num_classes, "in_chans": channels, **recipe.options}
+    if options["num_classes"] != data.num_classes:
+        raise UsageError(
+            f"num_classes {options['num_classes']} does not fit {data.name}, which has {data.num_classes} classes; "
+            "leave it out"
+        )
     if has_fixed_size(found):
         options["img_size"] = size
     config = configure_for(found, options)
@@ -43,7 +54,7 @@ def build_network(recipe: Recipe, data: ImageData) -> tuple[Any, int, Preprocess
         raise UsageError(f"img_size {size} is too small for {recipe.arch}; it must be at least {config.min_size}")
     model = found.cls(config)
     if recipe.weights is not None:
-        load_weights(model, recipe.weights, arch=found.name)
+        say(f"weights: {load_weights(model, recipe.weights, arch=found.name)}")
     return model, size, known
 
 
@@ -59,7 +70,10 @@ def planned_preprocess(recipe: Recipe, data: ImageData) -> Preprocess:
 
 def input_size(recipe: Recipe, found: Entry, data: ImageData, known: Preprocess | None) -> int:
     """The side of the square input: the recipe's, the weights', or what suits the images and the architecture."""
-    asked = recipe.img_size or recipe.options.get("img_size")
+    asked, option = recipe.img_size, recipe.options.get("img_size")
+    if None not in (asked, option) and asked != option:
+        raise UsageError(f"img_size {asked} and the architecture's own img_size {option} disagree; give one of them")
+    asked = asked or option
     if isinstance(asked, int):
         return asked
     if known is not None:

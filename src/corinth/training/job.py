@@ -122,7 +122,7 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
     if not processes.is_main:
         reporter = SilentReporter()
     checkpoint.seed_everything(recipe.seed)
-    model, preprocess = build_model(recipe, data)
+    model, preprocess = build_model(recipe, data, reporter.message)
     model.to(processes.device)
     if recipe.channels_last:
         model.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
