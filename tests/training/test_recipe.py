@@ -178,4 +178,4 @@ def test_digits_are_not_mirrored_but_pictures_are() -> None:
     assert recipe_for("resnet20_cifar10", "a/folder").augmentation.flip
     for digits in ("digits", "mnist", "mnist_t10k", "MNIST", "mnist-t10k"):
         assert not recipe_for("resnet20_cifar10", digits).augmentation.flip
-        assert recipe_for("resnet20_cifar10", digits).augmentation.crop_padding == 0.125
+        assert recipe_for("resnet20_cifar10", digits).augmentation.crop_padding == 0.0625
