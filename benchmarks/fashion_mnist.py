@@ -2,8 +2,8 @@
 
     python benchmarks/fashion_mnist.py [--models lenet5 cnn resnet20_cifar10] [--seed 0] [--threads 2]
 
-Each is a `corinth train --data fashion_mnist`, then a `corinth evaluate RUN`; the results name the command. Checkpoints are
-chosen on 6,000 images held out of the training part; the test part is scored once. The curve and the numbers go to
+Each is a `corinth train --data fashion_mnist`, then a `corinth evaluate RUN`; the results name the
+command. Checkpoints are chosen on 6,000 images held out of the training part; the test part is scored once. The curve and the numbers go to
 benchmarks/results/, and the exit code is 1 if an architecture misses the accuracy it is expected to reach.
 """
 
@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -18,7 +19,7 @@ import corinth
 from common import machine
 
 # epochs, what differs from the architecture's own recipe, the top-1 on the test part that it is expected to reach
-RUNS: dict[str, tuple[int, dict[str, str], float]] = {
+RUNS: dict[str, tuple[int, dict[str, Any], float]] = {
     "lenet5": (20, {}, 0.905),
     "cnn": (20, {}, 0.925),
     "resnet20_cifar10": (24, {"precision": "bf16"}, 0.94),
