@@ -2,9 +2,10 @@
 
     python benchmarks/fashion_mnist.py [--models lenet5 cnn resnet20_cifar10] [--seed 0] [--threads 2]
 
-Each is a `corinth train --data fashion_mnist`, then a `corinth evaluate RUN`; the results name the
-command. Checkpoints are chosen on 6,000 images held out of the training part; the test part is scored once. The curve and the numbers go to
-benchmarks/results/, and the exit code is 1 if an architecture misses the accuracy it is expected to reach.
+Each is a `corinth train --data fashion_mnist`, then a `corinth evaluate RUN`; the results name the command.
+Checkpoints are chosen on 6,000 images held out of the training part; the test part is scored once. The curve and the
+numbers go to benchmarks/results/, and the exit code is 1 if an architecture misses the accuracy it is expected to
+reach.
 """
 
 import argparse
@@ -39,6 +40,8 @@ def train_and_score(arch: str, seed: int, threads: int | None) -> dict:
         output=str(folder),
         **changes,
     )
+    if run.interrupted:
+        sys.exit(f"{arch} was interrupted")
     flags = "".join(f" --{name} {value}" for name, value in changes.items())
     scored = corinth.load_run(run.path).evaluate(corinth.open_data("fashion_mnist"))
     return {
