@@ -78,8 +78,10 @@ def test_the_preprocessing_belongs_to_the_weights(images: Callable[..., ImageDat
     own = Preprocess(size=(24, 24), channels=1, mean=(0.1,), std=(0.2,), fit="squash")
     save_model(tmp_path, before, arch="lenet5", preprocess=own, classes=tuple("abcdefg"))
     recipe = Recipe(arch="lenet5", data="t", weights=str(tmp_path))
-    model, preprocess = build_model(recipe, images(40, 3))
+    said: list[str] = []
+    model, preprocess = build_model(recipe, images(40, 3), said.append)
     assert preprocess == own
+    assert any("prepared as for the weights (fit squash, bilinear), not as the recipe says (crop" in s for s in said)
     assert model.cfg.num_classes == 3
     assert torch.equal(model.c1.weight, before.c1.weight)
 

@@ -22,6 +22,7 @@ from corinth.data import ImageData
 from corinth.errors import CorinthError
 from corinth.files import replacing, write_json
 from corinth.inspect import count_macs, count_params, latency, peak_memory
+from corinth.inspect.devices import choose_device
 from corinth.predictor import Predictor, load_run
 from corinth.training import Recipe, Reporter, Run, train
 from corinth.training.run import STATE
@@ -87,7 +88,7 @@ def run(contender: Contender, seed: int, data: ImageData, output: Path, reporter
     recipe = dataclasses.replace(contender.recipe, seed=seed, output=str(folder))
     fresh = not folder.exists()
     _release_memory()
-    with peak_memory(_device(recipe.device)) as peak:
+    with peak_memory(choose_device(recipe.device)) as peak:
         trained = _trained(recipe, folder, data, reporter)
     if trained.interrupted:
         raise Interrupted
@@ -171,10 +172,6 @@ def _read(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CorinthError(f"{path} cannot be read; delete it and resume") from error
-
-
-def _device(name: str) -> str:
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def _release_memory() -> None:

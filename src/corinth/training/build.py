@@ -27,6 +27,11 @@ def build_model(
     """
     model, size, known = build_network(recipe, data, say)
     if known is not None and known.channels == model.cfg.in_chans:
+        if (known.fit, known.interpolation) != (recipe.fit, recipe.interpolation):
+            say(
+                f"images are prepared as for the weights (fit {known.fit}, {known.interpolation}), "
+                f"not as the recipe says ({recipe.fit}, {recipe.interpolation})"
+            )
         return model, dataclasses.replace(known, size=(size, size))
     return model, Preprocess.measured(
         data, size=size, channels=model.cfg.in_chans, fit=recipe.fit, interpolation=recipe.interpolation
