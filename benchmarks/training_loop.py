@@ -13,7 +13,6 @@ one to look at.
 import argparse
 import json
 import os
-import platform
 import statistics
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from common import machine
 from corinth import create_model
 from corinth.data import Augmentation, Loader, MemoryStore, Preprocess, TrainTransform
 from corinth.tasks import ImageClassification
@@ -122,6 +122,8 @@ def measure(arch: str, device: torch.device, turns: int) -> dict[str, Any]:
     with torch.no_grad():
         a, b = (torch.cat([p.reshape(-1) for p in model.parameters()]) for model in (plain, ours))
         drift = float((a - b).norm() / a.norm())
+    if drift > 1e-4:
+        raise SystemExit(f"{arch}: after one turn the weights differ by {drift:.1e}; nothing was timed")
     wall: dict[str, list[float]] = {"plain": [], "ours": []}
     cpu: dict[str, list[float]] = {"plain": [], "ours": []}
     for turn in range(turns):
@@ -161,8 +163,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the results here")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    print(f"{machine}; torch {torch.__version__}; batch {BATCH}; medians over turns, quartiles of the ratio")
+    about = f"{machine()}, load {os.getloadavg()[0]:.1f}"
+    print(f"{about}; batch {BATCH}; medians over turns, quartiles of the ratio")
     results = [measure(arch, torch.device(args.device), args.turns) for arch in args.arch or CASES]
     for r in results:
         print(
@@ -173,7 +175,7 @@ def main() -> None:
             f"weights differ by {r['weight_difference']:.1e}"
         )
     if args.json:
-        args.json.write_text(json.dumps({"machine": machine, "torch": torch.__version__, "results": results}, indent=2))
+        args.json.write_text(json.dumps({"machine": about, "results": results}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
