@@ -84,7 +84,7 @@ def test_progress_is_told(data: ImageData, prepare: Preprocess) -> None:
 
 @pytest.fixture
 def streamed(data: ImageData, prepare: Preprocess) -> StreamStore:
-    made = make_store(data, "train", prepare, memory_limit=100, num_workers=2)
+    made = make_store(data, "train", prepare, memory_limit=100)
     assert isinstance(made, StreamStore)
     return made
 
