@@ -62,6 +62,8 @@ def test_recipes_are_each_ones_own_with_common_and_single_changes() -> None:
         ({"recipes": {"vgg11": {"lr": 1}}}, "'vgg11', which is not compared"),
         ({"recipes": {"cnn": {"budget": "9ep"}}}, "sets budget, which the comparison itself decides"),
         ({"overrides": {"learning_rate": 1}}, "no field 'learning_rate'"),
+        ({"recipes": {"cnn": {"options": {"activation": "gelu"}}}}, "cnn: activation 'gelu'"),
+        ({"recipes": {"cnn": {"options": {"kernel": 3}}}}, "cnn has no option 'kernel'"),
         ({"control": "shuffled"}, "shuffled-labels"),
         ({"budget": "20 bananas"}, "budget"),
     ],

@@ -465,6 +465,8 @@ def test_unknown_names_and_paths(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"x")
     with pytest.raises(UsageError, match="a file of no known kind"):
         open_data(tmp_path / "a.zip")
+    with pytest.raises(UsageError, match="digits is a built-in set; path_column and label_column belong to a table"):
+        open_data("digits", label_column="label")
     with pytest.raises(UsageError, match="path_column and label_column belong to a table"):
         open_data(tmp_path, path_column="x")
 

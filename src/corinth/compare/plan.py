@@ -12,6 +12,7 @@ from corinth.errors import CorinthError, UsageError
 from corinth.files import write_json
 from corinth.registry import entry
 from corinth.training import Recipe, recipe_for
+from corinth.training.build import configure_for
 
 FORMAT = 1
 FILE = "compare.json"
@@ -84,7 +85,9 @@ def make_plan(
             raise UsageError(f"the recipe of {label} sets {fixed[0]}, which the comparison itself decides")
         if "augmentation" in own:  # changes what the architecture's own recipe does, as `options` does
             own = _merged({"augmentation": entry(arch).card.recipe.get("augmentation", {})}, own)
-        contenders.append(Contender(label=label, recipe=recipe_for(arch, data=data.spec, **own, budget=budget)))
+        recipe = recipe_for(arch, data=data.spec, **own, budget=budget)
+        configure_for(entry(arch), recipe.options)
+        contenders.append(Contender(label=label, recipe=recipe))
     return Plan(
         contenders=tuple(contenders),
         budget=budget,

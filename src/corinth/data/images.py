@@ -144,6 +144,8 @@ def _collect(
 ) -> tuple[str, Collected]:
     path = Path(spec).expanduser()
     if known := builtin.builtin(spec):
+        if path_column or label_column:
+            raise UsageError(f"{known.name} is a built-in set; path_column and label_column belong to a table")
         if known.name == "digits":
             found = binary.open_digits()
         else:
