@@ -3,7 +3,7 @@
     python benchmarks/inference.py [--batch 1 8] [--rounds 15]
 
 Each peer is timed in both memory layouts and its better one counts. Below the ratio stands what batch-norm
-folding (`torch.fx`) and `torch.compile` add to Corinth's own form.
+folding and `torch.compile` add to Corinth's own form.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import corinth
 from common import Timing, import_peers, machine, side_by_side
@@ -49,6 +49,41 @@ def peers_of(name: str) -> dict[str, nn.Module]:
     return found
 
 
+def fold_batch_norm(model: nn.Module, x: Tensor) -> nn.Module:
+    """A copy in which every batch norm that directly follows a convolution is part of it."""
+    model = copy.deepcopy(model).eval()
+    made_by: dict[int, str] = {}
+    kept: list[Tensor] = []  # alive, so that an id names one tensor only
+    pairs: list[tuple[str, str]] = []
+
+    def conv_ran(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+            kept.append(output)
+            made_by[id(output)] = name
+
+        return hook
+
+    def norm_runs(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor]) -> None:
+            if id(inputs[0]) in made_by:
+                pairs.append((made_by[id(inputs[0])], name))
+
+        return hook
+
+    hooks = [m.register_forward_hook(conv_ran(n)) for n, m in model.named_modules() if isinstance(m, nn.Conv2d)]
+    hooks += [
+        m.register_forward_pre_hook(norm_runs(n)) for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)
+    ]
+    with torch.no_grad():
+        model(x)
+    for hook in hooks:
+        hook.remove()
+    for conv, norm in pairs:
+        model.set_submodule(conv, fuse_conv_bn_eval(model.get_submodule(conv), model.get_submodule(norm)))
+        model.set_submodule(norm, nn.Identity())
+    return model
+
+
 def call(model: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], object]:
     def run() -> object:
         with torch.inference_mode():
@@ -70,7 +105,7 @@ def bench(name: str, batch: int, rounds: int) -> float:
         peer.load_state_dict(corinth.dump_weights(ours, source=source))
         forms |= _in_layouts(source, peer.eval(), x, layouts)
     forms |= _in_layouts("corinth", ours, x, layouts)
-    folded = fuse(copy.deepcopy(ours).eval())
+    folded = fold_batch_norm(ours, x[:1])
     forms |= _in_layouts("corinth, batch norm folded", folded, x, layouts)
     for layout in layouts:
         model, image = forms[f"corinth, batch norm folded, {layout}"]

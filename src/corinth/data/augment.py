@@ -27,7 +27,7 @@ class TrainTransform:
         if a.random_resized_crop is not None:
             images = random_resized_crop(images, a.random_resized_crop, chance)
         if a.crop_padding:
-            padding = round(a.crop_padding * images.shape[-1])
+            padding = max(1, round(a.crop_padding * images.shape[-1]))
             images = random_crop(images, padding, chance, fill=self.preprocess.pad_value)
         if a.flip:
             images = random_flip(images, chance)

@@ -10,7 +10,7 @@ class Augmentation:
     """What is done to training images, in this order; the defaults do nothing."""
 
     random_resized_crop: tuple[float, float] | None = None  # share of the area, e.g. (0.08, 1); aspect 3/4 to 4/3
-    crop_padding: float = 0.0  # border, as a share of the side, around the image out of which its size is cut
+    crop_padding: float = 0.0  # border around the image out of which its size is cut: a share of the side, 1 pixel up
     flip: bool = False  # left to right, every second image
     color_jitter: float = 0.0  # brightness, contrast and saturation change by up to this share
     erasing: float = 0.0  # probability that a rectangle becomes the mean colour

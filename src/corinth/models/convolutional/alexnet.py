@@ -127,7 +127,7 @@ class AlexNet(nn.Module):
         """(B, C, H, W) to the map behind the last pool, (B, 256, 6, 6) at the default size."""
         checks.at_least(x, self.cfg.min_size)
         for index, conv in enumerate((self.conv1, self.conv2, self.conv3, self.conv4, self.conv5)):
-            x = F.relu(conv(x))
+            x = F.relu(conv(x), inplace=True)
             if index in NORMALISED:
                 x = self.norm(x)
             if index in POOLED:
@@ -139,9 +139,9 @@ class AlexNet(nn.Module):
         x = F.adaptive_avg_pool2d(self.forward_features(x), 6).flatten(1)
         for fc in (self.fc6, self.fc7):
             if self.cfg.drop_at == "input":
-                x = F.relu(fc(self.drop(x)))
+                x = F.relu(fc(self.drop(x)), inplace=True)
             else:
-                x = self.drop(F.relu(fc(x)))
+                x = self.drop(F.relu(fc(x), inplace=True))
         return self.head(x)
 
 

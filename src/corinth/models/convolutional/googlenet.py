@@ -96,7 +96,7 @@ class ConvUnit(nn.Module):
         self.norm = nn.BatchNorm2d(chans, eps=1e-3) if cfg.batch_norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv(x)))
+        return F.relu(self.norm(self.conv(x)), inplace=True)
 
 
 class Inception(nn.Module):

@@ -81,7 +81,7 @@ class Stem7x7(nn.Module):
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) to (B, width, H/4, W/4)
-        return self.pool(F.relu(self.norm(self.conv(x))))
+        return self.pool(F.relu(self.norm(self.conv(x)), inplace=True))
 
 
 class Stem3x3(nn.Module):
@@ -93,7 +93,7 @@ class Stem3x3(nn.Module):
         self.norm = nn.BatchNorm2d(cfg.width)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) to (B, width, H, W)
-        return F.relu(self.norm(self.conv(x)))
+        return F.relu(self.norm(self.conv(x)), inplace=True)
 
 
 class PadShortcut(nn.Module):
@@ -128,7 +128,10 @@ def make_shortcut(cfg: ResNetConfig, in_chans: int, out_chans: int, stride: int)
 
 
 class BasicBlock(nn.Module):
-    """Equations 1 and 2 with F two 3x3 convolutions (figure 5, left)."""
+    """Equations 1 and 2 with F two 3x3 convolutions (figure 5, left).
+
+    Sums and rectifiers work in place: nothing reads a norm's output again, its gradient included.
+    """
 
     def __init__(self, cfg: ResNetConfig, in_chans: int, chans: int, stride: int) -> None:
         super().__init__()
@@ -143,8 +146,8 @@ class BasicBlock(nn.Module):
         return self.norm2
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm1(self.conv1(x)))
-        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        return F.relu(self.norm2(self.conv2(y)).add_(self.shortcut(x)), inplace=True)
 
 
 class Bottleneck(nn.Module):
@@ -167,9 +170,9 @@ class Bottleneck(nn.Module):
         return self.norm3
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm1(self.conv1(x)))
-        y = F.relu(self.norm2(self.conv2(y)))
-        return F.relu(self.norm3(self.conv3(y)) + self.shortcut(x))
+        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        y = F.relu(self.norm2(self.conv2(y)), inplace=True)
+        return F.relu(self.norm3(self.conv3(y)).add_(self.shortcut(x)), inplace=True)
 
 
 class ResNet(nn.Module):
