@@ -1,5 +1,6 @@
 """Real comparisons on the handwritten digits, with planted truths."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import torch
 import corinth.compare
 from corinth.compare import Leaderboard, jobs
 from corinth.compare.board import check_aligned
-from corinth.data import open_data
+from corinth.data import ArraySource, open_data
 from corinth.errors import CorinthError, DataError, UsageError
 from corinth.training import SilentReporter
 
@@ -129,6 +130,40 @@ def test_interrupted_and_resumed_is_the_same_board(board: Leaderboard, tmp_path:
     assert not resumed.interrupted
     for label in ("lenet5", "again"):
         assert row(resumed, label).scores == {seed: row(board, label).scores[seed] for seed in (0, 1)}
+
+
+def test_stopped_in_the_last_evaluation_no_other_run_begins(tmp_path: Path) -> None:
+    stopped = compare(tmp_path / "board", MODELS[:2], seeds=1, budget="1ep", reporter=StopAt(1))
+    assert stopped.interrupted
+    assert {r.label: list(r.scores) for r in stopped.rows} == {"lenet5": [0], "again": []}
+
+
+def test_the_preflights_warnings_are_said_and_on_the_board(tmp_path: Path) -> None:
+    data = open_data("digits")
+    images = data.source.images.copy()
+    images[data.splits["test"][0]] = images[data.splits["train"][0]]  # the same picture in two parts
+    leaky = dataclasses.replace(data, source=ArraySource(images, data.source.labels, data.classes, "leaky"))
+    said: list[str] = []
+
+    class Listener(SilentReporter):
+        def message(self, text: str) -> None:
+            said.append(text)
+
+    made = corinth.compare.compare(
+        leaky,
+        ["lenet5"],
+        budget="1e2samples",
+        seeds=1,
+        output=tmp_path / "board",
+        overrides={"threads": 1},
+        latency=False,
+        report=False,
+        reporter=Listener(),
+    )
+    assert any(text.startswith("warning: ") and "part" in text for text in said)
+    assert any(note.startswith("warning: ") for note in made.data["notes"])
+    with pytest.raises(UsageError, match="open already, so split_seed does nothing"):
+        corinth.compare.compare(leaky, ["lenet5"], output=tmp_path / "other", overrides={"split_seed": 3})
 
 
 def test_a_run_killed_before_its_first_save_starts_anew(board: Leaderboard, tmp_path: Path) -> None:

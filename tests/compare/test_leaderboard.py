@@ -114,3 +114,13 @@ def test_control_at_chance_and_with_a_leak(tmp_path: Path) -> None:
     assert fine.headline.startswith("Control passed")
     leak = board(tmp_path / "leak", data, {"cnn": 0.0, "lenet5": 0.6}, control="shuffled-labels")
     assert leak.headline.startswith("Control failed: with shuffled labels lenet5")
+
+
+def test_without_a_common_seed_nobody_is_beaten(tmp_path: Path) -> None:
+    failures = {("cnn", 1): "x", ("lenet5", 0): "x"}
+    made = board(tmp_path / "board", image_data(), {"cnn": 0.9, "lenet5": 0.5}, seeds=2, failures=failures)
+    assert made.rows[1].to_leader is None
+    assert made.rows[1].tie
+    assert made.headline.startswith("A tie")
+    assert "no common seed" in shown(made)
+    assert "One seed" in shown(made)

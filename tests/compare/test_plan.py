@@ -64,6 +64,8 @@ def test_recipes_are_each_ones_own_with_common_and_single_changes() -> None:
         ({"overrides": {"learning_rate": 1}}, "no field 'learning_rate'"),
         ({"recipes": {"cnn": {"options": {"activation": "gelu"}}}}, "cnn: activation 'gelu'"),
         ({"recipes": {"cnn": {"options": {"kernel": 3}}}}, "cnn has no option 'kernel'"),
+        ({"recipes": {"cnn": {"split_seed": 5}}}, "cnn sets split_seed, but all share the same data"),
+        ({"overrides": {"optimizer": "nonsense"}}, "nonsense"),
         ({"control": "shuffled"}, "shuffled-labels"),
         ({"budget": "20 bananas"}, "budget"),
     ],

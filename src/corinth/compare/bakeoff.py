@@ -11,14 +11,12 @@ import torch
 from corinth.compare import jobs
 from corinth.compare.board import make_board
 from corinth.compare.leaderboard import Cost, Leaderboard
-from corinth.compare.plan import Plan, claim_folder, make_plan
+from corinth.compare.plan import DATA_OPTIONS, Plan, claim_folder, make_plan
 from corinth.compare.report import write_report
 from corinth.data import ImageData, open_data
-from corinth.errors import CorinthError, DataError
+from corinth.data.preflight import preflight
+from corinth.errors import CorinthError, DataError, UsageError
 from corinth.training import Reporter
-
-# what `open_data` takes of a recipe
-_DATA_OPTIONS = ("split_seed", "val_share", "test_share", "path_column", "label_column")
 
 
 def compare(
@@ -48,12 +46,15 @@ def compare(
     with leaderboard.csv, leaderboard.json and report.html in its `path`. Raises `UsageError` for a wrong name or
     option and `DataError` for data that cannot be used, before anything is trained.
     """
+    options = {key: value for key, value in (overrides or {}).items() if key in DATA_OPTIONS}
     if isinstance(data, str):
-        options = {key: value for key, value in (overrides or {}).items() if key in _DATA_OPTIONS}
         data = open_data(data, **options)
+    elif options:
+        raise UsageError(f"the data are open already, so {next(iter(options))} does nothing; give it to open_data")
     if len(data.positions("test")) < 2:
         raise DataError(f"{data.name} has no test part to compare on; give it one, or a test_share above 0")
     plan = make_plan(data, models, budget=budget, seeds=seeds, control=control, recipes=recipes, overrides=overrides)
+    data = _looked_at(data, reporter)
     folder = Path(output) if output is not None else _default_folder(data)
     claim_folder(folder, plan, resume=resume)
 
@@ -71,6 +72,18 @@ def compare(
         notes = board.notes if why_not is None else (*board.notes, why_not)
         board = dataclasses.replace(board, report=written, notes=notes)
     return board
+
+
+def _looked_at(data: ImageData, reporter: Reporter | None) -> ImageData:
+    """The data after a preflight: an error in it stops the comparison, a warning is said and goes on the report."""
+    findings = preflight(data).findings
+    if errors := [finding.text for finding in findings if finding.severity == "error"]:
+        raise DataError(f"{data.spec}: {'; '.join(errors)}")
+    warnings = tuple(f"warning: {finding.text}" for finding in findings if finding.severity == "warning")
+    if reporter is not None:
+        for text in warnings:
+            reporter.message(text)
+    return dataclasses.replace(data, notes=(*data.notes, *warnings))
 
 
 def _run_all(

@@ -88,7 +88,7 @@ def _verdict(label: str, order: Sequence[str], pairs: Differences) -> dict[str, 
     to_leader = pairs.get((label, order[0]))
     return {
         "rank": 1 + sum(d is not None and d.mean > 0 and d.p_adjusted < alpha for d in above),
-        "tie": to_leader is not None and to_leader.p_adjusted >= alpha,
+        "tie": label != order[0] and (to_leader is None or to_leader.p_adjusted >= alpha),  # untested is not beaten
         "to_leader": to_leader,
     }
 

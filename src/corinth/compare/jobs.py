@@ -115,6 +115,8 @@ def run(contender: Contender, seed: int, data: ImageData, output: Path, reporter
         peak_memory=peak.bytes if fresh else None,
     )
     write_json(folder / RESULT, dataclasses.asdict(result))
+    if trained.asked_to_stop:
+        raise Interrupted  # asked for in the last evaluation: this run is done, and no other begins
     return result
 
 

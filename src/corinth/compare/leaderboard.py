@@ -214,7 +214,7 @@ def leaderboard_table(board: Leaderboard) -> Group:
             table.add_row("-", name, Text("failed" if row.failures else "not run", style="red"))
             continue
         cost, gap = row.cost, row.to_leader
-        lead = "leads" if row is board.leader else ""
+        lead = "leads" if row is board.leader else "tie, no common seed"
         table.add_row(
             str(row.rank),
             name,
@@ -238,7 +238,7 @@ def _below(board: Leaderboard) -> list[str]:
     if cost:
         basis += f"; latency of one image on {cost.device}, {cost.threads} thread{'s' if cost.threads != 1 else ''}"
     lines = [basis]
-    if seeds == 1:
+    if max(len(row.scores) for row in board.rows) == 1:
         lines.append("One seed: intervals cover the choice of test samples only, not how another seed would do.")
     lines += [f"{'* ' if row.scores else ''}{row.label}: {row.reason}" for row in board.rows if row.failures]
     return [*lines, *board.notes]

@@ -13,10 +13,13 @@ from corinth.files import write_json
 from corinth.registry import entry
 from corinth.training import Recipe, recipe_for
 from corinth.training.build import configure_for
+from corinth.training.optimizers import find_optimizer
 
 FORMAT = 1
 FILE = "compare.json"
 CONTROLS = ("shuffled-labels",)
+# what `open_data` takes of a recipe: the same for all
+DATA_OPTIONS = ("split_seed", "val_share", "test_share", "path_column", "label_column")
 # fields of a recipe that say where and which run it is, not how it trains
 _NOT_THE_RECIPE = ("output", "seed", "data", "tensorboard")
 
@@ -78,6 +81,8 @@ def make_plan(
             raise UsageError(
                 f"a recipe is given for {label!r}, which is not compared; compared are {', '.join(labels)}"
             )
+        if shared := [name for name in DATA_OPTIONS if name in (recipes or {})[label]]:
+            raise UsageError(f"the recipe of {label} sets {shared[0]}, but all share the same data; set it for all")
     contenders = []
     for label, arch in labels.items():
         own = _merged(overrides or {}, (recipes or {}).get(label, {}))
@@ -87,6 +92,7 @@ def make_plan(
             own = _merged({"augmentation": entry(arch).card.recipe.get("augmentation", {})}, own)
         recipe = recipe_for(arch, data=data.spec, **own, budget=budget)
         configure_for(entry(arch), recipe.options)
+        find_optimizer(recipe.optimizer)
         contenders.append(Contender(label=label, recipe=recipe))
     return Plan(
         contenders=tuple(contenders),

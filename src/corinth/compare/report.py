@@ -53,7 +53,7 @@ def _context(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any
     return {
         "board": board,
         "lead": lead,
-        "one_seed": len(board.seeds) == 1,
+        "one_seed": max(len(row.scores) for row in board.rows) == 1,
         "axis": _axis(finished),
         "costed": [row for row in finished if row.cost is not None],
         "batch": next((row.cost.batch for row in finished if row.cost and row.cost.batch), None),

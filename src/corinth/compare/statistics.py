@@ -46,7 +46,7 @@ class Interval:
 
     @property
     def covers_seeds(self) -> bool:
-        """With one seed the interval speaks of the test samples only: how another seed would do is unknown."""
+        """With one seed, and no other on the board, the interval speaks of the test samples only."""
         return self.seeds > 1
 
 
@@ -121,7 +121,11 @@ def variance_of_mean(scores: np.ndarray, pool: Dispersion | None = None) -> Vari
     mean, by_seed, by_sample = scores.mean(), scores.mean(axis=1), scores.mean(axis=0)
     ms_sample = seeds * np.square(by_sample - mean).sum() / (samples - 1)
     if seeds == 1:
-        return Variance(0.0, 0.0, float(ms_sample / samples), 0, 0, samples - 1)
+        sample = float(ms_sample / samples)
+        if pool is None:
+            return Variance(0.0, 0.0, sample, 0, 0, samples - 1)
+        # one seed of its own: how much seeds move scores is known from the others on the board
+        return Variance(pool.value * _scale(scores) / samples, 0.0, sample, pool.df, 1, samples - 1)
     ms_seed = _ms_seed(scores) if pool is None else max(_ms_seed(scores), pool.value * _scale(scores))
     residual = scores - by_seed[:, None] - by_sample[None, :] + mean
     noise_df = (seeds - 1) * (samples - 1)
@@ -255,10 +259,12 @@ def _tested(first: np.ndarray, second: np.ndarray, pool: Dispersion | None) -> t
         ones = np.ones((len(difference), 1))
         difference = np.hstack([difference, ones, -ones])
     variance = variance_of_mean(difference)
-    if variance.seed_df and pool is not None:
-        own = _ms_seed(first) + _ms_seed(second)
+    if pool is not None:
+        own = _ms_seed(first) + _ms_seed(second) if len(first) > 1 else 0.0
         pooled = pool.value * (_scale(first) + _scale(second))
-        variance = dataclasses.replace(variance, seed=max(own, pooled) / first.size, seed_df=pool.df)
+        variance = dataclasses.replace(
+            variance, seed=max(own, pooled) / first.size, seed_df=pool.df, noise_df=max(variance.noise_df, 1)
+        )
     return variance, float(difference.mean()) + 0.0
 
 
