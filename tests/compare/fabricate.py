@@ -1,5 +1,6 @@
 """Comparisons that were never trained: run folders with made-up predictions, for what comes after training."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,12 @@ def board(
     failures: dict[tuple[str, int], str] | None = None,
     control: str | None = None,
     costs: bool = True,
+    unlike: dict[str, dict[str, Any]] | None = None,
 ) -> Leaderboard:
-    """A board as `compare` makes it, from runs with about these accuracies; labels may be `label=arch`."""
+    """A board as `compare` makes it, from runs with about these accuracies; labels may be `label=arch`.
+
+    `unlike` changes the fabricated cost of some labels.
+    """
     plan = make_plan(
         data, list(accuracies), budget="12ep", seeds=seeds, control=control, recipes=None, overrides={"threads": 1}
     )
@@ -93,6 +98,7 @@ def board(
             batch=64,
             threads=1,
         )
+        measured[label] = dataclasses.replace(measured[label], **(unlike or {}).get(label, {}))
     made = make_board(plan, data, folder, failures=failures or {}, costs=measured if costs else {}, interrupted=False)
     made.save(folder)
     return made

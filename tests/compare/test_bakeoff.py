@@ -4,19 +4,22 @@ import dataclasses
 import json
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import corinth.compare
 from corinth.compare import Leaderboard, jobs
 from corinth.compare.board import check_aligned
+from corinth.compare.leaderboard import Cost
 from corinth.data import ArraySource, open_data
 from corinth.errors import CorinthError, DataError, UsageError
+from corinth.inspect import Latency, latency
 from corinth.training import SilentReporter
 
 RECIPES = {"crippled": {"lr": 1e-7}, "small": {"img_size": 20}}
@@ -198,13 +201,33 @@ def test_no_test_part_is_one_sentence(tmp_path: Path) -> None:
 def test_a_latency_that_cannot_be_measured_does_not_cost_the_board(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def too_large(*args: Any, **options: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+    def refusing(most: int) -> Callable[..., Latency]:
+        def timed(model: nn.Module, shape: Sequence[int], batch: int, threads: int | None) -> Latency:
+            if batch > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return latency(model, shape, batch, threads)
 
-    monkeypatch.setattr(jobs, "latency", too_large)
-    found = compare(tmp_path / "board", ["lenet5"], seeds=1, budget="1ep", latency=True)
-    assert found.exit_code == 0
-    assert (found.rows[0].cost.params, found.rows[0].cost.latency_ms) == (61706, None)
+        return timed
+
+    def again(most: int, batch: int = 4) -> tuple[Cost, Leaderboard]:
+        monkeypatch.setattr(jobs, "latency", refusing(most))
+        found = compare(tmp_path / "board", ["lenet5"], seeds=1, budget="1ep", latency=True, latency_batch=batch)
+        assert found.exit_code == 0
+        return found.rows[0].cost, found
+
+    cost, found = again(most=0)
+    assert (cost.params, cost.latency_ms) == (61706, None)
+    assert "lenet5: the latency of a single image was not measured: out of memory" in found.notes[-1]
+    cost, found = again(most=1)  # what is missing is tried again
+    assert cost.latency_ms is not None
+    assert cost.latency_batch_ms is None
+    assert "the latency of a batch of 4 was not measured" in found.notes[-1]
+    cost, found = again(most=4)
+    assert cost.batch == 4
+    assert cost.latency_batch_ms > 0
+    assert not found.notes
+    assert again(most=0)[0] == cost  # measured once
+    assert again(most=8, batch=8)[0].batch == 8  # another batch is another measurement
 
 
 def test_shuffled_labels_score_at_chance(tmp_path: Path) -> None:

@@ -137,6 +137,28 @@ def test_interrupted_before_everyone_ran(tmp_path: Path) -> None:
     assert "nothing else finished" in text
 
 
+def test_latency_says_whose_threads_and_leaves_out_only_whom_it_must(tmp_path: Path) -> None:
+    data = image_data()
+    untimed = {
+        "latency_ms": None,
+        "latency_batch_ms": None,
+        "threads": None,
+        "problem": "the latency was not measured: x",
+    }
+    unlike = {"cnn": {"threads": 2}, "alexnet": untimed}
+    made = board(tmp_path, data, {"lenet5": 0.9, "cnn": 0.8, "alexnet": 0.7}, unlike=unlike)
+    assert made.latency_basis == "cpu, 1 thread (lenet5); cpu, 2 threads (cnn)"
+    assert made.notes == ("alexnet: the latency was not measured: x",)
+    text = write_report(made, data, tmp_path)[0].read_text(encoding="utf-8")
+    assert "cpu, 1 thread (lenet5); cpu, 2 threads (cnn)" in text
+    drawn = json.loads(Tags(text).scripts[1])
+    named = {
+        chart: {trace["name"] for trace in drawn[chart]["choices"][0]["data"] if "name" in trace}
+        for chart in ("against_params", "against_latency")
+    }
+    assert named == {"against_params": {"lenet5", "cnn", "alexnet"}, "against_latency": {"lenet5", "cnn"}}
+
+
 def test_so_many_classes_that_a_confusion_matrix_is_left_out(tmp_path: Path) -> None:
     data = image_data(classes=tuple(f"class {k}" for k in range(figures.MOST_CLASSES + 1)), samples=900)
     made = board(tmp_path, data, {"lenet5": 0.9, "cnn": 0.8})

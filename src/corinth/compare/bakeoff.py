@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from corinth.compare import jobs
 from corinth.compare.board import make_board
 from corinth.compare.leaderboard import Cost, Leaderboard
@@ -62,7 +60,7 @@ def compare(
     costs: dict[str, Cost] = {}
     if not interrupted:
         try:
-            costs = _costs(plan, folder, measure=latency, batch=latency_batch, reporter=reporter)
+            costs = _costs(plan, folder, measure=latency, batch=latency_batch)
         except KeyboardInterrupt:
             interrupted = True
     board = make_board(plan, data, folder, failures=failures, costs=costs, interrupted=interrupted)
@@ -107,34 +105,19 @@ def _run_all(
         except (CorinthError, RuntimeError, MemoryError, ValueError, TypeError) as error:
             # Whatever a network cannot do with these data, the others still can: torch raises shape and memory
             # errors as RuntimeError, models and optimizers refuse options with ValueError and TypeError.
-            failures[contender.label, seed] = reason(error)
+            failures[contender.label, seed] = jobs.reason(error)
             if reporter is not None:
-                reporter.message(f"{contender.label}, seed {seed} failed: {reason(error)}")
+                reporter.message(f"{contender.label}, seed {seed} failed: {jobs.reason(error)}")
     return failures, False
 
 
-def reason(error: BaseException) -> str:
-    """One sentence about why a run failed."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-        return "out of memory; a smaller batch_size or img_size may fit"
-    lines = str(error).strip().splitlines()
-    text = lines[0] if lines else type(error).__name__
-    return text if isinstance(error, CorinthError) else f"{type(error).__name__}: {text}"
-
-
-def _costs(plan: Plan, folder: Path, *, measure: bool, batch: int, reporter: Reporter | None) -> dict[str, Cost]:
+def _costs(plan: Plan, folder: Path, *, measure: bool, batch: int) -> dict[str, Cost]:
     """After all trainings, one after the other, so that the machine is in the same state for each."""
     costs = {}
     for contender in plan.contenders:
         seed = next((s for s in plan.seeds if jobs.finished(folder, contender.label, s)), None)
-        if seed is None:
-            continue
-        try:
+        if seed is not None:
             costs[contender.label] = jobs.cost(contender, seed, folder, measure=measure, batch=batch)
-        except (RuntimeError, MemoryError) as error:  # a batch that does not fit must not cost the board
-            costs[contender.label] = jobs.cost(contender, seed, folder, measure=False, batch=batch)
-            if reporter is not None:
-                reporter.message(f"the latency of {contender.label} was not measured: {reason(error)}")
     return costs
 
 

@@ -66,7 +66,7 @@ def make_board(
         data=_data_facts(data),
         machine=machine_facts(threads={c.recipe.threads for c in plan.contenders}),
         method=tuple(method_text(seeds=seeds, samples=samples, comparisons=comparisons, level=LEVEL) if seeds else ()),
-        notes=_notes(plan, data, sum(map(len, results.values())), interrupted),
+        notes=(*_notes(plan, data, sum(map(len, results.values())), interrupted), *_problems(costs)),
         control=plan.control,
         interrupted=interrupted,
         path=folder,
@@ -128,6 +128,10 @@ def _notes(plan: Plan, data: ImageData, done: int, interrupted: bool) -> tuple[s
         if data.num_classes < 4 and len(plan.seeds) < 3:
             notes.append(f"With {data.num_classes} classes the control needs at least three seeds to notice a leak.")
     return tuple(notes)
+
+
+def _problems(costs: Mapping[str, Cost]) -> list[str]:
+    return [f"{label}: {cost.problem}" for label, cost in costs.items() if cost.problem is not None]
 
 
 def _data_facts(data: ImageData) -> dict[str, Any]:

@@ -146,27 +146,44 @@ def cost(contender: Contender, seed: int, output: Path, *, measure: bool, batch:
         values = _read(path)
         height, width = values.pop("img_size")
         found = Cost(**values, img_size=(height, width))
-        if found.latency_ms is not None or not measure:
+        if not measure or (found.latency_batch_ms is not None and found.batch == batch):
             return found
     predictor = load_run(run_folder(output, contender.label, seed), device=contender.recipe.device)
-    found = _measured(predictor, measure=measure, batch=batch, threads=contender.recipe.threads)
+    found = _counted(predictor)
+    if measure:
+        found = _timed(found, predictor, batch=batch, threads=contender.recipe.threads)
     write_json(path, dataclasses.asdict(found))
     return found
 
 
-def _measured(predictor: Predictor, *, measure: bool, batch: int, threads: int | None) -> Cost:
+def _counted(predictor: Predictor) -> Cost:
     model, size = predictor.model, predictor.preprocess.size
-    shape = (predictor.preprocess.channels, *size)
-    counted = Cost(
-        params=count_params(model), macs=count_macs(model, shape), img_size=size, device=str(predictor.device)
-    )
-    if not measure:
-        return counted
-    one = latency(model, shape, 1, threads)
-    many = latency(model, shape, batch, threads)
-    return dataclasses.replace(
-        counted, latency_ms=one.median_ms, latency_batch_ms=many.median_ms, batch=batch, threads=one.threads
-    )
+    macs = count_macs(model, (predictor.preprocess.channels, *size))
+    return Cost(params=count_params(model), macs=macs, img_size=size, device=str(predictor.device))
+
+
+def _timed(counted: Cost, predictor: Predictor, *, batch: int, threads: int | None) -> Cost:
+    """With what could be measured, and why the rest could not: a batch that does not fit must not cost the board."""
+    shape = (predictor.preprocess.channels, *predictor.preprocess.size)
+    found, size = counted, 1
+    try:
+        one = latency(predictor.model, shape, size, threads)
+        found = dataclasses.replace(found, latency_ms=one.median_ms, threads=one.threads)
+        size = batch
+        many = latency(predictor.model, shape, size, threads)
+        return dataclasses.replace(found, latency_batch_ms=many.median_ms, batch=batch)
+    except (RuntimeError, MemoryError) as error:
+        what = f"batch of {size}" if size > 1 else "single image"
+        return dataclasses.replace(found, problem=f"the latency of a {what} was not measured: {reason(error)}")
+
+
+def reason(error: BaseException) -> str:
+    """One sentence about why something failed."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return "out of memory; a smaller batch_size or img_size may fit"
+    lines = str(error).strip().splitlines()
+    text = lines[0] if lines else type(error).__name__
+    return text if isinstance(error, CorinthError) else f"{type(error).__name__}: {text}"
 
 
 def _read(path: Path) -> dict[str, Any]:

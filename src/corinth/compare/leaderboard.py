@@ -32,6 +32,7 @@ class Cost:
     batch: int | None = None
     threads: int | None = None
     device: str = "cpu"
+    problem: str | None = None  # why a latency was not measured, where it was asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +164,19 @@ class Leaderboard:
         ahead = f"{-100 * gap.mean:.1f} points ahead of {finished[1].label}" if gap else "ahead of the rest"
         return f"{leader.label} wins with {score}, {ahead}."
 
+    @property
+    def latency_basis(self) -> str | None:
+        """Where and with how many threads latency was measured, row by row where they differ; None: it was not."""
+        rows: dict[str, list[str]] = {}
+        for row in self.rows:
+            if row.cost is not None and row.cost.latency_ms is not None:
+                count = row.cost.threads
+                basis = f"{row.cost.device}, {count} thread{'s' if count != 1 else ''}"
+                rows.setdefault(basis, []).append(row.label)
+        if len(rows) < 2:
+            return next(iter(rows), None)
+        return "; ".join(f"{basis} ({', '.join(labels)})" for basis, labels in rows.items())
+
     def to_dict(self) -> dict[str, Any]:
         rows = []
         for row in self.rows:
@@ -234,9 +248,8 @@ def _below(board: Leaderboard) -> list[str]:
     """What the numbers mean and what is missing, a line each."""
     seeds = len(board.seeds)
     basis = f"Test scores; budget {board.budget} each, {seeds} seed{'s' if seeds > 1 else ''}"
-    cost = next((row.cost for row in board.rows if row.cost and row.cost.latency_ms is not None), None)
-    if cost:
-        basis += f"; latency of one image on {cost.device}, {cost.threads} thread{'s' if cost.threads != 1 else ''}"
+    if board.latency_basis:
+        basis += f"; latency of one image on {board.latency_basis}"
     lines = [basis]
     if max(len(row.scores) for row in board.rows) == 1:
         lines.append("One seed: intervals cover the choice of test samples only, not how another seed would do.")

@@ -3,13 +3,14 @@
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from corinth.compare import jobs
-from corinth.compare.leaderboard import Leaderboard, Row
+from corinth.compare.leaderboard import Cost, Leaderboard, Row
 from corinth.compare.plan import FILE
 from corinth.data import ImageData
 from corinth.report import figures, page
@@ -57,7 +58,7 @@ def _context(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any
         "axis": _axis(finished),
         "costed": [row for row in finished if row.cost is not None],
         "batch": next((row.cost.batch for row in finished if row.cost and row.cost.batch), None),
-        "latency_text": _latency_text(finished),
+        "latency_text": _latency_text(board),
         "mistakes": [(row.label, _mistakes(row, data, folder)) for row in finished],
         "recipes": [(label, recipe["arch"], _as_text(recipe)) for label, recipe in recipes.items()],
         "setting": _setting(board),
@@ -68,16 +69,11 @@ def _context(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any
 def _charts(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any]:
     finished = _finished(board)
     charts: dict[str, Any] = {}
-    costed = [(row, row.test, row.cost) for row in finished if row.test is not None and row.cost is not None]
-    if costed:
-        names = [row.label for row, _, _ in costed]
-        scores = [(test.mean, test.low, test.high) for _, test, _ in costed]
-        params = figures.score_against(names, [cost.params for _, _, cost in costed], scores, title="parameters")
-        charts["against_params"] = figures.choices({"parameters": params})
-        times = [cost.latency_ms for _, _, cost in costed if cost.latency_ms is not None]
-        if len(times) == len(costed):
-            against = figures.score_against(names, times, scores, title="latency of one image, ms", unit=" ms")
-            charts["against_latency"] = figures.choices({"latency": against})
+    against = {
+        "against_params": _against(finished, lambda cost: cost.params, "parameters"),
+        "against_latency": _against(finished, lambda cost: cost.latency_ms, "latency of one image, ms", unit=" ms"),
+    }
+    charts |= {name: chart for name, chart in against.items() if chart is not None}
     histories = {
         row.label: [read_metrics(jobs.run_folder(folder, row.label, seed) / METRICS) for seed in row.scores]
         for row in finished
@@ -98,6 +94,16 @@ def _charts(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any]
             {row.label: figures.confusion(_confusion(row, data, folder), data.classes) for row in finished}
         )
     return charts
+
+
+def _against(rows: list[Row], cost_of: Callable[[Cost], float | None], title: str, unit: str = "") -> Any:
+    """Score against one cost, of the rows that have both; None where no row has."""
+    drawn = [(row.label, row.test, cost_of(row.cost)) for row in rows if row.test is not None and row.cost is not None]
+    known = [(name, (test.mean, test.low, test.high), cost) for name, test, cost in drawn if cost is not None]
+    if not known:
+        return None
+    names, scores, costs = zip(*known, strict=True)
+    return figures.choices({title: figures.score_against(names, costs, scores, title=title, unit=unit)})
 
 
 def _confusion(row: Row, data: ImageData, folder: Path) -> np.ndarray:
@@ -128,15 +134,13 @@ def _axis(rows: list[Row]) -> Axis:
     return Axis(max(low, 0.0), min(max(high, low + step), 1.0))
 
 
-def _latency_text(rows: list[Row]) -> str:
-    cost = next((row.cost for row in rows if row.cost and row.cost.latency_ms is not None), None)
-    if cost is None:
-        return "Latency was not measured."
-    threads = f"{cost.threads} thread{'s' if cost.threads != 1 else ''}"
+def _latency_text(board: Leaderboard) -> str:
+    timed = "Latency was not measured."
+    if board.latency_basis:
+        timed = f"Latency is the median time of one forward pass after all training was done, on {board.latency_basis}."
     return (
-        f"Latency is the median time of one forward pass on {cost.device}, {threads}, after all training was done. "
-        "Multiply-adds are those of convolutions and matrix products, for one image. Training time and memory are "
-        "means and maxima over seeds."
+        f"{timed} Multiply-adds are those of convolutions and matrix products, for one image. Training time and memory "
+        "are means and maxima over seeds."
     )
 
 
