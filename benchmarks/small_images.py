@@ -52,10 +52,8 @@ def softmax_regression(name: str) -> float:
 
         solver.step(loss)
         with torch.no_grad():
-            scores = [
-                (linear(a - mean).argmax(1) == b).float().mean().item() for a, b in ((x_val, y_val), (x_test, y_test))
-            ]
-        best = max(best, (scores[0], scores[1]))
+            val, test = ((linear(a - mean).argmax(1) == b).float().mean().item() for a, b in held_out)
+        best = max(best, (val, test))
     return best[1]
 
 
