@@ -25,6 +25,16 @@ def test_a_run_is_scored_on_its_test_part(cli: Cli, trained: Path, tmp_path: Pat
     assert json.loads(cli("evaluate", trained, "--split", "val", "--json").out)["samples"] == 179
 
 
+def test_the_test_part_of_data_that_were_opened_in_python_is_found_again(cli: Cli, tmp_path: Path):
+    data = corinth.open_data("digits", split_seed=3, test_share=0.4)
+    tiny = {"options": {"channels": (4,)}, "img_size": 8, "budget": "1ep", "threads": 1}
+    recipe = corinth.train(arch="cnn", data=data, output=str(tmp_path / "run"), **tiny).recipe
+    assert (recipe.split_seed, recipe.test_share) == (3, 0.4)
+    found = cli("evaluate", tmp_path / "run", "--json")
+    assert json.loads(found.out)["samples"] == len(data.positions("test"))
+    assert "trained on" not in found.err
+
+
 def test_scores_as_text(cli: Cli, trained: Path):
     found = cli("evaluate", trained).out
     assert "digits, test part, 359 images" in found

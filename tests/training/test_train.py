@@ -352,7 +352,7 @@ def test_fewer_images_than_a_batch_still_anneal_from_the_peak(digits: ImageData,
 def test_a_last_step_of_one_sample(digits: ImageData, tmp_path: Path) -> None:
     """At 32 pixels resnet18 ends in maps of one pixel, which batch norm cannot take from a single sample."""
     few = replace(digits, splits=digits.splits | {"train": digits.splits["train"][:9]})
-    fields = {"budget": "1ep", "batch_size": 4, "img_size": 32, "threads": 1, "val_share": 0.1}
+    fields = {"budget": "1ep", "batch_size": 4, "img_size": 32, "threads": 1}
     run = train(data=few, arch="resnet18", output=str(tmp_path / "run"), **fields)
     assert run.metrics[-1]["step"] == 2
 
@@ -368,6 +368,11 @@ def test_trainings_that_start_together_get_folders_of_their_own(
     Path("runs").touch()
     with pytest.raises(UsageError, match="cannot be made"):
         new_folder(recipe, "digits", Processes("cpu"))
+
+
+def test_open_data_are_not_split_again(digits: ImageData) -> None:
+    with pytest.raises(UsageError, match="the data are open already, so val_share does nothing; give it to open_data"):
+        train(data=digits, **SMALL, val_share=0.3)
 
 
 def test_nothing_to_train() -> None:

@@ -133,15 +133,17 @@ def _stated_preprocess(options: Options) -> "Preprocess | None":
 
 def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> "ImageData":
     from corinth.data import open_data
+    from corinth.data.images import OPTIONS
 
     spec = options.data or (recipe.data if recipe else None)
     if spec is None:
         raise UsageError("there is nothing to evaluate on; say --data PATH")
-    how: dict[str, Any] = {"path_column": options.path_column, "label_column": options.label_column}
+    how: dict[str, Any] = {}
     if recipe is not None:  # the splits of the training, so that its test part is found again
-        how |= {name: getattr(recipe, name) for name in ("split_seed", "val_share", "test_share")}
-        if spec == recipe.data:
-            how = {name: value if value is not None else getattr(recipe, name) for name, value in how.items()}
+        known = OPTIONS if spec == recipe.data else ("split_seed", "val_share", "test_share")
+        how = {name: getattr(recipe, name) for name in known}
+    columns = {"path_column": options.path_column, "label_column": options.label_column}
+    how |= {name: column for name, column in columns.items() if column is not None}
     return open_data(spec, classes=predictor.classes, **how)
 
 
@@ -150,7 +152,7 @@ def _default_split(data: "ImageData", predictor: "Predictor", recipe: "Recipe | 
     if trained_on is not None and trained_on == data.fingerprint:
         return "test"
     if recipe is not None and recipe.data == data.spec:
-        note(f"{data.name} has changed since the training: its test part may hold images that were trained on")
+        note(f"{data.name} is not as it was in the training: its test part may hold images that were trained on")
         return "test"
     if "test" in data.declared_splits:
         return "test"

@@ -9,11 +9,12 @@ from typing import Any
 from corinth.compare import jobs
 from corinth.compare.board import make_board
 from corinth.compare.leaderboard import Cost, Leaderboard
-from corinth.compare.plan import DATA_OPTIONS, Plan, claim_folder, make_plan
+from corinth.compare.plan import Plan, claim_folder, make_plan
 from corinth.compare.report import write_report
 from corinth.data import ImageData, open_data
+from corinth.data.images import OPTIONS, refuse_options
 from corinth.data.preflight import preflight
-from corinth.errors import CorinthError, DataError, UsageError
+from corinth.errors import CorinthError, DataError
 from corinth.training import Reporter
 
 
@@ -44,11 +45,10 @@ def compare(
     with leaderboard.csv, leaderboard.json and report.html in its `path`. Raises `UsageError` for a wrong name or
     option and `DataError` for data that cannot be used, before anything is trained.
     """
-    options = {key: value for key, value in (overrides or {}).items() if key in DATA_OPTIONS}
     if isinstance(data, str):
-        data = open_data(data, **options)
-    elif options:
-        raise UsageError(f"the data are open already, so {next(iter(options))} does nothing; give it to open_data")
+        data = open_data(data, **{key: value for key, value in (overrides or {}).items() if key in OPTIONS})
+    else:
+        refuse_options(overrides or {})
     if len(data.positions("test")) < 2:
         raise DataError(f"{data.name} has no test part to compare on; give it one, or a test_share above 0")
     plan = make_plan(data, models, budget=budget, seeds=seeds, control=control, recipes=recipes, overrides=overrides)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from corinth.data import ImageData
+from corinth.data.images import OPTIONS
 from corinth.errors import CorinthError, UsageError
 from corinth.files import write_json
 from corinth.registry import entry
@@ -18,8 +19,6 @@ from corinth.training.optimizers import find_optimizer
 FORMAT = 1
 FILE = "compare.json"
 CONTROLS = ("shuffled-labels",)
-# what `open_data` takes of a recipe: the same for all
-DATA_OPTIONS = ("split_seed", "val_share", "test_share", "path_column", "label_column")
 # fields of a recipe that say where and which run it is, not how it trains
 _NOT_THE_RECIPE = ("output", "seed", "data", "tensorboard")
 
@@ -81,7 +80,7 @@ def make_plan(
             raise UsageError(
                 f"a recipe is given for {label!r}, which is not compared; compared are {', '.join(labels)}"
             )
-        if shared := [name for name in DATA_OPTIONS if name in (recipes or {})[label]]:
+        if shared := [name for name in OPTIONS if name in (recipes or {})[label]]:
             raise UsageError(f"the recipe of {label} sets {shared[0]}, but all share the same data; set it for all")
     contenders = []
     for label, arch in labels.items():
@@ -90,7 +89,7 @@ def make_plan(
             raise UsageError(f"the recipe of {label} sets {fixed[0]}, which the comparison itself decides")
         if "augmentation" in own:  # changes what the architecture's own recipe does, as `options` does
             own = _merged({"augmentation": entry(arch).card.recipe.get("augmentation", {})}, own)
-        recipe = recipe_for(arch, data=data.spec, **own, budget=budget)
+        recipe = recipe_for(arch, data=data.spec, **{**own, **data.opened_with}, budget=budget)
         configure_for(entry(arch), recipe.options)
         find_optimizer(recipe.optimizer)
         contenders.append(Contender(label=label, recipe=recipe))

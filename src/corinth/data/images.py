@@ -1,9 +1,10 @@
 """One labelled image set with its splits, from a name or a path."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from corinth.data.splits import check_classes, make_splits
 from corinth.data.tables import TABLE_SUFFIXES, open_table
 from corinth.errors import DataError, UsageError
 
+OPTIONS = ("split_seed", "val_share", "test_share", "path_column", "label_column")  # of `open_data` and of a recipe
 _NONE = np.empty(0, dtype=np.int64)
 
 
@@ -38,6 +40,7 @@ class ImageData:
     fingerprint: str  # sha256 of keys, sizes or pixels, label names and splits; not of where the data lies
     corrupt: tuple[tuple[str, str], ...] = ()
     max_corrupt: float = 0.05
+    opened_with: Mapping[str, Any] = field(default_factory=dict)  # the `OPTIONS` that open it like this again
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -93,6 +96,7 @@ def open_data(
     is called while headers are read and files are fetched.
     """
     spec = str(spec)
+    asked = (split_seed, val_share, test_share, path_column, label_column)
     name, found = _collect(
         spec, path_column=path_column, label_column=label_column, max_corrupt=max_corrupt, progress=progress
     )
@@ -131,7 +135,14 @@ def open_data(
         fingerprint=_fingerprint(source, splits),
         corrupt=tuple(found.corrupt),
         max_corrupt=max_corrupt,
+        opened_with=dict(zip(OPTIONS, asked, strict=True)),
     )
+
+
+def refuse_options(names: Iterable[str]) -> None:
+    """For callers that were given open data: an option of `open_data` beside them would do nothing."""
+    if late := [name for name in names if name in OPTIONS]:
+        raise UsageError(f"the data are open already, so {late[0]} does nothing; give it to open_data")
 
 
 def _collect(

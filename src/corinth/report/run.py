@@ -8,6 +8,7 @@ import numpy as np
 import yaml
 
 from corinth.data import ImageData, open_data
+from corinth.data.images import OPTIONS
 from corinth.errors import UsageError
 from corinth.inspect import count_macs, count_params
 from corinth.predictor import Evaluation, load_run
@@ -21,8 +22,6 @@ NOTES = {
     "not been looked at; corinth evaluate scores it.",
     "train": "There is no validation part, so these are the images that the network was trained on.",
 }
-# what `open_data` takes of a recipe
-_DATA_OPTIONS = ("split_seed", "val_share", "test_share", "path_column", "label_column")
 
 
 def run_report(run: str | Path, data: ImageData | None = None) -> tuple[Path, str | None]:
@@ -35,7 +34,7 @@ def run_report(run: str | Path, data: ImageData | None = None) -> tuple[Path, st
     recipe = _recipe(run)
     rows = _rows(run)
     if data is None:
-        options = {key: recipe[key] for key in _DATA_OPTIONS if recipe.get(key) is not None}
+        options = {key: recipe[key] for key in OPTIONS if recipe.get(key) is not None}
         data = open_data(recipe["data"], **options)
     predictor = load_run(run, device=recipe.get("device", "auto"))
     part = "val" if len(data.splits["val"]) else "train"

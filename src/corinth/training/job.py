@@ -20,6 +20,7 @@ from corinth.data import (
     make_store,
     open_data,
 )
+from corinth.data.images import OPTIONS, refuse_options
 from corinth.data.preflight import preflight
 from corinth.errors import DataError, TrainingError, UsageError
 from corinth.files import append_line
@@ -89,6 +90,9 @@ def settle(
         moved = {"data": data} if isinstance(data, str) else {}
         return Recipe.from_dict({**kept, **fields, **moved, "output": str(resume)})
     spec = data.spec if isinstance(data, ImageData) else data
+    if isinstance(data, ImageData):
+        refuse_options(fields)
+        fields = {**fields, **data.opened_with}  # so that the run's recipe opens them like this again
     if recipe is not None:
         changes = fields if spec is None else {**fields, "data": spec}
         return Recipe.from_dict({**recipe.to_dict(), **changes}) if changes else recipe
@@ -99,14 +103,7 @@ def settle(
 
 def open_and_check(recipe: Recipe, reporter: Reporter) -> ImageData:
     """The recipe's data, after a preflight: what it finds is said, and an error in it stops the training."""
-    data = open_data(
-        recipe.data,
-        split_seed=recipe.split_seed,
-        val_share=recipe.val_share,
-        test_share=recipe.test_share,
-        path_column=recipe.path_column,
-        label_column=recipe.label_column,
-    )
+    data = open_data(recipe.data, **{name: getattr(recipe, name) for name in OPTIONS})
     found = preflight(data, preprocess=planned_preprocess(recipe, data))
     if errors := [finding.text for finding in found.findings if finding.severity == "error"]:
         raise DataError(f"{data.spec}: {'; '.join(errors)}")
@@ -158,11 +155,7 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
         "name": data.name,
         "spec": data.spec,
         "fingerprint": data.fingerprint,
-        "split_seed": recipe.split_seed,
-        "val_share": recipe.val_share,
-        "test_share": recipe.test_share,
-        "path_column": recipe.path_column,
-        "label_column": recipe.label_column,
+        **{name: getattr(recipe, name) for name in OPTIONS},
     }
 
     def keep(row: Row, best: bool) -> None:
