@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -261,6 +263,31 @@ def test_failures_become_one_sentence(
     assert found.rows[0].reason.startswith(said)
     assert "\n" not in found.rows[0].reason
     assert found.exit_code == 1
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import corinth.compare
+from corinth.inspect import latency  # torch, before the limit
+
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 1200 * 2**20, resource.RLIM_INFINITY))
+options = {"budget": "1e2samples", "seeds": 1, "overrides": {"threads": 1}, "latency": False, "report": False}
+sys.exit(corinth.compare.compare("digits", ["vgg11", "lenet5"], output=sys.argv[1], **options).exit_code)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux says how much is used")
+def test_a_network_that_really_runs_out_of_memory_is_a_row_and_the_others_finish(tmp_path: Path) -> None:
+    """VGG-11 with its gradients and AdamW's averages is 2.1 GB, and the process may take 1.2."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, tmp_path / "board"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3, done.stderr
+    rows = json.loads((tmp_path / "board" / "leaderboard.json").read_text())["rows"]
+    assert [(row["label"], row["score_test"] is None) for row in rows] == [("lenet5", False), ("vgg11", True)]
+    assert rows[1]["reason"].startswith("vgg11 ran out of memory with batch_size 128; use a smaller batch_size")
 
 
 def test_a_programming_error_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

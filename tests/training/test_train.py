@@ -256,6 +256,36 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(
     assert equal(whole.path, again.path)
 
 
+FULL = """
+mount -t tmpfs -o size=$1 tmpfs disk || exit 77
+$2 -m corinth train --recipe whole/recipe.yaml --output disk/run --quiet; echo code $?
+ls -A disk/run/last disk/run
+mount -o remount,size=64m disk
+$2 -m corinth train --resume disk/run --quiet || exit 1
+cp -r disk/run resumed
+"""
+
+
+@pytest.mark.parametrize(("size", "file"), [("200k", "metrics.jsonl"), ("450k", "last/state.safetensors")])
+def test_a_file_system_that_is_really_full(digits: ImageData, tmp_path: Path, size: str, file: str) -> None:
+    """A small one of its own, which the test may mount where the system has user namespaces."""
+    whole = train(data=digits, output=str(tmp_path / "whole"), **SMALL)
+    (tmp_path / "disk").mkdir()
+    command = ["unshare", "--map-root-user", "--mount", "sh", "-c", FULL, "sh", size, sys.executable]
+    try:
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("unshare is not installed")
+    if done.returncode == 77 or "unshare failed" in done.stderr:
+        pytest.skip("this system lets nobody mount a file system of their own")
+    assert done.returncode == 0, done.stderr
+    assert "code 1\n" in done.stdout
+    assert ".tmp" not in done.stdout
+    said = f"corinth: could not save disk/run/{file}: the disk is full; what was there before is untouched"
+    assert said in done.stderr
+    assert equal(whole.path, tmp_path / "resumed")
+
+
 def test_a_folder_that_cannot_be_written_to_is_known_before_the_first_step(digits: ImageData, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CorinthError, match="could not save"):
