@@ -76,9 +76,12 @@ class Regression(Task):
         if self.clock is not None:
             self.clock.now += self.step_seconds
         self.steps += 1
-        value = (self.nets["model"](batch.inputs).squeeze(1) - batch.targets).square().mean()
+        value = (self.predict(batch) - batch.targets).square().mean()
         value = value * self.poison.get(self.steps, 1.0)
         return {"loss": Term(value, count=batch.size)}
+
+    def predict(self, batch: Points) -> Tensor:
+        return self.nets["model"](batch.inputs).squeeze(1)
 
     def metrics(self) -> Any:
         from torchmetrics import MeanSquaredError, MetricCollection
@@ -88,7 +91,7 @@ class Regression(Task):
     def measure(self, metrics: Any, batch: Points) -> None:
         if self.clock is not None:
             self.clock.now += self.val_seconds
-        metrics.update(self.nets["model"](batch.inputs).squeeze(1), batch.targets)
+        metrics.update(self.predict(batch), batch.targets)
 
     def rank(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         return (self.scores.pop(0),) if self.scores else (-metrics["error"],)

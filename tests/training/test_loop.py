@@ -139,6 +139,9 @@ class Adversarial(Task):
             "fake": Term(F.softplus(fake).mean(), count=batch.size),
         }
 
+    def predict(self, batch: Points) -> Tensor:
+        return self.nets["D"](batch.inputs[:, :1])
+
     def after_turn(self, phase: str) -> None:
         self.seen.append(f"after {phase}")
         if phase == "D":

@@ -1,5 +1,6 @@
 """What is learned from what: networks, losses, metrics and whose turn it is. Knows no device, file or process."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -50,7 +51,7 @@ class Predictions:
     probs: Tensor
 
 
-class Task:
+class Task(ABC):
     """Base of every task; a supervised one has one phase, an adversarial one several.
 
     The loop calls, for every batch: `turns`, and for each of them `losses` and, after the optimizer's step,
@@ -65,9 +66,9 @@ class Task:
         """The phases that take their turn on this batch, in order: `("train",)`, or `("D", "D", "G")`."""
         return tuple(self.phases)
 
+    @abstractmethod
     def losses(self, phase: str, batch: Any, rng: torch.Generator) -> dict[str, Term]:
         """The terms of the phase's loss on a (micro-)batch; randomness comes from `rng` or torch's own generator."""
-        raise NotImplementedError
 
     def after_turn(self, phase: str) -> None:
         """Called after the optimizer's step: weight clipping, moving averages of latents, pools."""
@@ -76,13 +77,12 @@ class Task:
         """Fresh streaming metrics of the validation part."""
         return MetricCollection({})
 
+    @abstractmethod
     def predict(self, batch: Any) -> Any:
         """What the networks say about a batch: evaluate, predict, export and serve all call this."""
-        raise NotImplementedError
 
     def measure(self, metrics: MetricCollection, batch: Any) -> None:
-        """Add a validation batch to `metrics`."""
-        raise NotImplementedError
+        """Add a validation batch to `metrics`; nothing where there are none."""
 
     def rank(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """Orders evaluations: the largest is the best. Empty: there is no better, so the latest is kept."""
