@@ -1,0 +1,111 @@
+"""The pieces of mobile networks against their definitions."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from corinth.layers import mobile
+
+
+def test_widths_are_rounded_to_eight_and_lose_at_most_a_tenth() -> None:
+    assert [mobile.round_width(width) for width in (1, 8, 11.9, 12, 16 * 1.1, 24 * 1.3, 32 * 1.4)] == [
+        8, 8, 16, 16, 16, 32, 48,
+    ]  # fmt: skip
+    for width in range(1, 400):
+        rounded = mobile.round_width(width)
+        assert rounded % 8 == 0
+        assert rounded >= 0.9 * width
+        assert abs(rounded - width) < 8
+    assert mobile.round_width(10, divisor=4) == 12
+
+
+def defined(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """TensorFlow's definition, one output pixel at a time: ceil(n / stride) windows, the odd zero behind."""
+    kernel, size = weight.shape[-1], x.shape[-2:]
+    out = [-(-n // stride) for n in size]
+    before = [max((o - 1) * stride + kernel - n, 0) // 2 for o, n in zip(out, size)]
+    result = torch.zeros(len(x), len(weight), *out)
+    wide = F.pad(x, (kernel,) * 4)
+    for i in range(out[0]):
+        for j in range(out[1]):
+            top, left = (index * stride - start + kernel for index, start in zip((i, j), before))
+            window = wide[:, :, top : top + kernel, left : left + kernel]
+            result[:, :, i, j] = torch.einsum("bchw,ochw->bo", window, weight)
+    return result
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5, 11])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("size", [(1, 1), (4, 4), (5, 5), (7, 8), (12, 9)])
+def test_same_padding(kernel: int, stride: int, size: tuple[int, int]) -> None:
+    conv = mobile.conv2d(2, 3, kernel, stride, same=True)
+    x = torch.randn(2, 2, *size)
+    with torch.no_grad():
+        torch.testing.assert_close(conv(x), defined(x, conv.weight, stride))
+    assert type(conv) is (nn.Conv2d if stride == 1 else mobile.SameConv2d)
+
+
+@pytest.mark.parametrize("same", [False, True])
+@pytest.mark.parametrize(("act", "function"), [(None, lambda x: x), ("relu6", F.relu6), ("swish", F.silu)])
+def test_conv_norm_act(same: bool, act: mobile.Activation | None, function: object) -> None:
+    unit = mobile.ConvNormAct(4, 6, 3, 2, groups=2, act=act, eps=1e-3, momentum=0.01, same=same)
+    x = torch.randn(2, 4, 6, 6)
+    z = unit.conv(x)
+    assert unit.conv.bias is None
+    expected = F.batch_norm(z, None, None, training=True, eps=1e-3)
+    torch.testing.assert_close(unit(x), function(expected))
+    torch.testing.assert_close(unit.norm.running_mean, 0.01 * z.mean((0, 2, 3)))
+
+
+@pytest.mark.parametrize(("gate", "function"), [("sigmoid", torch.sigmoid), ("hard_sigmoid", F.hardsigmoid)])
+@pytest.mark.parametrize("grad", [False, True])
+def test_squeeze_and_excitation(gate: mobile.Gate, function: object, grad: bool) -> None:
+    layer = mobile.SqueezeExcite(6, 4, act="swish", gate=gate)
+    x = torch.randn(2, 6, 5, 3)
+    means = x.mean((2, 3))
+    hidden = F.silu(means @ layer.reduce.weight.flatten(1).T + layer.reduce.bias)
+    scale = function(hidden @ layer.expand.weight.flatten(1).T + layer.expand.bias)
+    expected = x * scale[:, :, None, None]
+    with torch.set_grad_enabled(grad):
+        torch.testing.assert_close(layer(x.clone()), expected)
+
+
+def test_stochastic_depth_drops_whole_samples_and_keeps_the_mean() -> None:
+    torch.manual_seed(0)
+    layer = mobile.StochasticDepth(0.2)
+    x = torch.ones(4000, 2, 3, 1)
+    assert layer.eval()(x) is x
+    result = layer.train()(x.clone())
+    assert set(result.unique().tolist()) == {0.0, 1.25}
+    assert bool((result == result[:, :1, :1, :1]).all())
+    assert float(result.mean()) == pytest.approx(1, abs=0.03)
+    assert mobile.StochasticDepth(0.0)(x) is x
+
+
+def test_stochastic_depth_stops_the_gradient_of_dropped_samples() -> None:
+    torch.manual_seed(1)
+    x = torch.randn(8, 2, 1, 1, requires_grad=True)
+    result = mobile.StochasticDepth(0.5)(x * 1)
+    result.sum().backward()
+    assert torch.equal(x.grad[:, 0, 0, 0] == 0, result.detach()[:, 0, 0, 0] == 0)
+    assert 0 < int((x.grad[:, 0, 0, 0] == 2).sum()) < 8
+
+
+def test_initialisation() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(64, 128, 3),
+        nn.BatchNorm2d(128),
+        nn.Conv2d(4096, 4096, 5, groups=4096),
+        nn.Conv2d(128, 256, 1, groups=2),
+    )
+    mobile.init_mobile_(net)
+    for index, fan_out in ((0, 9 * 128), (2, 25), (3, 128)):
+        assert float(net[index].weight.detach().std()) == pytest.approx((2 / fan_out) ** 0.5, rel=0.02)
+        assert not net[index].bias.any()
+    assert bool((net[1].weight == 1).all())
+    head = mobile.classifier(300, 100)
+    assert float(head.weight.detach().abs().max()) == pytest.approx(0.1, rel=1e-2)
+    assert not head.bias.any()
+    assert isinstance(mobile.classifier(300, 0), nn.Identity)
