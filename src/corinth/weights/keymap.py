@@ -59,18 +59,21 @@ class KeyMap:
 
     `optional` are prefixes of ours, such as auxiliary heads, which either side may be without. `counters` says
     whether the layout has the step counters of batch norms. `prefix` stands before every name in the source's
-    files (reading takes it off, writing puts it on). `note` is said at each load.
+    files (reading takes it off, writing puts it on). `older` are rules for names that only older files of the
+    source have: they are read, never written. `note` is said at each load.
     """
 
     rules: tuple[Rule, ...]
     optional: tuple[str, ...] = ()
     counters: bool = True
     prefix: str = ""
+    older: tuple[Rule, ...] = ()
     note: str | None = field(default=None, compare=False)
 
     def to_ours(self, name: str) -> tuple[str, Op] | None:
         """Our name of one of theirs and the operation on its tensor; None where no rule knows it."""
-        return self._one(name, ((_translate(name, rule.theirs, rule.ours), rule.op) for rule in self.rules))
+        rules = (*self.rules, *self.older)
+        return self._one(name, ((_translate(name, rule.theirs, rule.ours), rule.op) for rule in rules))
 
     def to_theirs(self, name: str) -> tuple[str, Op] | None:
         """Their name of one of ours, and the operation to undo; None where the layout has no place for it."""

@@ -27,8 +27,9 @@ _KEY_MAPS: dict[str, Callable[[nn.Module], KeyMap | None]] = {  # in the order i
     "plain": plain.key_map,
     "pytorchcv": pytorchcv.key_map,
 }
-# options that may differ from the checkpoint's: heads and input are adapted, dropout and initial values are training's
-_FREE = re.compile("num_classes|in_chans|drop|aux_|zero_init")
+# options that may differ from the checkpoint's: heads and input are adapted; dropout, initial values, the momentum of
+# running statistics and what the backward pass keeps are training's
+_FREE = re.compile("num_classes|in_chans|drop|aux_|zero_init|norm_momentum|memory_efficient")
 
 
 def key_maps(model: nn.Module) -> dict[str, KeyMap]:

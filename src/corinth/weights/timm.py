@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from corinth.models.convolutional.densenet import DenseNet
 from corinth.models.convolutional.resnet import ResNet
 from corinth.models.convolutional.vgg import Vgg, VggConfig
 from corinth.weights import torchvision
@@ -24,8 +25,12 @@ def vgg(_: VggConfig) -> KeyMap:
     )
 
 
-# timm's ResNets were named after torchvision's
-KEY_MAPS: Mapping[type[nn.Module], Callable[[Any], KeyMap | None]] = {ResNet: torchvision.resnet, Vgg: vgg}
+# timm's DenseNets and ResNets were named after torchvision's
+KEY_MAPS: Mapping[type[nn.Module], Callable[[Any], KeyMap | None]] = {
+    DenseNet: torchvision.densenet,
+    ResNet: torchvision.resnet,
+    Vgg: vgg,
+}
 
 
 def key_map(model: nn.Module) -> KeyMap | None:

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from corinth.models.convolutional.alexnet import AlexNet, AlexNetConfig
+from corinth.models.convolutional.densenet import DenseNet, DenseNetConfig
 from corinth.models.convolutional.googlenet import GoogLeNet, GoogLeNetConfig
 from corinth.models.convolutional.resnet import ResNet, ResNetConfig
 from corinth.models.convolutional.vgg import Vgg, VggConfig
@@ -99,8 +100,33 @@ def resnet(cfg: ResNetConfig) -> KeyMap | None:
     )
 
 
+def densenet(cfg: DenseNetConfig) -> KeyMap:
+    """The public files are older than the library's own names, which have no dot within `norm1`."""
+    layers = [
+        (f"features.denseblock{i + 1}.denselayer{j + 1}", f"blocks.{i}.layers.{j}")
+        for i, depth in enumerate(cfg.depth)
+        for j in range(depth)
+    ]
+    parts = [(part, number) for part in ("norm", "conv") for number in (1, 2)]
+    between = [(f"features.transition{i + 1}", f"transitions.{i}") for i in range(len(cfg.depth) - 1)]
+    return KeyMap(
+        renames(
+            [
+                ("features.conv0", "stem_conv"),
+                ("features.norm0", "stem_norm"),
+                *((f"{theirs}.{part}{n}", f"{ours}.{part}{n}") for theirs, ours in layers for part, n in parts),
+                *((f"{theirs}.{part}", f"{ours}.{part}") for theirs, ours in between for part in ("norm", "conv")),
+                (f"features.norm{len(cfg.depth) + 1}", "norm"),
+                ("classifier", "head"),
+            ]
+        ),
+        older=renames((f"{theirs}.{part}.{n}", f"{ours}.{part}{n}") for theirs, ours in layers for part, n in parts),
+    )
+
+
 KEY_MAPS: Mapping[type[nn.Module], Callable[[Any], KeyMap | None]] = {
     AlexNet: alexnet,
+    DenseNet: densenet,
     GoogLeNet: googlenet,
     ResNet: resnet,
     Vgg: vgg,
