@@ -127,8 +127,10 @@ class DenseLayer(nn.Module):
         def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
             return contextlib.nullcontext(), _without_trace(self.norm1)
 
-        x = checkpoint(self.bottleneck, *maps, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
-        return self.last(x)
+        options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+        if not torch.compiler.is_compiling():  # a compiled graph repeats no update of a buffer
+            options["context_fn"] = contexts
+        return self.last(checkpoint(self.bottleneck, *maps, **options))
 
 
 class DenseBlock(nn.Module):
