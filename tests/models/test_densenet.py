@@ -91,6 +91,7 @@ def test_memory_efficient_training_is_the_same_training(drop_rate: float, channe
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # torch.compile's own imports
 def test_memory_efficient_training_compiles() -> None:
     x = torch.randn(4, 3, 32, 32)
     plain, efficient = small(depth=(2, 2)), small(depth=(2, 2), memory_efficient=True)

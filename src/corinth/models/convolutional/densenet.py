@@ -100,37 +100,33 @@ class DenseLayer(nn.Module):
     def __init__(self, cfg: DenseNetConfig, in_chans: int) -> None:
         super().__init__()
         width = BOTTLENECK * cfg.growth_rate
+        self.memory_efficient = cfg.memory_efficient
         self.norm1 = nn.BatchNorm2d(in_chans)
         self.conv1 = nn.Conv2d(in_chans, width, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, cfg.growth_rate, 3, padding=1, bias=False)
         self.dropout = nn.Dropout(cfg.drop_rate) if cfg.drop_rate else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) to (B, k, H, W)
-        return self.last(self.bottleneck(x))
+    def forward(self, *maps: Tensor) -> Tensor:
+        """The maps of all layers before, or their concatenation, to (B, k, H, W)."""
+        x = self._recomputing(*maps) if self.memory_efficient and torch.is_grad_enabled() else self._bottleneck(*maps)
+        x = F.relu(self.norm2(self.dropout(x)), inplace=True)
+        return self.dropout(self.conv2(x))
 
-    def bottleneck(self, *maps: Tensor) -> Tensor:
-        """The maps of all layers before, concatenated if they are not yet, to (B, 4k, H, W)."""
+    def _bottleneck(self, *maps: Tensor) -> Tensor:
         x = torch.cat(maps, dim=1) if len(maps) > 1 else maps[0]
         return self.conv1(F.relu(self.norm1(x), inplace=True))
 
-    def last(self, x: Tensor) -> Tensor:
-        x = self.norm2(self.dropout(x))
-        return self.dropout(self.conv2(F.relu(x, inplace=True)))
-
-    def recomputing(self, *maps: Tensor) -> Tensor:
-        """As `forward` of the concatenation, which is not kept for the backward pass, nor are its norm and bottleneck.
-
-        Dropout lies outside of what is computed again, so no random number is drawn twice.
-        """
+    def _recomputing(self, *maps: Tensor) -> Tensor:
+        """As `_bottleneck`, of which the backward pass keeps nothing but `maps`."""
 
         def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
             return contextlib.nullcontext(), _without_trace(self.norm1)
 
-        options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+        options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}  # nothing here is random
         if not torch.compiler.is_compiling():  # a compiled graph repeats no update of a buffer
             options["context_fn"] = contexts
-        return self.last(checkpoint(self.bottleneck, *maps, **options))
+        return checkpoint(self._bottleneck, *maps, **options)
 
 
 class DenseBlock(nn.Module):
@@ -145,7 +141,7 @@ class DenseBlock(nn.Module):
         if self.memory_efficient and torch.is_grad_enabled():
             maps = [x]
             for layer in self.layers:
-                maps.append(layer.recomputing(*maps))
+                maps.append(layer(*maps))
             return torch.cat(maps, dim=1)
         for layer in self.layers:  # each concatenation extends the one before: less to add up than from single maps
             x = torch.cat((x, layer(x)), dim=1)
