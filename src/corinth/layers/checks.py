@@ -25,6 +25,12 @@ def at_least_zero(name: str, value: Any) -> None:
         raise ValueError(f"{name} {value!r} is not a number of at least 0")
 
 
+def above_zero(name: str, value: Any) -> None:
+    """Raise `ValueError` unless `value` is a finite number of more than 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ValueError(f"{name} {value!r} is not a number of more than 0")
+
+
 def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     """Raise `ValueError` unless `value` is one of the names `allowed`."""
     if value not in allowed:

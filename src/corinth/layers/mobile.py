@@ -5,7 +5,7 @@ stochastic depth; the rounding of scaled widths; the initialisation of TensorFlo
 """
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -35,36 +35,138 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-class SameConv2d(nn.Conv2d):
-    """A strided convolution that pads as TensorFlow's "SAME": by what the input's size needs.
+def same_padded(x: Tensor, conv: nn.Conv2d) -> tuple[Tensor, tuple[int, int]]:
+    """The map and what is left for the convolution to pad: an odd number of zeros costs a padded copy."""
+    height, width = x.shape[-2:]
+    top, bottom = same_padding(height, conv.kernel_size[0], conv.stride[0])
+    left, right = same_padding(width, conv.kernel_size[1], conv.stride[1])
+    if top == bottom and left == right:
+        return x, (top, left)
+    return F.pad(x, (left, right, top, bottom)), (0, 0)
 
-    An odd number of zeros costs a padded copy of the input; an even number is left to the convolution.
-    """
+
+class SameConv2d(nn.Conv2d):
+    """A strided convolution that pads as TensorFlow's "SAME": by what the input's size needs."""
 
     def forward(self, input: Tensor) -> Tensor:
-        height, width = input.shape[-2:]
-        top, bottom = same_padding(height, self.kernel_size[0], self.stride[0])
-        left, right = same_padding(width, self.kernel_size[1], self.stride[1])
-        padding = (top, left)
-        if top != bottom or left != right:
-            input, padding = F.pad(input, (left, right, top, bottom)), (0, 0)
-        return F.conv2d(input, self.weight, self.bias, self.stride, padding, groups=self.groups)
+        x, padding = same_padded(input, self)
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, groups=self.groups)
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """One kernel a channel, without bias; `same` pads larger strides as `SameConv2d` does."""
+
+    def __init__(self, chans: int, kernel: int, stride: int = 1, *, same: bool = False) -> None:
+        super().__init__(chans, chans, kernel, stride, kernel // 2, groups=chans, bias=False)
+        self.same = same and stride > 1
+
+    def forward(self, input: Tensor) -> Tensor:
+        x, padding = same_padded(input, self) if self.same else (input, self.padding)
+        return depthwise(x, self.weight, self.stride, padding)
+
+
+class PointwiseConv2d(nn.Conv2d):
+    """A 1x1 convolution."""
+
+    def __init__(self, in_chans: int, chans: int, *, bias: bool = False) -> None:
+        super().__init__(in_chans, chans, 1, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return pointwise(input, self.weight, self.bias)
+
+
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> Tensor:
+    """A 1x1 convolution.
+
+    torch leaves fewer than 16 samples on one thread to a matrix product that takes twice as long as oneDNN, but
+    gives every dilated convolution to oneDNN; the dilation of a single tap changes nothing. For maps of one pixel
+    the matrix product is the faster one.
+    """
+    one_thread = x.is_cpu and torch.get_num_threads() == 1 and not torch.compiler.is_compiling()
+    if one_thread and len(x) < 16 and x.dtype == torch.float32 and x.shape[-2] * x.shape[-1] > 1:
+        return F.conv2d(x, weight, bias, dilation=2, groups=groups)
+    return F.conv2d(x, weight, bias, groups=groups)
+
+
+def depthwise(x: Tensor, weight: Tensor, stride: tuple[int, ...], padding: tuple[int, int]) -> Tensor:
+    """A convolution with one kernel (C, 1, k, k) a channel, trained on a CPU with the gradient of `_InStrips`."""
+    if x.is_cpu and weight.shape[-1] > _InStrips.WIDTH and weight.requires_grad and torch.is_grad_enabled():
+        if torch.is_autocast_enabled("cpu"):
+            dtype = torch.get_autocast_dtype("cpu")
+            x, weight = x.to(dtype), weight.to(dtype)
+        return _InStrips.apply(x, weight, stride, padding)
+    return F.conv2d(x, weight, None, stride, padding, groups=len(weight))
+
+
+class _InStrips(torch.autograd.Function):
+    """A depthwise convolution whose weight gradient is computed in strips of two or three columns.
+
+    oneDNN has a good routine for the weight gradient of depthwise kernels up to three columns wide; with five it
+    takes 6 times as long as two strips, with eleven 14 times as long as four (bfloat16: 18 and more).
+    """
+
+    WIDTH = 3
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return F.conv2d(x, weight, None, stride, padding, groups=len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # ty: ignore
+        x, weight = ctx.saved_tensors
+        strips = not torch.is_grad_enabled()  # else a derivative of this gradient is wanted: torch's own has one
+        of_x, of_weight = _gradients(
+            grad, x, weight, ctx.stride, ctx.padding, (ctx.needs_input_grad[0], not strips and ctx.needs_input_grad[1])
+        )
+        if strips and ctx.needs_input_grad[1]:
+            of_weight = _weight_gradient(grad, x, weight, ctx.stride, ctx.padding)
+        return of_x, of_weight, None, None
+
+
+def _weight_gradient(
+    grad: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]
+) -> Tensor:
+    (rows, columns), (top, left) = weight.shape[-2:], padding
+    height, width = ((n - 1) * step for n, step in zip(grad.shape[-2:], stride))
+    right, below = width + columns - left - x.shape[-1], height + rows - top - x.shape[-2]
+    x = F.pad(x, (left, right, top, below))  # or cut, where negative: what no window reaches
+    parts, first = [], 0
+    for strips_left in range(-(-columns // _InStrips.WIDTH), 0, -1):
+        last = first - (first - columns) // strips_left
+        strip = weight[..., first:last]
+        parts.append(_gradients(grad, x[..., first : last + width], strip, stride, (0, 0), (False, True))[1])
+        first = last
+    return torch.cat(parts, dim=-1)
+
+
+def _gradients(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    wanted: tuple[bool, bool],
+) -> tuple[Tensor | None, Tensor | None]:
+    """torch's gradients of a depthwise convolution, of its input and of its weight."""
+    of_x, of_weight, _ = torch.ops.aten.convolution_backward(
+        grad, x, weight, None, stride, padding, (1, 1), False, (0, 0), len(weight), (*wanted, False)
+    )
+    return of_x, of_weight
 
 
 def conv2d(
-    in_chans: int,
-    chans: int,
-    kernel: int,
-    stride: int = 1,
-    *,
-    groups: int = 1,
-    bias: bool = False,
-    same: bool = False,
+    in_chans: int, chans: int, kernel: int, stride: int = 1, *, groups: int = 1, same: bool = False
 ) -> nn.Conv2d:
-    """A convolution whose map keeps its size at stride 1; `same`: pads at larger strides as TensorFlow does."""
+    """A convolution without bias whose map keeps its size at stride 1; `same`: pads as TensorFlow does."""
+    if groups == in_chans == chans:
+        return DepthwiseConv2d(chans, kernel, stride, same=same)
+    if kernel == stride == groups == 1:
+        return PointwiseConv2d(in_chans, chans)
     if same and stride > 1:
-        return SameConv2d(in_chans, chans, kernel, stride, groups=groups, bias=bias)
-    return nn.Conv2d(in_chans, chans, kernel, stride, kernel // 2, groups=groups, bias=bias)
+        return SameConv2d(in_chans, chans, kernel, stride, groups=groups, bias=False)
+    return nn.Conv2d(in_chans, chans, kernel, stride, kernel // 2, groups=groups, bias=False)
 
 
 class ConvNormAct(nn.Module):
@@ -97,9 +199,9 @@ class SqueezeExcite(nn.Module):
 
     def __init__(self, chans: int, width: int, *, act: Activation = "relu", gate: Gate = "sigmoid") -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(chans, width, 1)
+        self.reduce = PointwiseConv2d(chans, width, bias=True)
         self.act = ACTIVATIONS[act](inplace=True)
-        self.expand = nn.Conv2d(width, chans, 1)
+        self.expand = PointwiseConv2d(width, chans, bias=True)
         self.gate = GATES[gate]()
 
     def forward(self, x: Tensor) -> Tensor:
