@@ -8,7 +8,7 @@ DEEPEST = 12  # parts of the longest name
 
 # one rule for each number of dotted parts
 _SAME = tuple(Rule(name, name) for name in (".".join(["{}"] * parts) for parts in range(1, DEEPEST + 1)))
-_OPTIONAL = {"GoogLeNet": ("aux_heads.",)}
+_OPTIONAL = {"GoogLeNet": ("aux_heads.",), "InceptionV3": ("aux_heads.",)}
 
 
 def key_map(model: nn.Module) -> KeyMap:

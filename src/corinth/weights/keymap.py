@@ -95,3 +95,8 @@ class KeyMap:
 def renames(pairs: Iterable[tuple[str, str]]) -> tuple[Rule, ...]:
     """Layers that only have another name: each pair names a layer, its tensors keep their last part."""
     return tuple(Rule(f"{theirs}.{{}}", f"{ours}.{{}}") for theirs, ours in pairs)
+
+
+def units(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """For `renames`: units of a convolution and a norm, which the source calls `conv` and `bn`."""
+    return [(f"{theirs}.{t}", f"{ours}.{o}") for theirs, ours in pairs for t, o in (("conv", "conv"), ("bn", "norm"))]

@@ -1,4 +1,7 @@
-"""pytorchcv's names: it has ResNets with the paper's stride, CIFAR-10 networks and the 2012 AlexNet without groups."""
+"""pytorchcv's names.
+
+It has ResNets with the paper's stride, CIFAR-10 networks, the 2012 AlexNet without groups, and BN-Inception.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,9 +9,10 @@ from typing import Any
 from torch import nn
 
 from corinth.models.convolutional.alexnet import AlexNet, AlexNetConfig
+from corinth.models.convolutional.inception import BN_TABLE, BnInception, BnInceptionConfig
 from corinth.models.convolutional.nin import Nin, NinConfig
 from corinth.models.convolutional.resnet import ResNet, ResNetConfig
-from corinth.weights.keymap import KeyMap, renames
+from corinth.weights.keymap import KeyMap, renames, units
 
 
 def alexnet(cfg: AlexNetConfig) -> KeyMap | None:
@@ -26,6 +30,25 @@ def alexnet(cfg: AlexNetConfig) -> KeyMap | None:
             ]
         )
     )
+
+
+def bn_inception(_: BnInceptionConfig) -> KeyMap:
+    """Its weights, ported from Caffe, need `conv_bias`."""
+    places = {"3a": (1, 1), "3b": (1, 2), "3c": (2, 1), "4e": (3, 1), "5a": (3, 2), "5b": (3, 3)}
+    places |= {f"4{letter}": (2, i + 2) for i, letter in enumerate("abcd")}
+    layers = [
+        ("features.init_block.conv1", "stem.0"),
+        ("features.init_block.conv2.conv1", "stem.2"),
+        ("features.init_block.conv2.conv2", "stem.3"),
+    ]
+    for name, (stage, unit) in places.items():
+        theirs, ours = f"features.stage{stage}.unit{unit}.branches.branch", f"inception{name}.branches."
+        first = 1 if BN_TABLE[name][0] else 0  # the 1x1 branch stands before the others
+        if first:
+            layers += [(f"{theirs}1", f"{ours}0"), (f"{theirs}4.conv", f"{ours}3.1")]
+        for branch, count in ((first, 2), (first + 1, 3)):
+            layers += [(f"{theirs}{branch + 1}.conv{i + 1}", f"{ours}{branch}.{i}") for i in range(count)]
+    return KeyMap(renames([*units(layers), ("output", "head")]))
 
 
 def nin(cfg: NinConfig) -> KeyMap:
@@ -62,7 +85,12 @@ def resnet(cfg: ResNetConfig) -> KeyMap | None:
     )
 
 
-KEY_MAPS: Mapping[type[nn.Module], Callable[[Any], KeyMap | None]] = {AlexNet: alexnet, Nin: nin, ResNet: resnet}
+KEY_MAPS: Mapping[type[nn.Module], Callable[[Any], KeyMap | None]] = {
+    AlexNet: alexnet,
+    BnInception: bn_inception,
+    Nin: nin,
+    ResNet: resnet,
+}
 
 
 def key_map(model: nn.Module) -> KeyMap | None:
