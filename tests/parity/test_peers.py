@@ -35,7 +35,7 @@ class Case:
             return peers.timm.create_model(self.theirs, **options)
         if self.source == "pytorchcv":
             return peers.pytorchcv.get_model(self.theirs, **options)
-        if self.theirs == "googlenet":
+        if self.theirs in ("googlenet", "inception_v3"):
             options["init_weights"] = False
         return getattr(peers.torchvision, self.theirs)(**options)
 
@@ -48,6 +48,16 @@ class Case:
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 IMAGENET_RESNETS = (*RESNETS, "resnet50_v1")
 DENSENETS = ("densenet121", "densenet161", "densenet169", "densenet201")
+EFFICIENTNETS = tuple(f"efficientnet_b{i}" for i in range(8))
+NO_DROP_PATH = {"drop_path_rate": 0.0}
+MIXNETS = ("mixnet_s", "mixnet_m", "mixnet_l", "mixnet_xl", "tf_mixnet_s", "tf_mixnet_m", "tf_mixnet_l")
+MOBILENETS = (
+    *(f"mobilenetv1_{width}" for width in (100, 125)),
+    *(f"mobilenetv2_{width}" for width in ("035", "050", "075", "100", "140")),
+    *(f"mobilenetv3_{size}" for size in ("small_050", "small_075", "small_100", "large_075", "large_100")),
+    *(f"tf_mobilenetv3_{size}" for size in ("small_075", "small_100", "large_075", "large_100")),
+)
+LIKE_TORCHVISION = {"norm_eps": 1e-3, "norm_momentum": 0.01}  # of MobileNet V3
 VGGS = tuple(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn"))
 CASES = (
     Case("torchvision", "alexnet", "alexnet", size=80),
@@ -59,6 +69,22 @@ CASES = (
     *(Case("timm", name, name) for name in RESNETS),
     *(Case(source, name, name) for source in ("torchvision", "timm") for name in DENSENETS),
     Case("timm", "densenet121", "densenet121", {"memory_efficient": True}),
+    Case("torchvision", "inception_v3", "inception_v3", {}, {"aux_logits": False}, size=80),
+    Case("torchvision", "inception_v3", "inception_v3", {"aux_heads": True}, size=299),  # the head takes no smaller
+    Case("timm", "inception_v3", "inception_v3", size=80),
+    *(Case("timm", name, name, size=128) for name in ("inception_v4", "inception_resnet_v2")),
+    Case("pytorchcv", "bninception", "bn_inception", {"conv_bias": True}, size=64),
+    *(Case("timm", name, name, NO_DROP_PATH) for name in EFFICIENTNETS),
+    *(Case("timm", f"tf_{name}", f"tf_{name}", NO_DROP_PATH) for name in EFFICIENTNETS),
+    *(
+        Case("torchvision", name, name, {**NO_DROP_PATH, **options}, {"stochastic_depth_prob": 0.0})
+        for name, options in zip(EFFICIENTNETS, [{}] * 5 + [{"norm_eps": 1e-3, "norm_momentum": 0.01}] * 3)
+    ),
+    *(Case("timm", name, name) for name in MIXNETS),
+    *(Case("timm", name, name) for name in MOBILENETS),
+    Case("torchvision", "mobilenet_v2", "mobilenetv2_100"),
+    Case("torchvision", "mobilenet_v3_small", "mobilenetv3_small_100", LIKE_TORCHVISION),
+    Case("torchvision", "mobilenet_v3_large", "mobilenetv3_large_100", LIKE_TORCHVISION),
     Case("pytorchcv", "alexnet", "alexnet_2012", {"groups": (1,) * 5}, size=227),
     Case("pytorchcv", "nin_cifar10", "nin_cifar10", {"pool_padding": 1}, size=32),
     Case("pytorchcv", "resnet18", "resnet18"),
@@ -125,7 +151,7 @@ def pair(case: Case, peers: SimpleNamespace) -> tuple[nn.Module, nn.Module]:
     with torch.device("meta"):  # their initialisation takes longer than the comparison, and is overwritten
         peer = case.build_peer(peers, CLASSES)
         narrow(peer)
-    if case.source == "pytorchcv" and case.ours in IMAGENET_RESNETS:
+    if case.source == "pytorchcv" and case.ours in (*IMAGENET_RESNETS, "bn_inception"):
         peer.features.final_pool = nn.AdaptiveAvgPool2d(1)  # theirs is made for 224 pixels
     randomise(still(peer.to_empty(device="cpu")))
     options = dict(case.options)
@@ -152,6 +178,8 @@ def outputs(result: Any) -> tuple[Tensor, ...]:
     """Logits, then those of the auxiliary heads from the first to the last."""
     if isinstance(result, WithAux):
         return result.logits, *result.aux
+    if hasattr(result, "aux_logits"):  # torchvision's InceptionOutputs
+        return tuple(result)
     if isinstance(result, tuple):  # torchvision's GoogLeNetOutputs has the second auxiliary head before the first
         return result.logits, result.aux_logits1, result.aux_logits2
     return (result,)
@@ -215,8 +243,8 @@ def test_the_layout_is_recognised(case: Case, peers: SimpleNamespace) -> None:
         peer = case.build_peer(peers, CLASSES)
         ours = create_model(case.ours, num_classes=CLASSES, **case.options)
     report = load_weights(ours, peer.state_dict(), arch=case.ours)
-    # the two agree on ResNets and DenseNets
-    same = {"timm": "torchvision"} if case.ours.startswith(("resnet", "densenet")) else {}
+    # the two agree on ResNets, DenseNets and Inception-v3
+    same = {"timm": "torchvision"} if case.ours.startswith(("resnet", "densenet", "inception_v3")) else {}
     assert report.source == same.get(case.source, case.source)
 
 

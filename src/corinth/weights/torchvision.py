@@ -7,15 +7,32 @@ from torch import nn
 
 from corinth.models.convolutional.alexnet import AlexNet, AlexNetConfig
 from corinth.models.convolutional.densenet import DenseNet, DenseNetConfig
+from corinth.models.convolutional.efficientnet import EfficientNet, EfficientNetConfig
 from corinth.models.convolutional.googlenet import GoogLeNet, GoogLeNetConfig
+from corinth.models.convolutional.inception import InceptionV3, InceptionV3Config
+from corinth.models.convolutional.mobilenetv2 import TABLE as MOBILENET_V2_TABLE
+from corinth.models.convolutional.mobilenetv2 import MobileNetV2, MobileNetV2Config
+from corinth.models.convolutional.mobilenetv3 import MobileNetV3, MobileNetV3Config
 from corinth.models.convolutional.resnet import ResNet, ResNetConfig
 from corinth.models.convolutional.vgg import Vgg, VggConfig
-from corinth.weights.keymap import KeyMap, renames
+from corinth.weights.keymap import KeyMap, renames, units
 
+EFFICIENTNET_EPS = (
+    "torchvision's public weights of efficientnet_b5 to b7 want a batch-norm epsilon of 1e-3: create the model with "
+    "norm_eps=1e-3"
+)
 GOOGLENET_INPUT = (
     "torchvision's public googlenet weights rescale their input to [-1, 1] (transform_input): "
     "preprocess with mean 0.5 and std 0.5"
 )
+INCEPTION_V3_INPUT = (
+    "public inception_v3 weights (torchvision's with transform_input, timm's but for gluon_in1k) take inputs in "
+    "[-1, 1]: preprocess with mean 0.5 and std 0.5"
+)
+MOBILENET_V3_EPS = (
+    "torchvision's public mobilenet_v3 weights want a batch-norm epsilon of 1e-3: create the model with norm_eps=1e-3"
+)
+INCEPTION_V3_STEM = (("1a_3x3", 0), ("2a_3x3", 1), ("2b_3x3", 2), ("3b_1x1", 4), ("4a_3x3", 5))
 
 
 def alexnet(cfg: AlexNetConfig) -> KeyMap | None:
@@ -80,6 +97,49 @@ def googlenet(cfg: GoogLeNetConfig) -> KeyMap | None:
     )
 
 
+def inception_v3(_: InceptionV3Config) -> KeyMap:
+    """timm's names too."""
+    forks = (("a", "wide"), ("b", "tall"))
+    module35 = (("1x1", "0"), *_steps("5x5", 1, 2), *_steps("3x3dbl", 2, 3), ("_pool", "3"))
+    reduction17 = (("3x3", "0"), *_steps("3x3dbl", 1, 3))
+    module17 = (("1x1", "0"), *_steps("7x7", 1, 3), *_steps("7x7dbl", 2, 5), ("_pool", "3"))
+    reduction8 = (*_steps("3x3", 0, 2), *_steps("7x7x3", 1, 4))
+    module8 = (
+        ("1x1", "0"),
+        *_steps("3x3", 1, 1),
+        *((f"3x3_2{theirs}", f"1.1.{ours}") for theirs, ours in forks),
+        *_steps("3x3dbl", 2, 2),
+        *((f"3x3dbl_3{theirs}", f"2.2.{ours}") for theirs, ours in forks),
+        ("_pool", "3"),
+    )
+    stages = {5: {"b": module35, "c": module35, "d": module35}, 6: {"a": reduction17}, 7: {"a": reduction8}}
+    stages[6] |= dict.fromkeys("bcde", module17)
+    stages[7] |= dict.fromkeys("bc", module8)
+    return KeyMap(
+        renames(
+            [
+                *units((f"Conv2d_{theirs}", f"stem.{i}") for theirs, i in INCEPTION_V3_STEM),
+                *units(
+                    (f"Mixed_{stage}{letter}.branch{theirs}", f"mixed{stage}.{i}.branches.{ours}")
+                    for stage, modules in stages.items()
+                    for i, (letter, branches) in enumerate(modules.items())
+                    for theirs, ours in branches
+                ),
+                *units([("AuxLogits.conv0", "aux_heads.0.reduce"), ("AuxLogits.conv1", "aux_heads.0.conv")]),
+                ("AuxLogits.fc", "aux_heads.0.head"),
+                ("fc", "head"),
+            ]
+        ),
+        optional=("aux_heads.",),
+        note=INCEPTION_V3_INPUT,
+    )
+
+
+def _steps(branch: str, ours: int, count: int) -> list[tuple[str, str]]:
+    """The convolutions 1 to `count` of a branch, which are 0 to `count` - 1 of ours."""
+    return [(f"{branch}_{i + 1}", f"{ours}.{i}") for i in range(count)]
+
+
 def resnet(cfg: ResNetConfig) -> KeyMap | None:
     """The ImageNet form with projections; torchvision has neither CIFAR networks nor the stride of the paper."""
     if cfg.stem != "imagenet" or cfg.shortcut != "B" or (cfg.block == "bottleneck" and cfg.stride_in != "3x3"):
@@ -124,10 +184,95 @@ def densenet(cfg: DenseNetConfig) -> KeyMap:
     )
 
 
+def efficientnet(cfg: EfficientNetConfig) -> KeyMap | None:
+    """torchvision pads symmetrically, and numbers the parts of a block from its expansion on, where it has one."""
+    if cfg.same_padding:
+        return None
+    parts = ("expand", "depthwise", "excite", "project")
+    layers = [("features.0", "stem"), (f"features.{len(cfg.layers) + 1}", "last")]
+    excite = []
+    for i in range(len(cfg.layers)):
+        for number, part in enumerate(parts if i else parts[1:]):
+            theirs, ours = f"features.{i + 1}.{{}}.block.{number}", f"stages.{i}.{{}}.{part}"
+            if part == "excite":
+                excite += [(f"{theirs}.fc1", f"{ours}.reduce"), (f"{theirs}.fc2", f"{ours}.expand")]
+            else:
+                layers.append((theirs, ours))
+    return KeyMap(
+        renames(
+            [
+                *((f"{theirs}.0", f"{ours}.conv") for theirs, ours in layers),
+                *((f"{theirs}.1", f"{ours}.norm") for theirs, ours in layers),
+                *excite,
+                ("classifier.1", "head"),
+            ]
+        ),
+        note=EFFICIENTNET_EPS if cfg.depth >= 2.2 and cfg.norm_eps != 1e-3 else None,
+    )
+
+
+def mobilenetv2(cfg: MobileNetV2Config) -> KeyMap | None:
+    """torchvision numbers the blocks through, and the parts of a block from its expansion on, where it has one."""
+    if cfg.same_padding:
+        return None
+    places = [(i, j) for i, (_, _, layers, _) in enumerate(MOBILENET_V2_TABLE) for j in range(layers)]
+    layers = [("features.0.0", "features.0.1", "stem")]
+    for number, (i, j) in enumerate(places, start=1):
+        theirs, ours = f"features.{number}.conv", f"stages.{i}.{j}"
+        expands = 1 if i else 0
+        if expands:
+            layers.append((f"{theirs}.0.0", f"{theirs}.0.1", f"{ours}.expand"))
+        layers.append((f"{theirs}.{expands}.0", f"{theirs}.{expands}.1", f"{ours}.depthwise"))
+        layers.append((f"{theirs}.{expands + 1}", f"{theirs}.{expands + 2}", f"{ours}.project"))
+    last = f"features.{len(places) + 1}"
+    layers.append((f"{last}.0", f"{last}.1", "last"))
+    return KeyMap(
+        renames(
+            [
+                *((conv, f"{ours}.conv") for conv, _, ours in layers),
+                *((norm, f"{ours}.norm") for _, norm, ours in layers),
+                ("classifier.1", "head"),
+            ]
+        )
+    )
+
+
+def mobilenetv3(cfg: MobileNetV3Config) -> KeyMap | None:
+    """As of V2; at other widths torchvision rounds otherwise."""
+    if cfg.same_padding or cfg.width != 1:
+        return None
+    rows = [(i, j, row) for i, stage in enumerate(cfg.stages) for j, row in enumerate(stage)]
+    layers, excite = [("features.0", "stem"), (f"features.{len(rows) + 1}", "last")], []
+    for number, (i, j, row) in enumerate(rows, start=1):
+        parts = [*(["expand"] if number > 1 else []), "depthwise", *(["excite"] if row.excite else []), "project"]
+        for place, part in enumerate(parts):
+            theirs, ours = f"features.{number}.block.{place}", f"stages.{i}.{j}.{part}"
+            if part == "excite":
+                excite += [(f"{theirs}.fc1", f"{ours}.reduce"), (f"{theirs}.fc2", f"{ours}.expand")]
+            else:
+                layers.append((theirs, ours))
+    return KeyMap(
+        renames(
+            [
+                *((f"{theirs}.0", f"{ours}.conv") for theirs, ours in layers),
+                *((f"{theirs}.1", f"{ours}.norm") for theirs, ours in layers),
+                *excite,
+                ("classifier.0", "widen"),
+                ("classifier.3", "head"),
+            ]
+        ),
+        note=MOBILENET_V3_EPS if cfg.norm_eps != 1e-3 else None,
+    )
+
+
 KEY_MAPS: Mapping[type[nn.Module], Callable[[Any], KeyMap | None]] = {
     AlexNet: alexnet,
     DenseNet: densenet,
+    EfficientNet: efficientnet,
     GoogLeNet: googlenet,
+    InceptionV3: inception_v3,
+    MobileNetV2: mobilenetv2,
+    MobileNetV3: mobilenetv3,
     ResNet: resnet,
     Vgg: vgg,
 }
