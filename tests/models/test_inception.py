@@ -15,7 +15,7 @@ from corinth.layers.inception import ConvUnit, PoolProj, last_side
 from corinth.models.convolutional.inception import BN_TABLE, BnInception, BnInceptionConfig, InceptionV3Config
 from corinth.registry import entry
 from corinth.training.recipe import recipe_for
-from corinth.weights import load_model, save_model
+from corinth.weights import dump_weights, load_model, save_model
 
 
 @pytest.mark.parametrize(
@@ -181,6 +181,20 @@ def test_weights_come_with_or_without_the_auxiliary_head() -> None:
     assert len(report.unexpected) == 14
     assert all(name.startswith("aux_heads.") for name in report.unexpected)
     assert report.unexpected == load_weights(full, plain.state_dict(), source="corinth").missing
+
+
+def test_the_public_file_has_an_auxiliary_head() -> None:
+    """torchvision's, for a model without one; and its inputs are in [-1, 1]."""
+    with torch.device("meta"):
+        plain, full = (create_model("inception_v3", aux_heads=aux) for aux in (False, True))
+    public = dump_weights(full, source="torchvision")
+    assert public["AuxLogits.conv1.bn.weight"].shape == (768,)
+    assert public["Mixed_6b.branch7x7_2.conv.weight"].shape == (128, 128, 1, 7)
+    report = load_weights(plain, public, arch="inception_v3")
+    assert report.source == "torchvision"
+    assert len(report.unexpected) == 14
+    assert all(name.startswith("AuxLogits.") for name in report.unexpected)
+    assert any("mean 0.5 and std 0.5" in note for note in report.notes)
 
 
 def test_the_smallest_image_leaves_one_pixel() -> None:
