@@ -10,10 +10,11 @@ import torch
 
 from corinth.data import Batch, ImageData
 from corinth.data.store import free_memory
-from corinth.inspect import count_macs, count_params, peak_memory
+from corinth.inspect import count_macs, peak_memory
 from corinth.inspect.devices import choose_device
 from corinth.training.budget import parse_budget
 from corinth.training.build import build_network
+from corinth.training.finetune import training_mode
 from corinth.training.job import make_task
 from corinth.training.optimizers import make_optimizer
 from corinth.training.recipe import Recipe
@@ -49,7 +50,7 @@ def estimate(recipe: Recipe, data: ImageData, *, seconds: float = 2.0) -> Estima
     device = choose_device(recipe.device)
     model, side, _ = build_network(recipe, data)
     input_size = (model.cfg.in_chans, side, side)
-    macs, params = count_macs(model, input_size), count_params(model)
+    macs, params = count_macs(model, input_size), sum(parameter.numel() for parameter in model.parameters())
     train, val = len(data.positions("train")), len(data.positions("val"))
     wanted = min(128 if recipe.batch_size == "auto" else recipe.batch_size, train)
     model.to(device)
@@ -94,7 +95,7 @@ def _speed(
 ) -> float:
     """Samples a second of training steps of `size` random images, the first step not counted where there are more."""
     task = make_task(recipe, model, data)
-    task.nets.train()
+    training_mode(task.nets)
     optimizer = make_optimizer(recipe, list(task.nets.values()))
     rng = torch.Generator(device).manual_seed(0)
     labels = torch.arange(size, device=device) % data.num_classes

@@ -43,6 +43,8 @@ class Options(Recipe):
     """Take the recipe from this YAML file, such as a run's recipe.yaml; flags change it."""
     published: bool = False
     """The paper's ImageNet recipe in place of the one for small images."""
+    finetune: bool = False
+    """A recipe for starting from --weights: smaller learning rates, least in the first stages, and few epochs."""
     resume: Path | None = None
     """Go on with this run folder exactly where it stopped; of the recipe, --budget and --device can be given anew."""
     quiet: bool = False
@@ -118,16 +120,21 @@ def _base(args: list[str]) -> Recipe:
     """The recipe before the flags: the file's, or the architecture's own."""
     file, arch, data = _peek(args, "--recipe"), _peek(args, "--model"), _peek(args, "--data")
     if file is not None:
-        if "--published" in args:
-            raise UsageError("--recipe and --published are two recipes; give one of them")
+        if both := [flag for flag in ("--published", "--finetune") if flag in args]:
+            raise UsageError(f"--recipe and {both[0]} are two recipes; give one of them")
         recipe = Recipe.from_yaml(Path(file))
         return dataclasses.replace(recipe, output=None)
     missing = [flag for flag, value in (("--data", data), ("--model", arch)) if value is None]
     if arch is None or data is None:
         parse(Options, "train", args, default=_blank(), pairs=True)  # a misspelt flag is the better complaint
         raise UsageError(f"corinth train needs {' and '.join(missing)} (corinth train --help)")
-    changed = {} if (optimizer := _peek(args, "--optimizer")) is None else {"optimizer": optimizer}
-    return recipe_for(arch, data, published="--published" in args, **changed)
+    changed: dict[str, Any] = {} if (optimizer := _peek(args, "--optimizer")) is None else {"optimizer": optimizer}
+    if finetune := "--finetune" in args:
+        given = parse(Options, "train", args, default=_blank(), pairs=True)
+        if given.weights is None:
+            raise UsageError("--finetune needs --weights, a run folder or a checkpoint file to start from")
+        changed |= {"weights": given.weights, "options": assignments(given.set)}
+    return recipe_for(arch, data, published="--published" in args, finetune=finetune, **changed)
 
 
 def _resuming(args: list[str]) -> Order:

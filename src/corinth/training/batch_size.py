@@ -11,6 +11,7 @@ from corinth.data.store import free_memory
 from corinth.errors import TrainingError
 from corinth.inspect import peak_memory
 from corinth.tasks import Task
+from corinth.training.finetune import training_mode
 from corinth.training.optimizers import make_optimizer
 from corinth.training.processes import Processes
 from corinth.training.recipe import Recipe
@@ -84,7 +85,7 @@ def _try(recipe: Recipe, task: Task, preprocess: Preprocess, size: int, device: 
     rng = torch.Generator(device).manual_seed(0)
     batch = _random_batch(preprocess, size, device)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
-    task.nets.train()
+    training_mode(task.nets)
     began = 0.0
     try:
         with peak_memory(device) as memory:

@@ -12,6 +12,7 @@ from torch import nn
 from corinth.data import ImageData, Preprocess, choose_size
 from corinth.errors import UsageError, WeightsError
 from corinth.registry import Entry, configure, entry
+from corinth.training.finetune import freeze
 from corinth.training.recipe import Recipe
 from corinth.weights import known_checkpoint, load_weights, read_config
 
@@ -23,7 +24,7 @@ def build_model(
 
     Channels are the data's, or the weights'. With `weights` the preprocessing is the one that belongs to them, where
     that is known (at the recipe's `img_size`, if it has one), and else measured on the training part. `say` is told
-    what was loaded, above all which layers start fresh.
+    what was loaded, above all which layers start fresh, and what is frozen.
     """
     model, size, known = build_network(recipe, data, say)
     if known is not None and known.channels == model.cfg.in_chans:
@@ -60,6 +61,8 @@ def build_network(
     model = found.cls(config)
     if recipe.weights is not None:
         say(f"weights: {load_weights(model, recipe.weights, arch=found.name)}")
+    if recipe.freeze is not None:
+        say(freeze(model, recipe.freeze, found.name))
     return model, size, known
 
 

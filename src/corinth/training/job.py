@@ -24,7 +24,7 @@ from corinth.data.images import OPTIONS, refuse_options
 from corinth.data.preflight import preflight
 from corinth.errors import DataError, TrainingError, UsageError
 from corinth.files import append_line
-from corinth.inspect import count_macs, count_params
+from corinth.inspect import count_macs
 from corinth.tasks import ImageClassification, balanced_weights
 from corinth.training import checkpoint
 from corinth.training.batch_size import choose_batch_size, evaluation_size
@@ -198,7 +198,7 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
                 "classes": data.num_classes,
                 "train_samples": loader.samples_per_epoch,
                 "val_samples": len(data.positions("val")),
-                "parameters": count_params(model),
+                "parameters": sum(parameter.numel() for parameter in model.parameters()),
                 "budget": recipe.budget,
                 "batch_size": recipe.batch_size,
                 "device": str(processes.device),

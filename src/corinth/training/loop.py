@@ -17,6 +17,7 @@ from corinth.errors import TrainingError
 from corinth.tasks import Task
 from corinth.training import resume
 from corinth.training.ema import Ema
+from corinth.training.finetune import training_mode
 from corinth.training.interrupts import Stop
 from corinth.training.ledger import STOPPED, Ledger
 from corinth.training.optimizers import make_optimizer
@@ -75,7 +76,7 @@ class Loop:
 
     def run(self) -> str:
         """Train; returns why it ended: "budget", "early stopping" or "interrupted"."""
-        self.task.nets.train()
+        training_mode(self.task.nets)
         self.pace.start()
         if not self.step:
             self.save()  # so that a disk or folder that cannot be written to is known before the work, not after
@@ -180,7 +181,7 @@ class Loop:
             final=recipe.final_lr,
         )
         for group in self.optimizers[phase].param_groups:
-            group["lr"] = self.lr
+            group["lr"] = self.lr * group["lr_factor"]
 
     def evaluate(self) -> None:
         """Validate (the moving average, where there is one), keep the best, write the resume state."""
@@ -218,7 +219,7 @@ class Loop:
         with autocast(self.recipe, self.processes.device):
             for batch in self.val_loader:
                 self.task.measure(metrics, batch)
-        self.task.nets.train()
+        training_mode(self.task.nets)
         return {name: float(value) for name, value in metrics.compute().items()}
 
     def status(self) -> Row:

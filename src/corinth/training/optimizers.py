@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from corinth.errors import UsageError
+from corinth.training.finetune import rate_factors
 from corinth.training.recipe import Recipe
 
 # they need a closure, sparse gradients, or matrices only: no drop-in
@@ -36,7 +37,8 @@ def make_optimizer(recipe: Recipe, nets: list[nn.Module]) -> torch.optim.Optimiz
     """The recipe's optimizer over the trainable parameters of `nets`, fused where torch has a fused form.
 
     Biases and norm parameters (everything with fewer than two dimensions) get no weight decay, unless the recipe
-    says so. Fields of the recipe that the optimizer does not have are left out.
+    says so. Fields of the recipe that the optimizer does not have are left out. Every group's `lr_factor` is what
+    its rate is multiplied with (the recipe's `layer_decay`).
     """
     cls = find_optimizer(recipe.optimizer)
     accepted = inspect.signature(cls).parameters
@@ -55,7 +57,13 @@ def make_optimizer(recipe: Recipe, nets: list[nn.Module]) -> torch.optim.Optimiz
         options["fused"] = True
     elif "foreach" in accepted:
         options["foreach"] = True
-    decay = [p for p in parameters if recipe.decay_norm_and_bias or p.ndim >= 2]
-    plain = [p for p in parameters if not (recipe.decay_norm_and_bias or p.ndim >= 2)]
-    groups = [{"params": decay}, {"params": plain, "weight_decay": 0.0}]
-    return cls([group for group in groups if group["params"]], **options)
+    factors: dict[nn.Parameter, float] = {}
+    if recipe.layer_decay < 1:
+        for net in nets:
+            factors |= rate_factors(net, recipe.layer_decay)
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
+    for parameter in parameters:
+        factor, plain = factors.get(parameter, 1.0), not (recipe.decay_norm_and_bias or parameter.ndim >= 2)
+        group = {"params": [], "lr_factor": factor, "lr": recipe.lr * factor} | ({"weight_decay": 0.0} if plain else {})
+        groups.setdefault((factor, plain), group)["params"].append(parameter)
+    return cls([groups[key] for key in sorted(groups)], **options)

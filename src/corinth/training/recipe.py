@@ -37,6 +37,8 @@ class Recipe:
     """Options of the architecture, such as drop_rate=0.2."""
     weights: str | None = None
     """Start from these weights: a run folder or a checkpoint file."""
+    freeze: int | str | None = None
+    """Leave the network as it is up to and including this stage: a name of `corinth show`, or a number of stages."""
     budget: str = "20ep"
     """20ep | 60s | 2e6samples | 1e15flops."""
     batch_size: int | Literal["auto"] = 128
@@ -47,6 +49,8 @@ class Recipe:
     """sgd | adamw | any optimizer class of torch.optim."""
     lr: float = 0.1
     """Peak learning rate."""
+    layer_decay: float = 1.0
+    """Share of a stage's learning rate that the stage before it has; the head has the full rate."""
     momentum: float = 0.9
     nesterov: bool = True
     betas: tuple[float, float] = (0.9, 0.999)
@@ -105,6 +109,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, hint in _hints().items():
             object.__setattr__(self, name, _fitted(getattr(self, name), hint, name))
+        if isinstance(self.freeze, str) and self.freeze.isdecimal():
+            object.__setattr__(self, "freeze", int(self.freeze))
         parse_budget(self.budget)
         parse_budget(self.evaluate_every, field="evaluate_every", kinds=("ep", "samples", "s"))
         for name in ("arch", "data", "optimizer", "device"):
@@ -116,6 +122,9 @@ class Recipe:
         self._need("img_size", self.img_size is None or self.img_size >= 1, "a whole number from 1, or none")
         self._need("early_stopping", self.early_stopping >= 0, "a whole number from 0")
         self._need("lr", 0 < self.lr < math.inf, "more than 0")
+        self._need("layer_decay", 0 < self.layer_decay <= 1, "more than 0, at most 1")
+        freezes = self.freeze is None or (self.freeze >= 1 if isinstance(self.freeze, int) else bool(self.freeze))
+        self._need("freeze", freezes, "a stage's name, a whole number of stages from 1, or none")
         self._need("save_every", self.save_every > 0, "more than 0 seconds")
         self._need("clip_norm", self.clip_norm is None or self.clip_norm > 0, "more than 0, or none")
         self._need("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more")
@@ -167,10 +176,12 @@ class Recipe:
         return _build(cls, values, where)
 
 
-def recipe_for(arch: str, data: str, *, published: bool = False, **overrides: Any) -> Recipe:
+def recipe_for(arch: str, data: str, *, published: bool = False, finetune: bool = False, **overrides: Any) -> Recipe:
     """The recipe an architecture comes with: defaults, then its card's recipe, then `overrides`.
 
-    `published=True` takes what the paper did on ImageNet instead of what suits small images. Another optimizer
+    `published=True` takes what the paper did on ImageNet instead of what suits small images. `finetune=True` makes
+    of the card's recipe one that starts from `weights`: smaller rates, few epochs, the weights' own image size
+    (`corinth.training.finetune` has the numbers). Another optimizer
     than the card's brings its own usual learning rate and weight decay, unless they are given too. Built-in data
     that mean something else when mirrored (digits) are not flipped.
     """
@@ -188,6 +199,14 @@ def recipe_for(arch: str, data: str, *, published: bool = False, **overrides: An
     optimizer = str(overrides.get("optimizer", "sgd")).lower()
     if "optimizer" in overrides and optimizer != str(values.get("optimizer", "sgd")).lower():
         values |= {"lr": 0.1, "weight_decay": 5e-4} if optimizer == "sgd" else {"lr": 1e-3, "weight_decay": 0.01}
+    if finetune:
+        from corinth.training.finetune import finetuned
+
+        if published:
+            raise UsageError("published and finetune are two recipes; give one of them")
+        if overrides.get("weights") is None:
+            raise UsageError("finetune starts from weights and none are given; name a run folder or a checkpoint file")
+        values = finetuned(found, values, overrides.get("options", {}))
     if "options" in overrides:
         overrides = overrides | {"options": {**values.get("options", {}), **overrides["options"]}}
     return Recipe.from_dict({**values, **overrides, "arch": arch, "data": data})

@@ -1,0 +1,92 @@
+"""Fine-tuning: which stages stay as they are, how fast the others learn, and the recipe that starts from weights."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from corinth.errors import UsageError
+from corinth.inspect import Stage, stages
+from corinth.registry import Entry, configure
+
+# The numbers of a fine-tuning recipe; docs/training.md has the reasons.
+LR_SHARE = 0.1  # of the peak rate with which the architecture learns from scratch
+FIRST_STAGE_SHARE = 0.1  # of the head's rate, for the first stage; the layer decay follows from the number of stages
+WARMUP = 0.1
+EPOCHS = 10
+CROP_PADDING = 0.0625
+
+
+def freeze(model: nn.Module, upto: int | str, name: str) -> str:
+    """Take the gradient from every stage up to and including `upto`, a stage, a row of stages or a number of them.
+
+    Returns a sentence about it. `name` is what the network is called in an error.
+    """
+    found = stages(model)
+    count = upto if isinstance(upto, int) else _position(found, upto, name)
+    names = [stage.name for stage in found]
+    if count >= len(found):
+        raise UsageError(
+            f"freeze {upto!r} leaves nothing of {name} to train; the last stage that can be frozen is {names[-2]}"
+        )
+    for stage in found[:count]:
+        for parameter in stage.parameters.values():
+            parameter.requires_grad_(False)
+    frozen, whole = (sum(stage.count for stage in part) for part in (found[:count], found))
+    return f"frozen: {', '.join(names[:count])} ({frozen:,} of {whole:,} parameters)"
+
+
+def _position(found: list[Stage], wanted: str, name: str) -> int:
+    """The number of stages up to and including the last that is called `wanted` or lies in it."""
+    names = [stage.name for stage in found]
+    for position in reversed(range(len(names))):
+        if names[position] == wanted or names[position].startswith(f"{wanted}."):
+            return position + 1
+    near = difflib.get_close_matches(wanted, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UsageError(f"freeze {wanted!r} is no stage of {name}; {hint}it has {', '.join(names)}")
+
+
+def training_mode(nets: nn.Module) -> None:
+    """Training mode, but for modules that are frozen whole: their running statistics stay as they are."""
+    nets.train()
+    if all(parameter.requires_grad for parameter in nets.parameters()):
+        return
+    for module in nets.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()
+
+
+def rate_factors(net: nn.Module, decay: float) -> dict[nn.Parameter, float]:
+    """What each parameter's learning rate is multiplied with: 1 in the head, `decay` less with every stage before."""
+    found = stages(net)
+    return {
+        parameter: decay ** (len(found) - 1 - position)
+        for position, stage in enumerate(found)
+        for parameter in stage.parameters.values()
+    }
+
+
+def finetuned(found: Entry, values: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fine-tuning recipe that belongs to a recipe from scratch; `options` are the architecture's."""
+    try:
+        config = configure(found.name, **options)
+    except TypeError as error:
+        raise UsageError(str(error)) from error
+    with torch.device("meta"):
+        count = len(stages(found.cls(config)))
+    flip = values.get("augmentation", {}).get("flip", False)
+    tuned = {
+        **values,
+        "lr": float(f"{values.get('lr', 0.1) * LR_SHARE:.3g}"),
+        "layer_decay": round(FIRST_STAGE_SHARE ** (1 / (count - 1)), 3),
+        "schedule": "cosine",
+        "warmup": WARMUP,
+        "budget": f"{EPOCHS}ep",
+        "augmentation": {"crop_padding": CROP_PADDING, "flip": flip},
+    }
+    tuned.pop("img_size", None)  # the weights' own
+    return tuned
