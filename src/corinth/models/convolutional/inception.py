@@ -317,7 +317,7 @@ register(
         published_recipe=PUBLISHED
         | {  # section 4.2.2, BN-x30: rate 0.045, batches of 32, best after 6 million steps
             "budget": "192000000samples",  # 150 epochs
-            "step_at": tuple(8 / 6 * i / 150 for i in range(1, 113)),
+            "step_at": tuple(round(8 / 6 * i / 150, 4) for i in range(1, 113)),
             "step_gamma": 0.96,
             # section 4.2.1: as GoogLeNet, with fewer photometric distortions
             "augmentation": {"random_resized_crop": (0.08, 1.0), "flip": True},
@@ -360,7 +360,7 @@ register(
         published_recipe=PUBLISHED
         | {  # sections 7 and 8
             "budget": "100ep",
-            "step_at": tuple(2 * i / 100 for i in range(1, 50)),
+            "step_at": tuple(i / 50 for i in range(1, 50)),
             "step_gamma": 0.94,
             "label_smoothing": 0.1,
             "clip_norm": 2.0,

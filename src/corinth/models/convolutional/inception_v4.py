@@ -269,7 +269,7 @@ PUBLISHED: dict[str, Any] = {  # section 4
     "batch_size": 32,
     "budget": "200ep",
     "schedule": "step",
-    "step_at": tuple(2 * i / 200 for i in range(1, 100)),
+    "step_at": tuple(i / 100 for i in range(1, 100)),
     "step_gamma": 0.94,
     "label_smoothing": 0.1,
     "ema": 0.9999,
