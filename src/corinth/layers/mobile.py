@@ -5,6 +5,8 @@ stochastic depth; the rounding of scaled widths; the initialisation of TensorFlo
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -14,11 +16,26 @@ from torch import Tensor, nn
 Activation = Literal["relu", "relu6", "swish", "hard_swish"]
 Gate = Literal["sigmoid", "hard_sigmoid"]
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "relu6": nn.ReLU6,
-    "swish": nn.SiLU,
-    "hard_swish": nn.Hardswish,
+
+class Swish(nn.Module):
+    """x * sigmoid(x), in place where no gradient is wanted: that one needs x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(x, inplace=not torch.is_grad_enabled())
+
+
+class HardSwish(nn.Module):
+    """x * relu6(x + 3) / 6, in place where no gradient is wanted: that one needs x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardswish(x, inplace=not torch.is_grad_enabled())
+
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": partial(nn.ReLU, inplace=True),
+    "relu6": partial(nn.ReLU6, inplace=True),
+    "swish": Swish,
+    "hard_swish": HardSwish,
 }
 GATES: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "hard_sigmoid": nn.Hardsigmoid}
 
@@ -45,34 +62,47 @@ def same_padded(x: Tensor, conv: nn.Conv2d) -> tuple[Tensor, tuple[int, int]]:
     return F.pad(x, (left, right, top, bottom)), (0, 0)
 
 
-class SameConv2d(nn.Conv2d):
+class Conv2d(nn.Conv2d):
+    """A convolution that takes the scale and shift of a batch norm into its weights; see `NormAct`."""
+
+    @property
+    def taps(self) -> int:
+        """Weights that make one output value."""
+        return self.weight[0].numel()
+
+    def scaled(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """conv(x) * scale + shift, of a convolution without bias."""
+        return self._conv_forward(x, self.weight * scale[:, None, None, None], shift)
+
+
+class SameConv2d(Conv2d):
     """A strided convolution that pads as TensorFlow's "SAME": by what the input's size needs."""
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         x, padding = same_padded(input, self)
-        return F.conv2d(x, self.weight, self.bias, self.stride, padding, groups=self.groups)
+        return F.conv2d(x, weight, bias, self.stride, padding, groups=self.groups)
 
 
-class DepthwiseConv2d(nn.Conv2d):
+class DepthwiseConv2d(Conv2d):
     """One kernel a channel, without bias; `same` pads larger strides as `SameConv2d` does."""
 
     def __init__(self, chans: int, kernel: int, stride: int = 1, *, same: bool = False) -> None:
         super().__init__(chans, chans, kernel, stride, kernel // 2, groups=chans, bias=False)
         self.same = same and stride > 1
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         x, padding = same_padded(input, self) if self.same else (input, self.padding)
-        return depthwise(x, self.weight, self.stride, padding)
+        return depthwise(x, weight, bias, self.stride, padding)
 
 
-class PointwiseConv2d(nn.Conv2d):
+class PointwiseConv2d(Conv2d):
     """A 1x1 convolution."""
 
     def __init__(self, in_chans: int, chans: int, *, bias: bool = False) -> None:
         super().__init__(in_chans, chans, 1, bias=bias)
 
-    def forward(self, input: Tensor) -> Tensor:
-        return pointwise(input, self.weight, self.bias)
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return pointwise(input, weight, bias)
 
 
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> Tensor:
@@ -88,14 +118,17 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int
     return F.conv2d(x, weight, bias, groups=groups)
 
 
-def depthwise(x: Tensor, weight: Tensor, stride: tuple[int, ...], padding: tuple[int, int]) -> Tensor:
+def depthwise(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...], padding: tuple[int, int]
+) -> Tensor:
     """A convolution with one kernel (C, 1, k, k) a channel, trained on a CPU with the gradient of `_InStrips`."""
-    if x.is_cpu and weight.shape[-1] > _InStrips.WIDTH and weight.requires_grad and torch.is_grad_enabled():
+    wide = x.is_cpu and weight.shape[-1] > _InStrips.WIDTH
+    if wide and bias is None and torch.is_grad_enabled() and weight.requires_grad:
         if torch.is_autocast_enabled("cpu"):
             dtype = torch.get_autocast_dtype("cpu")
             x, weight = x.to(dtype), weight.to(dtype)
         return _InStrips.apply(x, weight, stride, padding)
-    return F.conv2d(x, weight, None, stride, padding, groups=len(weight))
+    return F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
 
 
 class _InStrips(torch.autograd.Function):
@@ -109,6 +142,7 @@ class _InStrips(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+        x = _dense(x)
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding = stride, padding
         return F.conv2d(x, weight, None, stride, padding, groups=len(weight))
@@ -116,6 +150,7 @@ class _InStrips(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # ty: ignore
         x, weight = ctx.saved_tensors
+        grad = _dense(grad)
         strips = not torch.is_grad_enabled()  # else a derivative of this gradient is wanted: torch's own has one
         of_x, of_weight = _gradients(
             grad, x, weight, ctx.stride, ctx.padding, (ctx.needs_input_grad[0], not strips and ctx.needs_input_grad[1])
@@ -125,18 +160,25 @@ class _InStrips(torch.autograd.Function):
         return of_x, of_weight, None, None
 
 
+def _dense(x: Tensor) -> Tensor:
+    """A part of the channels as a tensor of its own, once, where each convolution would copy it."""
+    return x.contiguous(memory_format=torch.channels_last if x.stride(1) == 1 else torch.contiguous_format)
+
+
 def _weight_gradient(
     grad: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]
 ) -> Tensor:
-    (rows, columns), (top, left) = weight.shape[-2:], padding
+    rows, columns = weight.shape[-2:]
     height, width = ((n - 1) * step for n, step in zip(grad.shape[-2:], stride))
-    right, below = width + columns - left - x.shape[-1], height + rows - top - x.shape[-2]
-    x = F.pad(x, (left, right, top, below))  # or cut, where negative: what no window reaches
+    below = height + rows - padding[0] - x.shape[-2]  # zeros; rows that no window reaches where negative
     parts, first = [], 0
     for strips_left in range(-(-columns // _InStrips.WIDTH), 0, -1):
         last = first - (first - columns) // strips_left
-        strip = weight[..., first:last]
-        parts.append(_gradients(grad, x[..., first : last + width], strip, stride, (0, 0), (False, True))[1])
+        start, end = first - padding[1], last + width - padding[1]  # the columns of x that this strip sees
+        seen = x[..., max(start, 0) : max(end, 0)]
+        left = min(max(-start, 0), end - start)
+        seen = F.pad(seen, (left, end - start - left - seen.shape[-1], padding[0], below))
+        parts.append(_gradients(grad, seen, weight[..., first:last], stride, (0, 0), (False, True))[1])
         first = last
     return torch.cat(parts, dim=-1)
 
@@ -156,9 +198,7 @@ def _gradients(
     return of_x, of_weight
 
 
-def conv2d(
-    in_chans: int, chans: int, kernel: int, stride: int = 1, *, groups: int = 1, same: bool = False
-) -> nn.Conv2d:
+def conv2d(in_chans: int, chans: int, kernel: int, stride: int = 1, *, groups: int = 1, same: bool = False) -> Conv2d:
     """A convolution without bias whose map keeps its size at stride 1; `same`: pads as TensorFlow does."""
     if groups == in_chans == chans:
         return DepthwiseConv2d(chans, kernel, stride, same=same)
@@ -166,11 +206,47 @@ def conv2d(
         return PointwiseConv2d(in_chans, chans)
     if same and stride > 1:
         return SameConv2d(in_chans, chans, kernel, stride, groups=groups, bias=False)
-    return nn.Conv2d(in_chans, chans, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return Conv2d(in_chans, chans, kernel, stride, kernel // 2, groups=groups, bias=False)
 
 
-class ConvNormAct(nn.Module):
-    """Convolution without bias, batch norm, activation (none: linear). The activation works in place."""
+class NormAct(nn.Module):
+    """A convolution without bias, batch norm, an activation (none: linear) that works in place.
+
+    `conv` is one of this module's, or has their `taps`, `stride` and `scaled`. Where only the result is wanted, the
+    norm of a large map goes into the convolution's weights, which saves a pass over the map.
+    """
+
+    def __init__(
+        self, conv: nn.Module, chans: int, act: Activation | None, *, eps: float = 1e-5, momentum: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.conv = conv
+        self.norm: nn.Module = nn.BatchNorm2d(chans, eps=eps, momentum=momentum)
+        self.act = ACTIVATIONS[act]() if act else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) to (B, chans, H/stride, W/stride)
+        conv: Any = self.conv
+        norm: Any = self.norm
+        if not self._folds(x):
+            return self.act(norm(conv(x)))
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        shift = torch.addcmul(norm.bias, norm.running_mean, scale, value=-1)
+        return self.act(conv.scaled(x, scale, shift))
+
+    def _folds(self, x: Tensor) -> bool:
+        """On a CPU, without gradients, if the weights are less to scale than the map, and no hook waits for it."""
+        if torch.is_grad_enabled() or self.training or not x.is_cpu or torch.compiler.is_compiling():
+            return False
+        conv: Any = self.conv
+        norm = self.norm
+        pixels = len(x) * x.shape[-2] * x.shape[-1] // conv.stride[0] ** 2
+        if pixels < 4 * conv.taps or not isinstance(norm, nn.BatchNorm2d) or norm.weight.dtype.itemsize < 4:
+            return False
+        return not any(part._forward_hooks or part._forward_pre_hooks for part in (conv, norm))
+
+
+class ConvNormAct(NormAct):
+    """`NormAct` with its convolution given by its sizes."""
 
     def __init__(
         self,
@@ -185,13 +261,8 @@ class ConvNormAct(nn.Module):
         momentum: float = 0.1,  # of the running statistics: the weight of the new batch
         same: bool = False,
     ) -> None:
-        super().__init__()
-        self.conv: nn.Module = conv2d(in_chans, chans, kernel, stride, groups=groups, same=same)
-        self.norm = nn.BatchNorm2d(chans, eps=eps, momentum=momentum)
-        self.act = ACTIVATIONS[act](inplace=True) if act else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) to (B, chans, H/stride, W/stride)
-        return self.act(self.norm(self.conv(x)))
+        conv = conv2d(in_chans, chans, kernel, stride, groups=groups, same=same)
+        super().__init__(conv, chans, act, eps=eps, momentum=momentum)
 
 
 class SqueezeExcite(nn.Module):
@@ -200,7 +271,7 @@ class SqueezeExcite(nn.Module):
     def __init__(self, chans: int, width: int, *, act: Activation = "relu", gate: Gate = "sigmoid") -> None:
         super().__init__()
         self.reduce = PointwiseConv2d(chans, width, bias=True)
-        self.act = ACTIVATIONS[act](inplace=True)
+        self.act = ACTIVATIONS[act]()
         self.expand = PointwiseConv2d(width, chans, bias=True)
         self.gate = GATES[gate]()
 
