@@ -1,5 +1,7 @@
 """The pieces of mobile networks against their definitions."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -46,9 +48,78 @@ def test_same_padding(kernel: int, stride: int, size: tuple[int, int]) -> None:
     assert isinstance(conv, mobile.SameConv2d) == (stride > 1)
 
 
+@pytest.mark.parametrize("kernel", [4, 5, 7, 11])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(1, 2), (3, 3), (8, 4), (9, 12)])
+@pytest.mark.parametrize("padding", [0, 1])
+def test_gradients_of_wide_depthwise_kernels(kernel: int, stride: int, size: tuple[int, int], padding: int) -> None:
+    """The strips of columns together are torch's own gradient; padding is as little and as much as is usual."""
+    pad = (kernel // 2, kernel - 1) if padding else (kernel // 2, kernel // 2)
+    wide = torch.randn(2, 6, *size, dtype=torch.float64, requires_grad=True)
+    x = wide[:, 2:5]  # a part of the channels, as a MixConv has them
+    weight = torch.randn(3, 1, kernel, kernel, dtype=torch.float64, requires_grad=True)
+    plain = F.conv2d(x, weight, None, stride, pad, groups=3)
+    ours = mobile.depthwise(x, weight, None, (stride, stride), pad)
+    assert torch.equal(ours, plain)
+    direction = torch.randn_like(plain)
+    expected = torch.autograd.grad(plain, (wide, weight), direction)
+    for got, want in zip(torch.autograd.grad(ours, (wide, weight), direction), expected):
+        torch.testing.assert_close(got, want)
+
+
+def test_wide_depthwise_kernels_have_second_derivatives_and_no_needless_ones() -> None:
+    x = torch.randn(2, 2, 6, 6, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(2, 1, 5, 5, dtype=torch.float64, requires_grad=True)
+
+    def run(x: Tensor, weight: Tensor) -> Tensor:
+        return mobile.depthwise(x, weight, None, (2, 2), (2, 2))
+
+    assert torch.autograd.gradcheck(run, (x, weight))
+    assert torch.autograd.gradgradcheck(run, (x, weight))
+    run(x.detach(), weight).sum().backward()
+    assert x.grad is None
+    assert weight.grad is not None
+
+
+def test_wide_depthwise_kernels_train_in_mixed_precision() -> None:
+    conv = mobile.DepthwiseConv2d(16, 5)
+    x = torch.randn(2, 16, 8, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = conv(x)
+        assert result.dtype == torch.bfloat16
+        result.float().square().sum().backward()
+    low = conv.weight.grad.clone()
+    conv.weight.grad = None
+    conv(x).square().sum().backward()
+    assert low.dtype == torch.float32
+    assert float((low - conv.weight.grad).norm() / low.norm()) < 0.02
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("bias", [None, torch.randn(6)])
+@pytest.mark.parametrize("size", [1, 5])
+def test_pointwise(groups: int, bias: Tensor | None, size: int) -> None:
+    x, weight = torch.randn(3, 4, size, size, requires_grad=True), torch.randn(6, 4 // groups, 1, 1, requires_grad=True)
+    expected = F.conv2d(x, weight, bias, groups=groups)
+    gradients = torch.autograd.grad(expected.square().sum(), (x, weight))
+    threads = torch.get_num_threads()
+    try:
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            result = mobile.pointwise(x, weight, bias, groups)
+            torch.testing.assert_close(result, expected)
+            for got, want in zip(torch.autograd.grad(result.square().sum(), (x, weight)), gradients):
+                torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+    finally:
+        torch.set_num_threads(threads)
+
+
 @pytest.mark.parametrize("same", [False, True])
-@pytest.mark.parametrize(("act", "function"), [(None, lambda x: x), ("relu6", F.relu6), ("swish", F.silu)])
-def test_conv_norm_act(same: bool, act: mobile.Activation | None, function: object) -> None:
+@pytest.mark.parametrize(
+    ("act", "function"),
+    [(None, lambda x: x), ("relu", F.relu), ("relu6", F.relu6), ("swish", F.silu), ("hard_swish", F.hardswish)],
+)
+def test_conv_norm_act(same: bool, act: mobile.Activation | None, function: Callable[[Tensor], Tensor]) -> None:
     unit = mobile.ConvNormAct(4, 6, 3, 2, groups=2, act=act, eps=1e-3, momentum=0.01, same=same)
     x = torch.randn(2, 4, 6, 6)
     z = unit.conv(x)
@@ -56,11 +127,50 @@ def test_conv_norm_act(same: bool, act: mobile.Activation | None, function: obje
     expected = F.batch_norm(z, None, None, training=True, eps=1e-3)
     torch.testing.assert_close(unit(x), function(expected))
     torch.testing.assert_close(unit.norm.running_mean, 0.01 * z.mean((0, 2, 3)))
+    result = unit(x)
+    result.sum().backward()  # nothing that the gradient needs was overwritten
+    assert all(parameter.grad is not None for parameter in unit.parameters())
+
+
+def random_norms(module: nn.Module) -> None:
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if "norm" in name and tensor.is_floating_point():
+            nn.init.uniform_(tensor, 0.5, 1.5)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        mobile.ConvNormAct(3, 8, 3, 2, act="swish", eps=1e-3),
+        mobile.ConvNormAct(3, 8, 3, 2, act="relu", same=True),
+        mobile.ConvNormAct(6, 6, 5, 2, groups=6, act="relu6", same=True),
+        mobile.ConvNormAct(6, 6, 3, groups=6, act="hard_swish"),
+        mobile.ConvNormAct(6, 8),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("size", [4, 40])  # too small to fold, large enough
+def test_norms_are_folded_without_a_trace(unit: mobile.ConvNormAct, size: int) -> None:
+    unit = unit.eval()
+    random_norms(unit)
+    x = torch.randn(1, unit.conv.weight.shape[1] * unit.conv.groups, size, size)
+    expected = unit(x)
+    assert not unit._folds(x)
+    with torch.no_grad():
+        assert unit._folds(x) == (size == 40)
+        torch.testing.assert_close(unit(x), expected)
+        seen = []
+        handle = unit.norm.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+        torch.testing.assert_close(unit(x), expected)
+        assert len(seen) == 1, "whoever looks at a norm's output gets it"
+        handle.remove()
+        unit.train()
+        assert not unit._folds(x)
 
 
 @pytest.mark.parametrize(("gate", "function"), [("sigmoid", torch.sigmoid), ("hard_sigmoid", F.hardsigmoid)])
 @pytest.mark.parametrize("grad", [False, True])
-def test_squeeze_and_excitation(gate: mobile.Gate, function: object, grad: bool) -> None:
+def test_squeeze_and_excitation(gate: mobile.Gate, function: Callable[[Tensor], Tensor], grad: bool) -> None:
     layer = mobile.SqueezeExcite(6, 4, act="swish", gate=gate)
     x = torch.randn(2, 6, 5, 3)
     means = x.mean((2, 3))

@@ -91,8 +91,9 @@ class DepthwiseConv2d(Conv2d):
         self.same = same and stride > 1
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        x, padding = same_padded(input, self) if self.same else (input, self.padding)
-        return depthwise(x, weight, bias, self.stride, padding)
+        half = self.kernel_size[0] // 2
+        x, padding = same_padded(input, self) if self.same else (input, (half, half))
+        return depthwise(x, weight, bias, (self.stride[0], self.stride[1]), padding)
 
 
 class PointwiseConv2d(Conv2d):
@@ -112,14 +113,14 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int
     gives every dilated convolution to oneDNN; the dilation of a single tap changes nothing. For maps of one pixel
     the matrix product is the faster one.
     """
-    one_thread = x.is_cpu and torch.get_num_threads() == 1 and not torch.compiler.is_compiling()
+    one_thread = not torch.compiler.is_compiling() and x.is_cpu and torch.get_num_threads() == 1
     if one_thread and len(x) < 16 and x.dtype == torch.float32 and x.shape[-2] * x.shape[-1] > 1:
         return F.conv2d(x, weight, bias, dilation=2, groups=groups)
     return F.conv2d(x, weight, bias, groups=groups)
 
 
 def depthwise(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...], padding: tuple[int, int]
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int]
 ) -> Tensor:
     """A convolution with one kernel (C, 1, k, k) a channel, trained on a CPU with the gradient of `_InStrips`."""
     wide = x.is_cpu and weight.shape[-1] > _InStrips.WIDTH
