@@ -37,6 +37,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "swish": Swish,
     "hard_swish": HardSwish,
 }
+STRIP_WIDTH = 3  # columns of a kernel whose weight gradient oneDNN computes well; see `_InStrips`
 GATES: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "hard_sigmoid": nn.Hardsigmoid}
 
 
@@ -123,7 +124,7 @@ def depthwise(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int]
 ) -> Tensor:
     """A convolution with one kernel (C, 1, k, k) a channel, trained on a CPU with the gradient of `_InStrips`."""
-    wide = x.is_cpu and weight.shape[-1] > _InStrips.WIDTH
+    wide = x.is_cpu and weight.shape[-1] > STRIP_WIDTH
     if wide and bias is None and torch.is_grad_enabled() and weight.requires_grad:
         if torch.is_autocast_enabled("cpu"):
             dtype = torch.get_autocast_dtype("cpu")
@@ -138,8 +139,6 @@ class _InStrips(torch.autograd.Function):
     oneDNN has a good routine for the weight gradient of depthwise kernels up to three columns wide; with five it
     takes 6 times as long as two strips, with eleven 14 times as long as four (bfloat16: 18 and more).
     """
-
-    WIDTH = 3
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
@@ -173,7 +172,7 @@ def _weight_gradient(
     height, width = ((n - 1) * step for n, step in zip(grad.shape[-2:], stride))
     below = height + rows - padding[0] - x.shape[-2]  # zeros; rows that no window reaches where negative
     parts, first = [], 0
-    for strips_left in range(-(-columns // _InStrips.WIDTH), 0, -1):
+    for strips_left in range(-(-columns // STRIP_WIDTH), 0, -1):
         last = first - (first - columns) // strips_left
         start, end = first - padding[1], last + width - padding[1]  # the columns of x that this strip sees
         seen = x[..., max(start, 0) : max(end, 0)]

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from corinth.layers import checks
+from corinth.layers.mobile import PointwiseConv2d
 from corinth.layers.sizes import smallest, window_out
 from corinth.registry import Card, register
 
@@ -102,7 +103,7 @@ class DenseLayer(nn.Module):
         width = BOTTLENECK * cfg.growth_rate
         self.memory_efficient = cfg.memory_efficient
         self.norm1 = nn.BatchNorm2d(in_chans)
-        self.conv1 = nn.Conv2d(in_chans, width, 1, bias=False)
+        self.conv1 = PointwiseConv2d(in_chans, width)
         self.norm2 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, cfg.growth_rate, 3, padding=1, bias=False)
         self.dropout = nn.Dropout(cfg.drop_rate) if cfg.drop_rate else nn.Identity()
@@ -154,7 +155,7 @@ class Transition(nn.Module):
     def __init__(self, cfg: DenseNetConfig, in_chans: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(in_chans)
-        self.conv = nn.Conv2d(in_chans, compressed(in_chans), 1, bias=False)
+        self.conv = PointwiseConv2d(in_chans, compressed(in_chans))
         self.dropout = nn.Dropout(cfg.drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) to (B, C/2, H/2, W/2)
