@@ -117,13 +117,16 @@ def configure(name: str, **overrides: Any) -> Any:
 def create_model(name: str, *, weights: str | Path | None = None, **overrides: Any) -> nn.Module:
     """Build an architecture, with fresh weights or with those of a checkpoint.
 
-    `weights` is a run folder or a `.safetensors` / `.pth` file in Corinth's own or a known foreign layout
-    (see `corinth.load_weights`). `overrides` are fields of the architecture's config, such as `num_classes=10`
-    (0: pooled features), `in_chans=1`, `img_size=32`.
+    `weights` is a run folder, a `.safetensors` / `.pth` file in Corinth's own or a known foreign layout, or an id such
+    as `timm:resnet50.a1_in1k` (see `corinth.load_weights`). `overrides` are fields of the architecture's config, such
+    as `num_classes=10` (0: pooled features), `in_chans=1`, `img_size=32`; options that known weights need are set.
     """
-    model = entry(name).cls(configure(name, **overrides))
-    if weights is not None:
-        importlib.import_module("corinth.weights").load_weights(model, weights, arch=name)
+    config = configure(name, **overrides)
+    if weights is None:
+        return entry(name).cls(config)
+    library = importlib.import_module("corinth.weights")
+    model = entry(name).cls(configure(name, **{**library.needed_options(weights, name), **overrides}))
+    library.load_weights(model, weights, arch=name)
     return model
 
 

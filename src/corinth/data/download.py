@@ -1,4 +1,4 @@
-"""Fetching a file whose sha256 is known: the right bytes arrive under its name, or nothing does."""
+"""Fetching a file whose sha256, or its beginning, is known: the right bytes arrive under its name, or nothing does."""
 
 import hashlib
 import http.client
@@ -10,17 +10,30 @@ from pathlib import Path
 from typing import Any
 
 from corinth.data.collect import Progress
-from corinth.errors import DataError
+from corinth.errors import CorinthError, DataError
 from corinth.files import replacing
 
 _CHUNK = 1 << 20
 
 
-def download(url: str, target: Path, *, sha256: str, progress: Progress | None = None, timeout: float = 30) -> Path:
-    """Fetch `url` to `target` unless it is there with the right hash. `progress` counts bytes (total 0: unknown)."""
-    if target.is_file() and file_sha256(target) == sha256:
+def download(
+    url: str,
+    target: Path,
+    *,
+    sha256: str,
+    progress: Progress | None = None,
+    timeout: float = 30,
+    error: type[CorinthError] = DataError,
+    elsewhere: str = ", or name the folder that has it in CORINTH_DATA",
+) -> Path:
+    """Fetch `url` to `target` unless it is there with the right hash. `progress` counts bytes (total 0: unknown).
+
+    `sha256` is the whole or its first digits. What goes wrong is an `error`, which says where to put the file, or
+    `elsewhere`.
+    """
+    if target.is_file() and file_sha256(target).startswith(sha256):
         return target
-    with _Response(url, target, timeout) as response, replacing(target) as temporary:
+    with _Response(url, target, timeout, error, elsewhere) as response, replacing(target) as temporary:
         digest, done = hashlib.sha256(), 0
         with open(temporary, "wb") as file:
             while chunk := response.read():
@@ -29,8 +42,8 @@ def download(url: str, target: Path, *, sha256: str, progress: Progress | None =
                 done += len(chunk)
                 if progress:
                     progress(f"fetching {target.name}", done, response.total)
-        if digest.hexdigest() != sha256:
-            raise DataError(
+        if not digest.hexdigest().startswith(sha256):
+            raise error(
                 f"{url} gave other bytes than expected (sha256 {digest.hexdigest()[:12]}…, not {sha256[:12]}…); "
                 f"nothing was kept: fetch the file yourself and put it at {target}"
             )
@@ -61,8 +74,8 @@ def unpack(archive: Path, folder: Path) -> None:
 class _Response:
     """An open URL whose troubles, at opening or in the middle, are one sentence with the way out."""
 
-    def __init__(self, url: str, target: Path, timeout: float) -> None:
-        self._url, self._target = url, target
+    def __init__(self, url: str, target: Path, timeout: float, error: type[CorinthError], elsewhere: str) -> None:
+        self._url, self._target, self._error, self._elsewhere = url, target, error, elsewhere
         self._raw = self._try(urllib.request.urlopen, url, timeout=timeout)
         self.total = int(self._raw.headers.get("Content-Length") or 0)
 
@@ -79,8 +92,7 @@ class _Response:
         try:
             return call(*args, **options)
         except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
-            raise DataError(
+            raise self._error(
                 f"{self._target.name} is not on this machine and could not be fetched from {self._url} "
-                f"({getattr(error, 'reason', error)}); put the file into {self._target.parent}, "
-                "or name the folder that has it in CORINTH_DATA"
+                f"({getattr(error, 'reason', error)}); put the file into {self._target.parent}{self._elsewhere}"
             ) from error

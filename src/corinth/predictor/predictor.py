@@ -17,7 +17,7 @@ from corinth.errors import DataError, UsageError, WeightsError
 from corinth.inspect.devices import choose_device
 from corinth.predictor.evaluation import Evaluation, Evaluator
 from corinth.registry import create_model, entry
-from corinth.weights import Source, known_checkpoint, load_model, load_weights
+from corinth.weights import Source, known_checkpoint, load_model, load_weights, other_architecture
 
 Picture = str | Path | np.ndarray | Image.Image
 
@@ -51,6 +51,7 @@ class Predictor:
         *,
         device: str | torch.device = "auto",
         data: Mapping[str, Any] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
@@ -60,6 +61,7 @@ class Predictor:
         self.classes = tuple(classes)
         self.arch = arch
         self.data = data  # what it was trained on: name, fingerprint, how it was split; None if unknown
+        self.notes = tuple(notes)  # what to know about the weights
 
     @classmethod
     def from_run(cls, path: str | Path, *, device: str | torch.device = "auto") -> Self:
@@ -79,15 +81,18 @@ class Predictor:
         device: str | torch.device = "auto",
         **options: Any,
     ) -> Self:
-        """From a foreign checkpoint. `preprocess` and `classes` come from the table of known checkpoints if it is
-        one of them; otherwise they must be given, because no checkpoint file carries them. `options` are fields of
-        the architecture's config."""
+        """From a foreign checkpoint. `preprocess` and `classes` come from the hub whose id it is, or from the table
+        of known checkpoints if it is one of them; otherwise they must be given, because no checkpoint file carries
+        them. `options` are fields of the architecture's config."""
         found = entry(arch)  # a name that is not known is the first thing to say
         known = known_checkpoint(weights)
+        notes: list[str] = []
         if known is not None:
             if known.arch != found.name:
-                raise WeightsError(f"{weights} holds the architecture {known.arch}, not {found.name}")
+                raise other_architecture(str(weights), known.arch, found.name)
             preprocess = preprocess or known.preprocess
+            if not classes and not known.named:
+                notes.append(f"{weights} has no class names: they are 0 to {len(known.classes) - 1}")
             classes = classes or known.classes
             options = {**known.options, **options}
         if preprocess is None or classes is None:
@@ -104,7 +109,7 @@ class Predictor:
             raise WeightsError(
                 f"{weights} is no {found.name} of {len(classes)} classes: it has nothing for {_some(report.missing)}"
             )
-        return cls(model, preprocess, classes, arch, device=device)
+        return cls(model, preprocess, classes, arch, device=device, notes=(*report.notes, *notes))
 
     def predict(self, images: Picture | Iterable[Picture], *, batch_size: int = 64, top: int = 5) -> list[Prediction]:
         """Classify paths (a folder stands for the images in it), arrays (H, W) or (H, W, 3) uint8, or PIL images.

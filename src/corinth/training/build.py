@@ -14,7 +14,7 @@ from corinth.errors import UsageError, WeightsError
 from corinth.registry import Entry, configure, entry
 from corinth.training.finetune import freeze
 from corinth.training.recipe import Recipe
-from corinth.weights import known_checkpoint, load_weights, read_config
+from corinth.weights import known_checkpoint, load_weights, needed_options, read_config
 
 
 def build_model(
@@ -47,7 +47,8 @@ def build_network(
     known = weights_preprocess(recipe.weights) if recipe.weights is not None else None
     size = input_size(recipe, found, data, known)
     channels = known.channels if known else data.channels
-    options: dict[str, Any] = {"num_classes": data.num_classes, "in_chans": channels, **recipe.options}
+    needed = needed_options(recipe.weights, found.name) if recipe.weights is not None else {}
+    options: dict[str, Any] = {"num_classes": data.num_classes, "in_chans": channels, **needed, **recipe.options}
     if options["num_classes"] != data.num_classes:
         raise UsageError(
             f"num_classes {options['num_classes']} does not fit {data.name}, which has {data.num_classes} classes; "
@@ -105,7 +106,7 @@ def configure_for(found: Entry, options: dict[str, Any]) -> Any:
 
 
 def weights_preprocess(path: str) -> Preprocess | None:
-    """What the images of a checkpoint went through: our own files say it, a few public ones are known."""
+    """What the images of a checkpoint went through: our own files and hubs say it, a few public ones are known."""
     if (known := known_checkpoint(path)) is not None:
         return known.preprocess
     try:

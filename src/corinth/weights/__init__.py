@@ -1,8 +1,10 @@
 """Weights in and out: our own folders, and foreign checkpoints through invertible key maps."""
 
+from corinth.weights.describing import known_checkpoint, needed_options, other_architecture
 from corinth.weights.folder import ModelConfig, load_model, read_config, save_model
+from corinth.weights.hub import fetch, hub_id
+from corinth.weights.known import KnownCheckpoint
 from corinth.weights.loading import Source, dump_weights, key_maps, load_weights
-from corinth.weights.plain import KnownCheckpoint, known_checkpoint
 from corinth.weights.report import LoadReport
 
 __all__ = [
@@ -11,10 +13,14 @@ __all__ = [
     "ModelConfig",
     "Source",
     "dump_weights",
+    "fetch",
+    "hub_id",
     "key_maps",
     "known_checkpoint",
     "load_model",
     "load_weights",
+    "needed_options",
+    "other_architecture",
     "read_config",
     "save_model",
 ]

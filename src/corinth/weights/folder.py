@@ -18,6 +18,7 @@ from corinth.errors import CorinthError, UsageError, WeightsError
 from corinth.files import replacing, write_json
 from corinth.registry import configure, entry
 from corinth.weights.adapting import config_of, shapes, sketch
+from corinth.weights.hub import hub_id
 from corinth.weights.loading import load_weights
 from corinth.weights.reading import METADATA, MODEL_FILE, find_file, read_tensors
 
@@ -125,8 +126,8 @@ def save_model(
 
 def load_model(path: str | Path) -> tuple[nn.Module, ModelConfig]:
     """The model of a run folder, or of a `.safetensors` file that Corinth wrote, in evaluation mode on the CPU."""
+    config = read_config(path)
     file = find_file(path)
-    config = read_config(file)
     try:
         with torch.random.fork_rng(devices=()):  # fresh weights are drawn and thrown away: nobody else's draws move
             model = entry(config.arch).cls(configure(config.arch, **config.config))
@@ -143,6 +144,10 @@ def load_model(path: str | Path) -> tuple[nn.Module, ModelConfig]:
 
 def read_config(path: str | Path) -> ModelConfig:
     """The config of a run folder or weights file: config.json beside the file, else the copy inside it."""
+    if hub_id(path) is not None:
+        raise WeightsError(
+            f"{path} is a foreign checkpoint, no run: name its architecture and load it with load_weights"
+        )
     file = find_file(path)
     beside = file.parent / CONFIG_FILE
     if file.name == MODEL_FILE and beside.is_file():

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,8 +13,10 @@ from corinth.errors import UsageError, WeightsError
 from corinth.registry import entry
 from corinth.weights import corinth, plain, pytorchcv, timm, torchvision
 from corinth.weights.adapting import config_of
+from corinth.weights.describing import FREE, known_checkpoint, other_architecture, whole_options
 from corinth.weights.fitting import fit
 from corinth.weights.keymap import COUNTER, KeyMap
+from corinth.weights.known import KnownCheckpoint
 from corinth.weights.reading import Tensors, read_tensors, unwrap
 from corinth.weights.report import LoadReport, some
 
@@ -27,9 +28,6 @@ _KEY_MAPS: dict[str, Callable[[nn.Module], KeyMap | None]] = {  # in the order i
     "plain": plain.key_map,
     "pytorchcv": pytorchcv.key_map,
 }
-# options that may differ from the checkpoint's: heads and input are adapted; dropout, initial values, the momentum of
-# running statistics and what the backward pass keeps are training's
-_FREE = re.compile("num_classes|in_chans|drop|aux_|zero_init|norm_momentum|memory_efficient")
 
 
 def key_maps(model: nn.Module) -> dict[str, KeyMap]:
@@ -45,7 +43,7 @@ def load_weights(
     source: Source = "auto",
     arch: str | None = None,
 ) -> LoadReport:
-    """Fill `model` from a file, a folder or a state dict, and say what happened to every tensor.
+    """Fill `model` from a file, a folder, a hub's id or a state dict, and say what happened to every tensor.
 
     `source` is whose names the checkpoint uses; `auto` takes the layout that explains most of them. `arch` is the
     model's registered name; with it a checkpoint that is known to be of another architecture is refused as such.
@@ -60,8 +58,13 @@ def load_weights(
     if source != "auto" and source not in maps:
         raise _no_layout(name, source, maps)
     found = unwrap(weights, "the state dict") if isinstance(weights, Mapping) else read_tensors(weights)
-    _refuse_other(found, model, None if arch is None else name)
-    chosen = _detect(found, model, maps, name) if source == "auto" else source
+    known = None if isinstance(weights, Mapping) or found.metadata is not None else known_checkpoint(weights)
+    _refuse_other(found, known, model, None if arch is None else name)
+    if known is not None and known.layout in maps:
+        keys = dataclasses.replace(maps[known.layout], note=None)  # what it says of the input is in `known`
+        maps, chosen = {**maps, known.layout: keys}, known.layout if source == "auto" else source
+    else:
+        chosen = _detect(found, model, maps, name) if source == "auto" else source
     values, report = fit(model, found, maps[chosen], source=chosen, name=name)
     state = model.state_dict()  # shares memory with the model
     with torch.no_grad():
@@ -115,25 +118,25 @@ def _detect(found: Tensors, model: nn.Module, maps: Mapping[str, KeyMap], name: 
     return best
 
 
-def _refuse_other(found: Tensors, model: nn.Module, name: str | None) -> None:
+def _refuse_other(found: Tensors, known: KnownCheckpoint | None, model: nn.Module, name: str | None) -> None:
     """Raise `WeightsError` if the file says, or is known, to be of another architecture or to need other options.
 
-    Tensors may fit all the same: another activation or stride changes no shape.
+    Tensors may fit all the same: another activation, stride or padding changes no shape.
     """
     theirs, options = None, {}
     if found.metadata is not None:
         theirs, options = found.metadata.get("arch"), found.metadata.get("config")
         if not isinstance(theirs, str) or not isinstance(options, dict):
             raise WeightsError(f"{found.where} has metadata of Corinth's that describe no model")
-    elif found.path is not None and (known := plain.known_checkpoint(found.path)) is not None:
-        theirs, options = known.arch, dict(known.options)
+    elif known is not None:
+        theirs, options = known.arch, whole_options(known)
     if theirs is None:
         return
     if name is not None and theirs != name:
-        raise WeightsError(f"{found.where} holds the architecture {theirs}, not {name}")
+        raise other_architecture(found.where, theirs, name)
     own = json.loads(json.dumps(dataclasses.asdict(config_of(model))))  # lists for tuples, as in the file
     for option, value in options.items():
-        if option in own and own[option] != value and not _FREE.search(option):
+        if option in own and own[option] != value and not FREE.search(option):
             raise WeightsError(
                 f"{found.where} was trained with {option}={value!r}, and this {name or theirs} has {own[option]!r}; "
                 f"create it with {option}={value!r}"

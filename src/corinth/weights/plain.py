@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +11,7 @@ from corinth.data.preprocess import Preprocess
 from corinth.models.convolutional.lenet import LeNet5, LeNet5Config
 from corinth.models.convolutional.resnet import ResNet, ResNetConfig
 from corinth.weights.keymap import KeyMap, renames
-from corinth.weights.reading import find_file
-
-
-@dataclass(frozen=True, kw_only=True)
-class KnownCheckpoint:
-    """A public file, recognised by its content, and what its author trained it with."""
-
-    title: str
-    sha256: str
-    size: int  # bytes
-    arch: str
-    options: Mapping[str, Any] = field(default_factory=dict)  # of the architecture; the weights make no sense without
-    preprocess: Preprocess
-    classes: tuple[str, ...]
-    licence: str
-    origin: str
-    measured: str
-
-    def to_source(self) -> dict[str, str]:
-        """What config.json says under "source"."""
-        return {"title": self.title, "sha256": self.sha256, "licence": self.licence, "origin": self.origin}
-
+from corinth.weights.known import KnownCheckpoint
 
 CHECKPOINTS = (
     KnownCheckpoint(
@@ -64,9 +42,8 @@ CHECKPOINTS = (
 )
 
 
-def known_checkpoint(path: str | Path) -> KnownCheckpoint | None:
-    """The description of a public file or of the folder that holds it; None if it is none of `CHECKPOINTS`."""
-    file = find_file(path)
+def recognised(file: Path) -> KnownCheckpoint | None:
+    """The description of a public file; None if it is none of `CHECKPOINTS`."""
     likely = [checkpoint for checkpoint in CHECKPOINTS if checkpoint.size == file.stat().st_size]
     if not likely:
         return None

@@ -1,5 +1,6 @@
 """From a path to plain tensors: safetensors, or a PyTorch pickle that may hold nothing but data."""
 
+import dataclasses
 import json
 import pickle
 import re
@@ -15,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from corinth.errors import WeightsError
+from corinth.weights.hub import fetch, hub_id
 
 PICKLES = (".pth", ".pt", ".th", ".bin", ".tar")
 SUFFIXES = (".safetensors", *PICKLES)
@@ -46,7 +48,9 @@ class Tensors:
 
 
 def find_file(path: str | Path) -> Path:
-    """The weights file that `path` means: itself, a run folder's, or the only one in a folder."""
+    """The weights file that `path` means: itself, a run folder's, the only one in a folder, or that of a hub's id."""
+    if (wanted := hub_id(path)) is not None:
+        return fetch(wanted).path
     path = Path(path)
     if path.is_dir():
         if (path / MODEL_FILE).is_file():
@@ -66,7 +70,11 @@ def find_file(path: str | Path) -> Path:
 
 
 def read_tensors(path: str | Path) -> Tensors:
-    """Every tensor of a file or folder, on the CPU; nothing in the file is executed."""
+    """Every tensor of a file, a folder or a hub's id, on the CPU; nothing in the file is executed."""
+    if (wanted := hub_id(path)) is not None:
+        fetched = fetch(wanted)
+        found = read_tensors(fetched.path)
+        return dataclasses.replace(found, where=str(wanted), notes=(*found.notes, fetched.note))
     file = find_file(path)
     try:
         if file.stat().st_size == 0:
