@@ -32,11 +32,11 @@ def corinth_data() -> Path:
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """An empty hub, and empty caches; nothing leads out of this machine."""
-    import huggingface_hub
+    from huggingface_hub import constants
 
     with serving() as found:
         monkeypatch.setenv("HF_ENDPOINT", found.url)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache" / "huggingface"))
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache" / "huggingface"))
         monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache" / "torch"))
         monkeypatch.setenv("CORINTH_CACHE", str(tmp_path / "cache" / "corinth"))
         yield found

@@ -18,6 +18,7 @@ VERBS = {  # name -> (module, one line)
     "train": ("training", "train one architecture on your data"),
     "evaluate": ("evaluating", "score a trained run, or a foreign checkpoint, on data"),
     "predict": ("predicting", "classify image files with a trained run"),
+    "convert": ("converting", "a checkpoint into Corinth's own form, or out into torchvision's or timm's"),
     "compare": ("comparing", "several architectures, one budget, several seeds: an honest leaderboard"),
     "doctor": ("doctor", "check this machine, your data, and what a training would cost"),
     "completion": ("completion", "print the shell's completion script (bash, zsh, fish)"),

@@ -67,6 +67,8 @@ _corinth() {{
     COMPREPLY=($(compgen -W "$words" -- "$cur"))
   elif [[ "$verb" == show ]]; then
     COMPREPLY=($(compgen -W "$models" -- "$cur"))
+  elif [[ "$verb" == convert ]]; then
+    COMPREPLY=($(compgen -f -W "$models" -- "$cur"))
   elif [[ "$verb" == completion ]]; then
     COMPREPLY=($(compgen -W "bash zsh fish" -- "$cur"))
   fi
@@ -94,6 +96,7 @@ _corinth() {{
   esac
   if [[ "$words[CURRENT]" == -* ]]; then compadd -- $options
   elif [[ "$words[2]" == show ]]; then compadd -- $models
+  elif [[ "$words[2]" == convert ]]; then compadd -- $models; _files
   elif [[ "$words[2]" == completion ]]; then compadd bash zsh fish
   else _files; fi
 }}
@@ -116,5 +119,6 @@ def _fish(options: Mapping[str, Sequence[str]], models: Sequence[str], data: Seq
             name = word.removeprefix("--")
             lines.append(f"complete -c corinth -n '__fish_seen_subcommand_from {verb}' -l {name}{values.get(word, '')}")
     lines.append(f"complete -c corinth -n '__fish_seen_subcommand_from show' -f -a '{' '.join(models)}'")
+    lines.append(f"complete -c corinth -n '__fish_seen_subcommand_from convert' -a '{' '.join(models)}'")
     lines.append("complete -c corinth -n '__fish_seen_subcommand_from completion' -f -a 'bash zsh fish'")
     return "\n".join(lines)

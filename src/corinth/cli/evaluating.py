@@ -1,14 +1,16 @@
 """`corinth evaluate`: how good a trained network is on data, with the preprocessing that belongs to its weights."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import tyro
 
+from corinth.cli.fetching import prefetch
 from corinth.cli.output import deliver, note, print_facts, print_table, to_json
-from corinth.cli.parsing import parse
+from corinth.cli.parsing import class_names, parse
 from corinth.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,12 +35,12 @@ class Options:
     """Data as `corinth train` takes them; the run's own if left out."""
     split: str | None = None
     """train | val | test | all."""
-    weights: Path | None = None
-    """A foreign checkpoint, file or folder."""
+    weights: str | None = None
+    """A foreign checkpoint: a file, a folder, or an id such as timm:resnet50.a1_in1k."""
     source: Literal["auto", "corinth", "torchvision", "timm", "plain", "pytorchcv"] = "auto"
     """Layout of the foreign checkpoint."""
     classes: str | None = None
-    """Foreign checkpoint: class names in the order of its outputs, with commas between."""
+    """Foreign checkpoint: class names in the order of its outputs, with commas between, or a file with one a line."""
     img_size: int | None = None
     """Foreign checkpoint: side of its input."""
     mean: tuple[float, ...] = ()
@@ -67,14 +69,17 @@ def main(args: Sequence[str]) -> int:
         predictor = Predictor.from_run(_run_folder(options.run), device=options.device)
         recipe = _recipe(Path(options.run))
     else:
+        prefetch(options.weights)
         predictor = Predictor.from_weights(
             options.run,
             options.weights,
-            preprocess=_stated_preprocess(options),
-            classes=tuple(options.classes.split(",")) if options.classes else None,
+            preprocess=stated_preprocess(options, options.run, options.weights),
+            classes=class_names(options.classes),
             source=options.source,
             device=options.device,
         )
+        for sentence in predictor.notes:
+            note(sentence)
     data = _open(options, predictor, recipe)
     split = options.split or _default_split(data, predictor, recipe)
     for sentence in data.notes:
@@ -118,16 +123,34 @@ def _recipe(run: Path) -> "Recipe | None":
     return Recipe.from_yaml(file) if file.is_file() else None
 
 
-def _stated_preprocess(options: Options) -> "Preprocess | None":
+class Stated(Protocol):
+    """What a command line says of a foreign checkpoint's input."""
+
+    @property
+    def img_size(self) -> int | None: ...
+    @property
+    def mean(self) -> tuple[float, ...]: ...
+    @property
+    def std(self) -> tuple[float, ...]: ...
+    @property
+    def fit(self) -> str: ...
+
+
+def stated_preprocess(options: Stated, arch: str, weights: str) -> "Preprocess | None":
+    """The preprocessing that the flags state; another size alone changes that of known weights."""
     from corinth.data import Preprocess
     from corinth.registry import card
+    from corinth.weights import known_checkpoint
 
     if options.img_size is None and not options.mean and not options.std:
         return None
-    channels, *size = card(options.run).input_size
-    if not options.mean or not options.std:
-        raise UsageError("a foreign checkpoint's preprocessing is --img-size, --mean and --std together")
+    channels, *size = card(arch).input_size
     size = size if options.img_size is None else [options.img_size] * 2
+    if not options.mean or not options.std:
+        known = known_checkpoint(weights)
+        if known is None or options.mean or options.std:
+            raise UsageError("a foreign checkpoint's preprocessing is --img-size, --mean and --std together")
+        return dataclasses.replace(known.preprocess, size=(size[0], size[1]))
     return Preprocess(size=(size[0], size[1]), channels=channels, mean=options.mean, std=options.std, fit=options.fit)
 
 

@@ -7,6 +7,7 @@ import io
 import re
 import typing
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -69,6 +70,18 @@ def assignments(items: Iterable[str], flag: str = "--set") -> dict[str, Any]:
             raise UsageError(f"{flag} {item!r} is not NAME=VALUE")
         found[key.strip()] = value_of(text.strip())
     return found
+
+
+def class_names(text: str | None) -> tuple[str, ...] | None:
+    """Names with commas between, or those of a file, one a line."""
+    if text is None:
+        return None
+    if not (file := Path(text)).is_file():
+        return tuple(text.split(","))
+    try:
+        return tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the class names in {file} cannot be read: {error}") from error
 
 
 def value_of(text: str) -> Any:

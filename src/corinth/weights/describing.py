@@ -116,7 +116,7 @@ def _timm(where: str, path: Path, facts: Mapping[str, Any]) -> KnownCheckpoint:
             interpolation=cfg.get("interpolation") or "bicubic",
         )
         classes = tuple(map(str, names if named else range(count)))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, CorinthError):
             raise WeightsError(f"{where}: {error}") from error
         raise WeightsError(f"{where} has a config.json that is not timm's: {type(error).__name__} {error}") from error

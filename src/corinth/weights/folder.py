@@ -88,7 +88,7 @@ def card_version(arch: str) -> str:
 
 
 def save_model(
-    folder: str | Path,
+    path: str | Path,
     model: nn.Module,
     *,
     arch: str,
@@ -98,10 +98,11 @@ def save_model(
     source: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> ModelConfig:
-    """Write `model.safetensors` and `config.json` into `folder`, each of them whole or not at all.
+    """Write `model.safetensors` and `config.json` into the folder `path`, each of them whole or not at all.
 
-    The safetensors carry the config too, so that the file alone is enough. `extra` adds entries such as "data"
-    to it. A full disk is a `CorinthError`, and what was there before stays.
+    The safetensors carry the config too, so that the file alone is enough; where `path` is a .safetensors file, it is
+    all that is written. `extra` adds entries such as "data" to the config. A full disk is a `CorinthError`, and what
+    was there before stays.
     """
     if shapes(model) != sketch(model):
         raise UsageError(f"this {type(model).__name__} is not what its cfg says: load_model could not build it again")
@@ -118,9 +119,11 @@ def save_model(
     )
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     metadata = {METADATA: json.dumps(config.to_dict(), ensure_ascii=False, allow_nan=False)}
-    with replacing(Path(folder) / MODEL_FILE) as temporary:
+    alone = Path(path).suffix == ".safetensors"
+    with replacing(path if alone else Path(path) / MODEL_FILE) as temporary:
         temporary.write_bytes(safetensors.torch.save(tensors, metadata))
-    write_json(Path(folder) / CONFIG_FILE, config.to_dict())
+    if not alone:
+        write_json(Path(path) / CONFIG_FILE, config.to_dict())
     return config
 
 

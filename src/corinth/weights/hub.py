@@ -194,6 +194,7 @@ def _download(wanted: HubId, pin: Pin | None, progress: Progress | None) -> tupl
 def _download_timm(wanted: HubId, pin: Pin | None, progress: Progress | None) -> tuple[Path, str | None]:
     """Both files of one revision: that of the first use, or the newest. They take their names when they are whole."""
     import huggingface_hub as hub
+    from huggingface_hub import errors
 
     url = _url(wanted, pin.revision if pin else None)
     repository, endpoint = f"timm/{wanted.name}", os.environ.get("HF_ENDPOINT")
@@ -216,9 +217,9 @@ def _download_timm(wanted: HubId, pin: Pin | None, progress: Progress | None) ->
                 endpoint=endpoint,
                 tqdm_class=_bar(f"fetching {wanted}", progress),
             )
-    except hub.errors.RepositoryNotFoundError as error:
+    except errors.RepositoryNotFoundError as error:
         raise WeightsError(f"the hub has no {repository} ({url}); timm's ids are ARCHITECTURE.TAG") from error
-    except (OSError, hub.errors.HTTPError, RuntimeError) as error:
+    except (OSError, errors.HTTPError, RuntimeError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise WeightsError(
             f"{wanted} is not on this machine and could not be fetched from {url} ({reason}); "

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -54,18 +54,14 @@ def load_weights(
     """
     model = _bare(model)
     name = type(model).__name__ if arch is None else entry(arch).name
-    maps = key_maps(model)
-    if source != "auto" and source not in maps:
-        raise _no_layout(name, source, maps)
     found = unwrap(weights, "the state dict") if isinstance(weights, Mapping) else read_tensors(weights)
     known = None if isinstance(weights, Mapping) or found.metadata is not None else known_checkpoint(weights)
     _refuse_other(found, known, model, None if arch is None else name)
-    if known is not None and known.layout in maps:
-        keys = dataclasses.replace(maps[known.layout], note=None)  # what it says of the input is in `known`
-        maps, chosen = {**maps, known.layout: keys}, known.layout if source == "auto" else source
-    else:
-        chosen = _detect(found, model, maps, name) if source == "auto" else source
-    values, report = fit(model, found, maps[chosen], source=chosen, name=name)
+    chosen = choose_layout(found, known, model, source, name)
+    keys = key_maps(model)[chosen]
+    if known is not None and known.layout == chosen:
+        keys = dataclasses.replace(keys, note=None)  # what it says of the input is in `known`
+    values, report = fit(model, found, keys, source=chosen, name=name)
     state = model.state_dict()  # shares memory with the model
     with torch.no_grad():
         for ours, tensor in values.items():
@@ -102,8 +98,15 @@ def _bare(model: nn.Module) -> nn.Module:
     return model
 
 
-def _detect(found: Tensors, model: nn.Module, maps: Mapping[str, KeyMap], name: str) -> str:
-    """The layout under which most of the checkpoint's tensors have a place in the model."""
+def choose_layout(found: Tensors, known: KnownCheckpoint | None, model: nn.Module, source: Source, name: str) -> Source:
+    """`source`; for `auto` what is known, or the layout under which most of the tensors have a place in the model."""
+    maps = key_maps(model)
+    if source != "auto":
+        if source not in maps:
+            raise _no_layout(name, source, maps)
+        return source
+    if known is not None and known.layout in maps:
+        return cast("Source", known.layout)
     ours = model.state_dict()
     places = {
         source: sum(target is not None and target[0] in ours for target in map(keys.to_ours, found.state))
@@ -115,7 +118,7 @@ def _detect(found: Tensors, model: nn.Module, maps: Mapping[str, KeyMap], name: 
             f"{found.where} is no checkpoint of {name} in any layout known for it ({', '.join(maps)}): "
             f"it has {some(tuple(found.state))}, and {name} has {some(tuple(ours))}"
         )
-    return best
+    return cast("Source", best)
 
 
 def _refuse_other(found: Tensors, known: KnownCheckpoint | None, model: nn.Module, name: str | None) -> None:
