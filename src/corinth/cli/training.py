@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from corinth.cli.fetching import prefetch
 from corinth.cli.output import duration, megabytes, note
 from corinth.cli.parsing import assignments, parse
 from corinth.cli.showing import configured
@@ -64,6 +65,8 @@ def main(args: Sequence[str]) -> int:
     said = reporter() if is_main and not order.quiet else SilentReporter()
     data = order.changes.pop("data", None)
     if order.recipe is not None:
+        if not order.quiet:
+            prefetch(order.recipe.weights)
         data = _prepare(order.recipe, said, is_main and not order.quiet)
     run = train(order.recipe, data=data, resume=order.resume, reporter=said, **order.changes)
     if is_main and not run.interrupted:
