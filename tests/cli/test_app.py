@@ -40,7 +40,7 @@ def test_version(cli: Cli):
 
 
 @pytest.mark.parametrize(
-    "verb", ["", "list", "show", "train", "evaluate", "predict", "compare", "doctor", "completion"]
+    "verb", ["", "list", "show", "train", "evaluate", "predict", "convert", "compare", "doctor", "completion"]
 )
 def test_help_needs_no_torch(verb: str):
     found = python("-c", LIGHT.format([verb, "--help"] if verb else ["--help"]))

@@ -285,6 +285,7 @@ def test_padding_forms_are_not_mixed_up(hub: Hub) -> None:
         ({"arch": "convnext_tiny"}, "holds timm's convnext_tiny, an architecture that Corinth does not have"),
         ({"arch": "resnet18"}, f"holds the architecture resnet18, not {SMALL}"),
         ({"arch": SMALL, "model_args": {"bn_eps": 0.1}}, r"not made with timm's default options \(\{'bn_eps': 0.1\}\)"),
+        ({"arch": SMALL, "model_args": {"num_classes": 9, "global_pool": "max"}}, r"\(\{'global_pool': 'max'\}\)"),
         ({"arch": SMALL, "label_offset": 1}, "not made with timm's default options"),
         ({"arch": SMALL, "crop_mode": "border"}, "cropped in the mode 'border'"),
         ({"arch": SMALL, "interpolation": "lanczos"}, "interpolation 'lanczos' is none of"),

@@ -101,7 +101,8 @@ def _timm(where: str, path: Path, facts: Mapping[str, Any]) -> KnownCheckpoint:
         count = facts.get("num_classes", cfg.get("num_classes"))
         names = facts.get("label_names") or cfg.get("label_names") or ()
         named = isinstance(names, list) and len(names) == count
-        if other := facts.get("model_args") or cfg.get("label_offset"):
+        args = {**(facts.get("model_args") or {}), "label_offset": cfg.get("label_offset") or 0}
+        if other := {name: value for name, value in args.items() if not _is_usual(name, value)}:
             raise WeightsError(f"{where} was not made with timm's default options ({other}), and cannot be described")
         if (mode := cfg.get("crop_mode") or "center") not in ("center", "squash"):
             raise WeightsError(f"{where} wants images cropped in the mode {mode!r}, which Corinth does not have")
@@ -134,6 +135,11 @@ def _timm(where: str, path: Path, facts: Mapping[str, Any]) -> KnownCheckpoint:
         measured="not stated",
         layout="timm",
     )
+
+
+def _is_usual(name: str, value: Any) -> bool:
+    """Whether an argument with which timm made a network leaves it as registered, but for head and input."""
+    return bool(FREE.search(name)) or (name, value) in {("global_pool", "avg"), ("label_offset", 0)}
 
 
 def _timm_folder(file: Path) -> KnownCheckpoint | None:
