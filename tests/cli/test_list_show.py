@@ -53,6 +53,13 @@ def test_show_at_another_size(cli: Cli):
     assert found["card"]["year"] == 2015
 
 
+def test_show_names_the_stages_that_can_be_frozen(cli: Cli):
+    assert "stem, stages.0, stages.1, stages.2, head" in cli("show", "resnet20_cifar10").out
+    found = json.loads(cli("show", "resnet20_cifar10", "--json").out)
+    assert list(found["stages"]) == ["stem", "stages.0", "stages.1", "stages.2", "head"]
+    assert sum(found["stages"].values()) == found["params"]
+
+
 def test_show_with_an_option(cli: Cli):
     found = json.loads(cli("show", "lenet5", "--set", "activation=tanh", "--json").out)
     assert found["config"]["activation"] == "tanh"

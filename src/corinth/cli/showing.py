@@ -34,7 +34,7 @@ def main(args: Sequence[str]) -> int:
     options = parse(Options, "show", args)
     import torch
 
-    from corinth.inspect import count_params, layers
+    from corinth.inspect import count_params, layers, stages
     from corinth.registry import create_model, entry
 
     found = entry(options.name)
@@ -44,7 +44,7 @@ def main(args: Sequence[str]) -> int:
     input_size = _input_size(found.card, config, options.img_size)
     with torch.device("meta"):
         model = create_model(found.name, **overrides)
-    rows = layers(model, input_size)
+    rows, parts = layers(model, input_size), stages(model)
     params, macs = count_params(model), sum(row.macs for row in rows)
     card = found.card
     if options.json:
@@ -57,6 +57,7 @@ def main(args: Sequence[str]) -> int:
                     "macs": macs,
                     "config": dataclasses.asdict(config),
                     "card": {**dataclasses.asdict(card), "published": dict(card.published)},
+                    "stages": {stage.name: stage.count for stage in parts},
                     "layers": [dataclasses.asdict(row) for row in rows],
                 }
             )
@@ -75,6 +76,7 @@ def main(args: Sequence[str]) -> int:
             "references": ", ".join(card.references) or None,
             "synonyms": "; ".join(f"{ours}: {theirs}" for ours, theirs in card.synonyms.items()) or None,
             "options": ", ".join(f"{k}={v}" for k, v in dataclasses.asdict(config).items()),
+            "stages": ", ".join(stage.name for stage in parts),
             "recipe": _recipe(card.recipe) or "the default",
             "published recipe": _recipe(card.published_recipe) or None,
         }

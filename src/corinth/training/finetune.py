@@ -1,7 +1,6 @@
 """Fine-tuning: which stages stay as they are, how fast the others learn, and the recipe that starts from weights."""
 
 import difflib
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,13 +8,15 @@ from torch import nn
 
 from corinth.errors import UsageError
 from corinth.inspect import Stage, stages
-from corinth.registry import Entry, configure
+from corinth.registry import configure, entry
+from corinth.training.recipe import Recipe
 
 # The numbers of a fine-tuning recipe; docs/training.md has the reasons.
-LR_SHARE = 0.1  # of the peak rate with which the architecture learns from scratch
-FIRST_STAGE_SHARE = 0.1  # of the head's rate, for the first stage; the layer decay follows from the number of stages
+BATCH_SIZE = 16  # at most
+LR_SHARE, SGD_LR_SHARE = 0.5, 0.25  # of the peak rate with which the architecture learns from scratch
+FIRST_STAGE_SHARE = 0.3  # of the head's rate, for the first stage; the layer decay follows from the number of stages
 WARMUP = 0.1
-EPOCHS = 10
+EPOCHS = 15
 CROP_PADDING = 0.0625
 
 
@@ -70,23 +71,23 @@ def rate_factors(net: nn.Module, decay: float) -> dict[nn.Parameter, float]:
     }
 
 
-def finetuned(found: Entry, values: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The fine-tuning recipe that belongs to a recipe from scratch; `options` are the architecture's."""
+def finetuned(own: Recipe) -> dict[str, Any]:
+    """What a fine-tuning recipe has different from `own`, which is from scratch."""
+    found = entry(own.arch)
     try:
-        config = configure(found.name, **options)
+        config = configure(found.name, **own.options)
     except TypeError as error:
         raise UsageError(str(error)) from error
     with torch.device("meta"):
         count = len(stages(found.cls(config)))
-    flip = values.get("augmentation", {}).get("flip", False)
-    tuned = {
-        **values,
-        "lr": float(f"{values.get('lr', 0.1) * LR_SHARE:.3g}"),
+    share = SGD_LR_SHARE if own.optimizer.lower() == "sgd" else LR_SHARE
+    return {
+        "batch_size": BATCH_SIZE if own.batch_size == "auto" else min(BATCH_SIZE, own.batch_size),
+        "lr": float(f"{own.lr * share:.3g}"),
         "layer_decay": round(FIRST_STAGE_SHARE ** (1 / (count - 1)), 3),
         "schedule": "cosine",
         "warmup": WARMUP,
         "budget": f"{EPOCHS}ep",
-        "augmentation": {"crop_padding": CROP_PADDING, "flip": flip},
+        "augmentation": {"crop_padding": CROP_PADDING, "flip": own.augmentation.flip},
+        "img_size": None,  # the weights' own
     }
-    tuned.pop("img_size", None)  # the weights' own
-    return tuned

@@ -36,7 +36,7 @@ class Recipe:
     options: dict[str, OptionValue] = field(default_factory=dict)
     """Options of the architecture, such as drop_rate=0.2."""
     weights: str | None = None
-    """Start from these weights: a run folder or a checkpoint file."""
+    """Start from these weights: a run folder, a checkpoint file, or an id such as timm:resnet50.a1_in1k."""
     freeze: int | str | None = None
     """Leave the network as it is up to and including this stage: a name of `corinth show`, or a number of stages."""
     budget: str = "20ep"
@@ -188,6 +188,8 @@ def recipe_for(arch: str, data: str, *, published: bool = False, finetune: bool 
     from corinth.data.builtin import builtin
     from corinth.registry import entry  # imports torch
 
+    if published and finetune:
+        raise UsageError("published and finetune are two recipes; give one of them")
     found = entry(arch)
     values: dict[str, Any] = dict(found.card.published_recipe if published else found.card.recipe)
     if published and not values:
@@ -199,16 +201,15 @@ def recipe_for(arch: str, data: str, *, published: bool = False, finetune: bool 
     optimizer = str(overrides.get("optimizer", "sgd")).lower()
     if "optimizer" in overrides and optimizer != str(values.get("optimizer", "sgd")).lower():
         values |= {"lr": 0.1, "weight_decay": 5e-4} if optimizer == "sgd" else {"lr": 1e-3, "weight_decay": 0.01}
+    if "options" in overrides:
+        overrides = overrides | {"options": {**values.get("options", {}), **overrides["options"]}}
     if finetune:
         from corinth.training.finetune import finetuned
 
-        if published:
-            raise UsageError("published and finetune are two recipes; give one of them")
         if overrides.get("weights") is None:
             raise UsageError("finetune starts from weights and none are given; name a run folder or a checkpoint file")
-        values = finetuned(found, values, overrides.get("options", {}))
-    if "options" in overrides:
-        overrides = overrides | {"options": {**values.get("options", {}), **overrides["options"]}}
+        given = {key: overrides[key] for key in ("optimizer", "options") if key in overrides}
+        values |= finetuned(Recipe.from_dict({**values, **given, "arch": arch, "data": data}))
     return Recipe.from_dict({**values, **overrides, "arch": arch, "data": data})
 
 
