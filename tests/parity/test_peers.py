@@ -28,6 +28,7 @@ class Case:
     options: Mapping[str, Any] = field(default_factory=dict)
     peer_options: Mapping[str, Any] = field(default_factory=dict)
     size: int = 40  # of the images; small, as convolutions in double precision are slow
+    norm_scale: float = 1.0  # of random norm weights; at 1 the deepest networks blow rounding up to 1e-6 and more
 
     def build_peer(self, peers: SimpleNamespace, num_classes: int) -> nn.Module:
         options = {"num_classes": num_classes, **self.peer_options}
@@ -74,10 +75,13 @@ CASES = (
     Case("timm", "inception_v3", "inception_v3", size=80),
     *(Case("timm", name, name, size=128) for name in ("inception_v4", "inception_resnet_v2")),
     Case("pytorchcv", "bninception", "bn_inception", {"conv_bias": True}, size=64),
-    *(Case("timm", name, name, NO_DROP_PATH) for name in EFFICIENTNETS),
-    *(Case("timm", f"tf_{name}", f"tf_{name}", NO_DROP_PATH) for name in EFFICIENTNETS),
     *(
-        Case("torchvision", name, name, {**NO_DROP_PATH, **options}, {"stochastic_depth_prob": 0.0})
+        Case("timm", name, name, NO_DROP_PATH, norm_scale=0.5)
+        for plain in EFFICIENTNETS
+        for name in (plain, f"tf_{plain}")
+    ),
+    *(
+        Case("torchvision", name, name, {**NO_DROP_PATH, **options}, {"stochastic_depth_prob": 0.0}, norm_scale=0.5)
         for name, options in zip(EFFICIENTNETS, [{}] * 5 + [{"norm_eps": 1e-3, "norm_momentum": 0.01}] * 3)
     ),
     *(Case("timm", name, name) for name in MIXNETS),
@@ -121,7 +125,7 @@ def narrow(peer: nn.Module) -> None:
             setattr(owner, name, new)
 
 
-def randomise(model: nn.Module) -> None:
+def randomise(model: nn.Module, norm_scale: float = 1.0) -> None:
     """Give every tensor its own random values, at a scale that keeps signals alive; variances stay positive."""
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -133,6 +137,7 @@ def randomise(model: nn.Module) -> None:
                 tensor.copy_(torch.randn(tensor.shape, generator=draw) * (2 / fan_in) ** 0.5)
             elif name.endswith(("running_var", "weight")):
                 tensor.copy_(0.5 + torch.rand(tensor.shape, generator=draw))
+                tensor.mul_(norm_scale if name.endswith("weight") else 1.0)
             else:
                 tensor.copy_(torch.randn(tensor.shape, generator=draw) * 0.2)
 
@@ -153,7 +158,7 @@ def pair(case: Case, peers: SimpleNamespace) -> tuple[nn.Module, nn.Module]:
         narrow(peer)
     if case.source == "pytorchcv" and case.ours in (*IMAGENET_RESNETS, "bn_inception"):
         peer.features.final_pool = nn.AdaptiveAvgPool2d(1)  # theirs is made for 224 pixels
-    randomise(still(peer.to_empty(device="cpu")))
+    randomise(still(peer.to_empty(device="cpu")), case.norm_scale)
     options = dict(case.options)
     if case.ours.startswith(("alexnet", "vgg")):
         options["fc_dim"] = NARROW
