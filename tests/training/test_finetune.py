@@ -315,7 +315,7 @@ def test_what_is_given_wins_over_the_recipe_for_fine_tuning() -> None:
 
 
 def test_fine_tuning_needs_weights() -> None:
-    with pytest.raises(UsageError, match="finetune starts from weights and none are given; name a run folder or"):
+    with pytest.raises(UsageError, match="finetune starts from weights and none are given; name a run folder, a"):
         recipe_for("cnn", "digits", finetune=True)
     with pytest.raises(UsageError, match="finetune starts from weights"):
         train(arch="cnn", data="digits", finetune=True)
@@ -339,7 +339,7 @@ def test_the_flag_is_the_argument() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("", "--finetune needs --weights, a run folder or a checkpoint file to start from"),
+        ("", "--finetune needs --weights: a run folder, a checkpoint file or an id to start from"),
         ("--weights w --published", "published and finetune are two recipes"),
         ("--recipe r.yaml --weights w", "--recipe and --finetune are two recipes"),
         ("--weights w --layer-decay 2", "layer_decay 2.0 is not valid"),

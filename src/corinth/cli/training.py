@@ -135,7 +135,7 @@ def _base(args: list[str]) -> Recipe:
     if finetune := "--finetune" in args:
         given = parse(Options, "train", args, default=_blank(), pairs=True)
         if given.weights is None:
-            raise UsageError("--finetune needs --weights, a run folder or a checkpoint file to start from")
+            raise UsageError("--finetune needs --weights: a run folder, a checkpoint file or an id to start from")
         changed |= {"weights": given.weights, "options": assignments(given.set)}
     return recipe_for(arch, data, published="--published" in args, finetune=finetune, **changed)
 
