@@ -48,53 +48,6 @@ def test_same_padding(kernel: int, stride: int, size: tuple[int, int]) -> None:
     assert isinstance(conv, mobile.SameConv2d) == (stride > 1)
 
 
-@pytest.mark.parametrize("kernel", [4, 5, 7, 11])
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("size", [(1, 2), (3, 3), (8, 4), (9, 12)])
-@pytest.mark.parametrize("padding", [0, 1])
-def test_gradients_of_wide_depthwise_kernels(kernel: int, stride: int, size: tuple[int, int], padding: int) -> None:
-    """The strips of columns together are torch's own gradient; padding is as little and as much as is usual."""
-    pad = (kernel // 2, kernel - 1) if padding else (kernel // 2, kernel // 2)
-    wide = torch.randn(2, 6, *size, dtype=torch.float64, requires_grad=True)
-    x = wide[:, 2:5]  # a part of the channels, as a MixConv has them
-    weight = torch.randn(3, 1, kernel, kernel, dtype=torch.float64, requires_grad=True)
-    plain = F.conv2d(x, weight, None, stride, pad, groups=3)
-    ours = mobile.depthwise(x, weight, None, (stride, stride), pad)
-    assert torch.equal(ours, plain)
-    direction = torch.randn_like(plain)
-    expected = torch.autograd.grad(plain, (wide, weight), direction)
-    for got, want in zip(torch.autograd.grad(ours, (wide, weight), direction), expected):
-        torch.testing.assert_close(got, want)
-
-
-def test_wide_depthwise_kernels_have_second_derivatives_and_no_needless_ones() -> None:
-    x = torch.randn(2, 2, 6, 6, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(2, 1, 5, 5, dtype=torch.float64, requires_grad=True)
-
-    def run(x: Tensor, weight: Tensor) -> Tensor:
-        return mobile.depthwise(x, weight, None, (2, 2), (2, 2))
-
-    assert torch.autograd.gradcheck(run, (x, weight))
-    assert torch.autograd.gradgradcheck(run, (x, weight))
-    run(x.detach(), weight).sum().backward()
-    assert x.grad is None
-    assert weight.grad is not None
-
-
-def test_wide_depthwise_kernels_train_in_mixed_precision() -> None:
-    conv = mobile.DepthwiseConv2d(16, 5)
-    x = torch.randn(2, 16, 8, 8)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        result = conv(x)
-        assert result.dtype == torch.bfloat16
-        result.float().square().sum().backward()
-    low = conv.weight.grad.clone()
-    conv.weight.grad = None
-    conv(x).square().sum().backward()
-    assert low.dtype == torch.float32
-    assert float((low - conv.weight.grad).norm() / low.norm()) < 0.02
-
-
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("bias", [None, torch.randn(6)])
 @pytest.mark.parametrize("size", [1, 5])

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from corinth.layers.depthwise import depthwise
+
 Activation = Literal["relu", "relu6", "swish", "hard_swish"]
 Gate = Literal["sigmoid", "hard_sigmoid"]
 
@@ -37,7 +39,6 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "swish": Swish,
     "hard_swish": HardSwish,
 }
-STRIP_WIDTH = 3  # columns of a kernel whose weight gradient oneDNN computes well; see `_InStrips`
 GATES: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "hard_sigmoid": nn.Hardsigmoid}
 
 
@@ -120,84 +121,6 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int
     return F.conv2d(x, weight, bias, groups=groups)
 
 
-def depthwise(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int]
-) -> Tensor:
-    """A convolution with one kernel (C, 1, k, k) a channel, trained on a CPU with the gradient of `_InStrips`."""
-    wide = x.is_cpu and weight.shape[-1] > STRIP_WIDTH
-    if wide and bias is None and torch.is_grad_enabled() and weight.requires_grad:
-        if torch.is_autocast_enabled("cpu"):
-            dtype = torch.get_autocast_dtype("cpu")
-            x, weight = x.to(dtype), weight.to(dtype)
-        return _InStrips.apply(x, weight, stride, padding)
-    return F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
-
-
-class _InStrips(torch.autograd.Function):
-    """A depthwise convolution whose weight gradient is computed in strips of two or three columns.
-
-    oneDNN has a good routine for the weight gradient of depthwise kernels up to three columns wide; with five it
-    takes 6 times as long as two strips, with eleven 14 times as long as four (bfloat16: 18 and more).
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
-        x = _dense(x)
-        ctx.save_for_backward(x, weight)
-        ctx.stride, ctx.padding = stride, padding
-        return F.conv2d(x, weight, None, stride, padding, groups=len(weight))
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # ty: ignore
-        x, weight = ctx.saved_tensors
-        grad = _dense(grad)
-        strips = not torch.is_grad_enabled()  # else a derivative of this gradient is wanted: torch's own has one
-        of_x, of_weight = _gradients(
-            grad, x, weight, ctx.stride, ctx.padding, (ctx.needs_input_grad[0], not strips and ctx.needs_input_grad[1])
-        )
-        if strips and ctx.needs_input_grad[1]:
-            of_weight = _weight_gradient(grad, x, weight, ctx.stride, ctx.padding)
-        return of_x, of_weight, None, None
-
-
-def _dense(x: Tensor) -> Tensor:
-    """A part of the channels as a tensor of its own, once, where each convolution would copy it."""
-    return x.contiguous(memory_format=torch.channels_last if x.stride(1) == 1 else torch.contiguous_format)
-
-
-def _weight_gradient(
-    grad: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]
-) -> Tensor:
-    rows, columns = weight.shape[-2:]
-    height, width = ((n - 1) * step for n, step in zip(grad.shape[-2:], stride))
-    below = height + rows - padding[0] - x.shape[-2]  # zeros; rows that no window reaches where negative
-    parts, first = [], 0
-    for strips_left in range(-(-columns // STRIP_WIDTH), 0, -1):
-        last = first - (first - columns) // strips_left
-        start, end = first - padding[1], last + width - padding[1]  # the columns of x that this strip sees
-        seen = x[..., max(start, 0) : max(end, 0)]
-        left = min(max(-start, 0), end - start)
-        seen = F.pad(seen, (left, end - start - left - seen.shape[-1], padding[0], below))
-        parts.append(_gradients(grad, seen, weight[..., first:last], stride, (0, 0), (False, True))[1])
-        first = last
-    return torch.cat(parts, dim=-1)
-
-
-def _gradients(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    wanted: tuple[bool, bool],
-) -> tuple[Tensor | None, Tensor | None]:
-    """torch's gradients of a depthwise convolution, of its input and of its weight."""
-    of_x, of_weight, _ = torch.ops.aten.convolution_backward(
-        grad, x, weight, None, stride, padding, (1, 1), False, (0, 0), len(weight), (*wanted, False)
-    )
-    return of_x, of_weight
-
-
 def conv2d(in_chans: int, chans: int, kernel: int, stride: int = 1, *, groups: int = 1, same: bool = False) -> Conv2d:
     """A convolution without bias whose map keeps its size at stride 1; `same`: pads as TensorFlow does."""
     if groups == in_chans == chans:
@@ -276,7 +199,8 @@ class SqueezeExcite(nn.Module):
         self.gate = GATES[gate]()
 
     def forward(self, x: Tensor) -> Tensor:
-        means = x.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
+        # (B, C, 1, 1); the gradient of a mean would be a map that is divided pixel by pixel
+        means = x.sum((2, 3), keepdim=True) / (x.shape[-2] * x.shape[-1])
         return x * self.gate(self.expand(self.act(self.reduce(means))))
 
 
