@@ -23,7 +23,7 @@ from corinth.data import (
 from corinth.data.images import OPTIONS, refuse_options
 from corinth.data.preflight import preflight
 from corinth.errors import DataError, TrainingError, UsageError
-from corinth.files import append_line
+from corinth.files import append_line, sweep
 from corinth.inspect import count_macs, count_params
 from corinth.tasks import ImageClassification, balanced_weights
 from corinth.training import checkpoint
@@ -137,6 +137,8 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
             f"{data.spec} is not what the run {folder} began with (fingerprint {data.fingerprint[:12]}, "
             f"was {began_with[:12]}); start a new run"
         )
+    if resumed and processes.is_main:
+        sweep(folder)
     if recipe.tensorboard and processes.is_main:
         reporter = Several(reporter, TensorBoardReporter(folder / "tensorboard"))
     budget = parse_budget(recipe.budget)
