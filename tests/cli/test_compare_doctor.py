@@ -24,6 +24,9 @@ def test_changes_for_all_and_for_one():
     assert recipes == {"a": {"lr": 0.5, "augmentation": {"mixup": 0.2}}, "b": {"options": {"pool": "max"}}}
     with pytest.raises(UsageError, match="names no model"):
         _recipes(["c.lr=1"], "ab")
+    assert _recipes(["v1.2.lr=1"], ["v1", "v1.2"]) == ({}, {"v1.2": {"lr": 1}})
+    with pytest.raises(UsageError, match=r"augmentation the value 3 and augmentation\.flip besides"):
+        _recipes(["a.augmentation=3", "a.augmentation.flip=true"], "ab")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from corinth.compare.leaderboard import Cost
 from corinth.data import ArraySource, open_data
 from corinth.errors import CorinthError, DataError, UsageError
 from corinth.inspect import Latency, latency
+from corinth.predictor import Predictor
 from corinth.training import SilentReporter
 
 RECIPES = {"crippled": {"lr": 1e-7}, "small": {"img_size": 20}}
@@ -169,6 +171,56 @@ def test_the_preflights_warnings_are_said_and_on_the_board(tmp_path: Path) -> No
     assert any(note.startswith("warning: ") for note in made.data["notes"])
     with pytest.raises(UsageError, match="open already, so split_seed does nothing"):
         corinth.compare.compare(leaky, ["lenet5"], output=tmp_path / "other", overrides={"split_seed": 3})
+
+
+def test_a_stop_that_was_asked_is_not_forgotten_when_the_save_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class StopAtOnce(SilentReporter):
+        def start(self, info: Mapping[str, Any]) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def full(*args: Any, **options: Any) -> None:
+        raise CorinthError("could not save it: the disk is full")
+
+    monkeypatch.setattr("corinth.training.checkpoint.write_state", full)
+    found = compare(tmp_path / "board", MODELS[:2], seeds=1, reporter=StopAtOnce())
+    assert found.interrupted
+    assert found.rows[0].reason == "could not save it: the disk is full"
+    assert not (tmp_path / "board" / "again").exists()
+
+
+def test_scoring_keeps_to_the_threads_of_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    evaluate = Predictor.evaluate
+
+    def watched(self: Predictor, *args: Any, **options: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return evaluate(self, *args, **options)
+
+    monkeypatch.setattr(Predictor, "evaluate", watched)
+    before = torch.get_num_threads()
+    compare(tmp_path / "board", ["lenet5"], seeds=1, budget="1e2samples", overrides={"threads": before + 1})
+    assert seen == [before + 1]
+    assert torch.get_num_threads() == before
+
+
+def test_a_cost_that_cannot_be_measured_does_not_cost_the_board(board: Leaderboard, tmp_path: Path) -> None:
+    output = shutil.copytree(board.path, tmp_path / "board")
+    (output / "lenet5" / jobs.COST).write_text("{}")  # measured again
+    (output / "again" / jobs.COST).unlink()
+    (output / "again" / "seed0" / "model.safetensors").unlink()
+    found = compare(output, latency=True, latency_batch=8)
+    assert [row.scores for row in found.rows] == [row.scores for row in board.rows]
+    costs = {row.label: row.cost for row in found.rows}
+    assert costs["lenet5"].latency_ms > 0
+    assert costs["again"] is None
+    assert any(note.startswith("again: its cost could not be measured: ") for note in found.notes)
+
+
+def test_a_latency_batch_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="latency_batch 0 is not valid"):
+        compare(tmp_path / "x", ["lenet5"], latency_batch=0)
 
 
 def test_a_run_killed_before_its_first_save_starts_anew(board: Leaderboard, tmp_path: Path) -> None:

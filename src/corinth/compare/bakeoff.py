@@ -14,8 +14,9 @@ from corinth.compare.report import write_report
 from corinth.data import ImageData, open_data
 from corinth.data.images import OPTIONS, refuse_options
 from corinth.data.preflight import preflight
-from corinth.errors import CorinthError, DataError
+from corinth.errors import DataError, UsageError
 from corinth.training import Reporter
+from corinth.training.interrupts import stop_on_signal
 
 
 def compare(
@@ -45,6 +46,8 @@ def compare(
     with leaderboard.csv, leaderboard.json and report.html in its `path`. Raises `UsageError` for a wrong name or
     option and `DataError` for data that cannot be used, before anything is trained.
     """
+    if latency_batch < 1:
+        raise UsageError(f"latency_batch {latency_batch!r} is not valid; it must be a whole number from 1")
     if isinstance(data, str):
         data = open_data(data, **{key: value for key, value in (overrides or {}).items() if key in OPTIONS})
     else:
@@ -58,17 +61,19 @@ def compare(
 
     failures, interrupted = _run_all(plan, data, folder, reporter)
     costs: dict[str, Cost] = {}
+    notes: list[str] = []
     if not interrupted:
         try:
-            costs = _costs(plan, folder, measure=latency, batch=latency_batch)
+            costs, notes = _costs(plan, folder, measure=latency, batch=latency_batch)
         except KeyboardInterrupt:
             interrupted = True
-    board = make_board(plan, data, folder, failures=failures, costs=costs, interrupted=interrupted)
+    board = make_board(plan, data, folder, failures=failures, costs=costs, notes=notes, interrupted=interrupted)
     board.save(folder)
     if report and board.leader is not None:
         written, why_not = write_report(board, data, folder)
-        notes = board.notes if why_not is None else (*board.notes, why_not)
-        board = dataclasses.replace(board, report=written, notes=notes)
+        board = dataclasses.replace(board, report=written)
+        if why_not is not None:
+            board = dataclasses.replace(board, notes=(*board.notes, why_not))
     return board
 
 
@@ -93,32 +98,44 @@ def _run_all(
     """
     failures: dict[tuple[str, int], str] = {}
     everything = [(seed, contender) for seed in plan.seeds for contender in plan.contenders]
-    for number, (seed, contender) in enumerate(everything, start=1):
-        if jobs.finished(folder, contender.label, seed) is not None:
-            continue
-        if reporter is not None:
-            reporter.message(f"{contender.label}, seed {seed} (run {number} of {len(everything)})")
-        try:
-            jobs.run(contender, seed, data.with_shuffled_labels(seed) if plan.control else data, folder, reporter)
-        except (KeyboardInterrupt, jobs.Interrupted):
-            return failures, True
-        except (CorinthError, RuntimeError, MemoryError, ValueError, TypeError) as error:
-            # Whatever a network cannot do with these data, the others still can: torch raises shape and memory
-            # errors as RuntimeError, models and optimizers refuse options with ValueError and TypeError.
-            failures[contender.label, seed] = jobs.reason(error)
+    with stop_on_signal() as stop:
+        for number, (seed, contender) in enumerate(everything, start=1):
+            if jobs.finished(folder, contender.label, seed) is not None:
+                continue
+            if stop.asked:
+                return failures, True
             if reporter is not None:
-                reporter.message(f"{contender.label}, seed {seed} failed: {jobs.reason(error)}")
+                reporter.message(f"{contender.label}, seed {seed} (run {number} of {len(everything)})")
+            try:
+                jobs.run(contender, seed, data.with_shuffled_labels(seed) if plan.control else data, folder, reporter)
+            except (KeyboardInterrupt, jobs.Interrupted):
+                return failures, True
+            except jobs.FAILURES as error:
+                failures[contender.label, seed] = jobs.reason(error)
+                if reporter is not None:
+                    reporter.message(f"{contender.label}, seed {seed} failed: {jobs.reason(error)}")
     return failures, False
 
 
-def _costs(plan: Plan, folder: Path, *, measure: bool, batch: int) -> dict[str, Cost]:
-    """After all trainings, one after the other, so that the machine is in the same state for each."""
-    costs = {}
+def _costs(plan: Plan, folder: Path, *, measure: bool, batch: int) -> tuple[dict[str, Cost], list[str]]:
+    """After all trainings, one after the other, so that the machine is in the same state for each.
+
+    Also says what could not be measured: the scores are there, and a cost that is not must not take them away.
+    """
+    costs, notes = {}, []
     for contender in plan.contenders:
         seed = next((s for s in plan.seeds if jobs.finished(folder, contender.label, s)), None)
-        if seed is not None:
-            costs[contender.label] = jobs.cost(contender, seed, folder, measure=measure, batch=batch)
-    return costs
+        if seed is None:
+            continue
+        try:
+            found = jobs.cost(contender, seed, folder, measure=measure, batch=batch)
+        except jobs.FAILURES as error:
+            notes.append(f"{contender.label}: its cost could not be measured: {jobs.reason(error)}")
+            continue
+        costs[contender.label] = found
+        if found.problem is not None:
+            notes.append(f"{contender.label}: {found.problem}")
+    return costs, notes
 
 
 def _default_folder(data: ImageData) -> Path:

@@ -1,6 +1,7 @@
 """What a comparison declares before it starts, saved in compare.json so that a resume continues the same one."""
 
 import json
+import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from corinth.data import ImageData
 from corinth.data.images import OPTIONS
 from corinth.errors import CorinthError, UsageError
 from corinth.files import write_json
+from corinth.inspect.devices import choose_device
 from corinth.registry import entry
 from corinth.training import Recipe, recipe_for
-from corinth.training.build import configure_for
+from corinth.training.build import configure_for, planned_preprocess
 from corinth.training.optimizers import find_optimizer
 
 FORMAT = 1
@@ -87,11 +89,16 @@ def make_plan(
         own = _merged(overrides or {}, (recipes or {}).get(label, {}))
         if fixed := [name for name in ("budget", "seed", "output", "arch", "data") if name in own]:
             raise UsageError(f"the recipe of {label} sets {fixed[0]}, which the comparison itself decides")
-        if "augmentation" in own:  # changes what the architecture's own recipe does, as `options` does
-            own = _merged({"augmentation": entry(arch).card.recipe.get("augmentation", {})}, own)
+        if isinstance(own.get("augmentation"), Mapping):  # changes what the recipe does by itself, as `options` does
+            usual = recipe_for(arch, data=data.spec).to_dict()["augmentation"]
+            own = _merged({"augmentation": usual}, own)
         recipe = recipe_for(arch, data=data.spec, **{**own, **data.opened_with}, budget=budget)
         configure_for(entry(arch), recipe.options)
         find_optimizer(recipe.optimizer)
+        choose_device(recipe.device)
+        planned_preprocess(recipe, data)  # reads what the weights say of themselves
+        if recipe.early_stopping and not len(data.positions("val")):
+            raise UsageError(f"early_stopping of {label} needs a validation part and {data.name} has none")
         contenders.append(Contender(label=label, recipe=recipe))
     return Plan(
         contenders=tuple(contenders),
@@ -125,9 +132,17 @@ def parse_models(models: Sequence[str] | str) -> dict[str, str]:
 
 def parse_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
     """3 is seeds 0, 1, 2; a list is taken as it is."""
-    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    if not chosen or len(set(chosen)) < len(chosen) or min(chosen) < 0:
-        raise UsageError(f"seeds {seeds!r} should be a number of at least 1, or different numbers of 0 or more")
+    try:
+        if isinstance(seeds, Iterable):
+            chosen = tuple(operator.index(seed) for seed in seeds)
+        else:
+            chosen = tuple(range(operator.index(seeds)))
+    except TypeError:
+        chosen = ()
+    if not chosen or len(set(chosen)) < len(chosen) or min(chosen) < 0 or max(chosen) >= 2**32:
+        raise UsageError(
+            f"seeds {seeds!r} should be a whole number of at least 1, or different whole numbers from 0 to 2^32 - 1"
+        )
     return chosen
 
 
@@ -143,6 +158,8 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 def claim_folder(folder: Path, plan: Plan, *, resume: bool) -> None:
     """Write the plan into `folder`, or check that the one that lies there is the same."""
     declared, path = plan.to_dict(), folder / FILE
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; name a new folder with --output")
     if not path.exists():
         if folder.exists() and any(folder.iterdir()):
             raise UsageError(f"{folder} is not empty and holds no comparison; name a new folder with --output")
@@ -152,7 +169,7 @@ def claim_folder(folder: Path, plan: Plan, *, resume: bool) -> None:
         raise UsageError(f"{folder} holds a comparison already; resume it, or name a new folder with --output")
     try:
         before = json.loads(path.read_text(encoding="utf-8"))["plan"]
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise CorinthError(f"{path} cannot be read as a comparison's plan; name a new folder with --output") from error
     if before != declared:
         raise UsageError(

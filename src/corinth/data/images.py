@@ -1,6 +1,7 @@
 """One labelled image set with its splits, from a name or a path."""
 
 import hashlib
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -96,6 +97,7 @@ def open_data(
     is called while headers are read and files are fetched.
     """
     spec = str(spec)
+    split_seed, val_share, test_share = operator.index(split_seed), float(val_share), float(test_share)
     asked = (split_seed, val_share, test_share, path_column, label_column)
     name, found = _collect(
         spec, path_column=path_column, label_column=label_column, max_corrupt=max_corrupt, progress=progress

@@ -8,9 +8,21 @@ from types import FrameType
 
 
 class Stop:
-    """Whether the user asked to stop."""
+    """Whether the user asked to stop; what is asked inside a block is asked of the blocks around it too."""
 
-    asked = False
+    def __init__(self, outer: "Stop | None" = None) -> None:
+        self.outer = outer
+        self.asked = outer is not None and outer.asked
+
+    def ask(self) -> None:
+        self.asked = True
+        if self.outer is not None:
+            self.outer.ask()
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.ask()
 
 
 @contextmanager
@@ -20,17 +32,13 @@ def stop_on_signal() -> Generator[Stop]:
     The handlers that were there are put back. Outside the main thread, where Python cannot handle signals,
     nothing is changed.
     """
-    stop = Stop()
+    around = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+    stop = Stop(around if isinstance(around, Stop) else None)
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop.asked:
-            raise KeyboardInterrupt
-        stop.asked = True
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop.handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:

@@ -218,7 +218,7 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
         loop.rows[-1] |= {"ended": reason}
     if processes.is_main:
         write_metrics(folder / METRICS, loop.rows)
-    return Run(folder, recipe, tuple(loop.rows), best, reason, stop.asked)
+    return Run(folder, recipe, tuple(loop.rows), best, reason)
 
 
 def make_task(recipe: Recipe, model: nn.Module, data: ImageData) -> ImageClassification:
