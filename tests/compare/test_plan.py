@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from fabricate import image_data
 
-from corinth.compare.plan import Plan, claim_folder, differing, make_plan, parse_models, parse_seeds
-from corinth.data import open_data
+from corinth.compare.plan import Plan, check_plan, claim_folder, differing, make_plan, parse_models, parse_seeds
+from corinth.data import ImageData, open_data
 from corinth.errors import CorinthError, UsageError
 
 
@@ -69,7 +69,8 @@ def test_recipes_are_each_ones_own_with_common_and_single_changes() -> None:
         ({"recipes": {"cnn": {"options": {"kernel": 3}}}}, "cnn has no option 'kernel'"),
         ({"recipes": {"cnn": {"split_seed": 5}}}, "cnn sets split_seed, but all share the same data"),
         ({"overrides": {"optimizer": "nonsense"}}, "nonsense"),
-        ({"overrides": {"device": "gpux"}}, "device 'gpux'"),
+        ({"models": [5]}, "the model 5 is no name"),
+        ({"recipes": {"cnn": 5}}, "the recipe of cnn is 5"),
         ({"overrides": {"options": 5}}, "options"),
         ({"control": "shuffled"}, "shuffled-labels"),
         ({"budget": "20 bananas"}, "budget"),
@@ -94,15 +95,22 @@ def test_the_same_plan_may_go_on_and_another_may_not(tmp_path: Path) -> None:
         claim_folder(tmp_path, other, resume=True)
 
 
+def checked(data: ImageData, models: str, **overrides: Any) -> None:
+    made = make_plan(data, models, budget="1ep", seeds=1, control=None, recipes=None, overrides=overrides)
+    check_plan(made, data)
+
+
 def test_patience_without_a_validation_part_is_noticed_first() -> None:
     data = open_data("digits", val_share=0)
     with pytest.raises(UsageError, match="early_stopping of cnn needs a validation part and digits has none"):
-        make_plan(data, "cnn", budget="1ep", seeds=1, control=None, recipes=None, overrides={"early_stopping": 2})
+        checked(data, "cnn", early_stopping=2)
 
 
-def test_weights_that_are_not_there_are_noticed_first(tmp_path: Path) -> None:
+def test_a_device_or_weights_that_are_not_there_are_noticed_first(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="device 'gpux'"):
+        checked(image_data(), "cnn", device="gpux")
     with pytest.raises(CorinthError, match="gone"):
-        plan(overrides={"weights": str(tmp_path / "gone")})
+        checked(image_data(), "cnn", weights=str(tmp_path / "gone"))
 
 
 def test_a_change_of_augmentation_does_not_mirror_digits() -> None:
@@ -118,6 +126,14 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "board").write_text("")
     with pytest.raises(UsageError, match="board is a file; name a new folder"):
         claim_folder(tmp_path / "board", plan(), resume=True)
+
+
+def test_what_a_killed_process_left_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".compare.json.7.tmp").write_text("{")
+    claim_folder(tmp_path, plan(), resume=True)
+    (tmp_path / ".leaderboard.json.7.tmp").write_text("{")
+    claim_folder(tmp_path, plan(), resume=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["compare.json"]
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def _timed(counted: Cost, predictor: Predictor, *, batch: int, threads: int | No
         size = batch
         many = latency(predictor.model, shape, size, threads)
         return dataclasses.replace(found, latency_batch_ms=many.median_ms, batch=batch)
-    except (RuntimeError, MemoryError) as error:
+    except FAILURES as error:
         what = f"batch of {size}" if size > 1 else "single image"
         return dataclasses.replace(found, problem=f"the latency of a {what} was not measured: {reason(error)}")
 

@@ -8,16 +8,20 @@ from types import FrameType
 
 
 class Stop:
-    """Whether the user asked to stop; what is asked inside a block is asked of the blocks around it too."""
+    """Whether the user asked to stop. Blocks may lie in blocks: what is asked of one is asked of all."""
 
     def __init__(self, outer: "Stop | None" = None) -> None:
-        self.outer = outer
-        self.asked = outer is not None and outer.asked
+        self._outer = outer
+        self._asked = False
+
+    @property
+    def asked(self) -> bool:
+        return self._asked or (self._outer is not None and self._outer.asked)
 
     def ask(self) -> None:
-        self.asked = True
-        if self.outer is not None:
-            self.outer.ask()
+        self._asked = True
+        if self._outer is not None:
+            self._outer.ask()
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         if self.asked:

@@ -246,7 +246,7 @@ SMALL: dict[str, Any] = {  # small images
     # a border of 2 of 32 pixels: the 4 of section 4.2 want more epochs than a small budget has
     "augmentation": {"crop_padding": 0.0625, "flip": True},
 }
-# a smaller rate for the deeper ones, which section 4.2 warms up for the same reason, and more steps an epoch
+# a smaller rate and more steps an epoch for the deeper ones, the deepest of which section 4.2 warms up
 SMALL_DEEP: dict[str, Any] = {**SMALL, "lr": 0.1, "batch_size": 64, "clip_norm": 1.0}
 SMALL_IMAGENET: dict[str, Any] = {**SMALL, "lr": 0.1, "img_size": 64}
 IMAGENET: dict[str, Any] = {  # section 3.4: 60e4 iterations of 256 images, the rate falls on plateaus (figure 4)

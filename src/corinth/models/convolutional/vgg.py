@@ -170,7 +170,7 @@ for name, column, depth, params, params_bn, macs, top1, top1_bn in (  # table 1;
                 deviations=(*DEVIATIONS, "batch normalisation, which the paper has not") if batch_norm else DEVIATIONS,
                 references=(f"torchvision:{name}{suffix}", f"timm:{name}{suffix}"),
                 synonyms={"fc_dim": "4096 channels", "drop_rate": "dropout (torchvision)"},
-                recipe=SMALL_BN if batch_norm else SMALL_19 if depth == 19 else SMALL,
+                recipe=SMALL_BN if batch_norm else SMALL_19 if name == "vgg19" else SMALL,
                 published_recipe=PUBLISHED,
             ),
         )
