@@ -249,6 +249,7 @@ SMALL: dict[str, Any] = {  # small images
 # a smaller rate and more steps an epoch for the deeper ones, the deepest of which section 4.2 warms up
 SMALL_DEEP: dict[str, Any] = {**SMALL, "lr": 0.1, "batch_size": 64, "clip_norm": 1.0}
 SMALL_IMAGENET: dict[str, Any] = {**SMALL, "lr": 0.1, "img_size": 64}
+SMALL_BOTTLENECK: dict[str, Any] = {**SMALL_DEEP, "lr": 0.05, "img_size": 64}
 IMAGENET: dict[str, Any] = {  # section 3.4: 60e4 iterations of 256 images, the rate falls on plateaus (figure 4)
     "optimizer": "sgd",
     "lr": 0.1,
@@ -304,7 +305,7 @@ for name, depth, block, stride_in, params, macs, error in (  # table 1; errors o
             deviations=(V15, *DEVIATIONS) if v15 else DEVIATIONS,
             references=peers,
             synonyms=SYNONYMS,
-            recipe=SMALL_IMAGENET,
+            recipe=SMALL_BOTTLENECK if block == "bottleneck" else SMALL_IMAGENET,
             published_recipe=IMAGENET,
         ),
     )
