@@ -1,6 +1,6 @@
 """Train every architecture by its own recipe on small images, and score it on images it has not seen.
 
-    CORINTH_DATA=... python benchmarks/small_images.py [--data digits cifar10_subset] [--models vgg16 ...] [--jobs 2]
+    python benchmarks/small_images.py [--data digits cifar10_subset] [--models vgg16 ...] [--jobs 2]
 
 Each row is one `corinth train` and one `corinth evaluate`, one seed, one thread, and nothing changed in the recipe but
 the budget and bfloat16, which keeps the large networks affordable. What a network must beat is measured on the same
@@ -82,7 +82,7 @@ def train_and_score(arch: str, name: str) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", nargs="+", choices=EPOCHS, default=list(EPOCHS))
+    parser.add_argument("--data", nargs="+", choices=EPOCHS, default=["digits"])
     parser.add_argument("--models", nargs="+", choices=corinth.list_models(), default=corinth.list_models())
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, one thread each")
     args = parser.parse_args()
