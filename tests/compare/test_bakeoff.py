@@ -26,8 +26,8 @@ from corinth.inspect import Latency, latency
 from corinth.predictor import Predictor
 from corinth.training import SilentReporter
 
-RECIPES = {"crippled": {"lr": 1e-7}, "wild": {"lr": 1e25}}
-MODELS = ["lenet5", "again=lenet5", "crippled=lenet5", "wild=lenet5"]
+RECIPES = {"crippled": {"lr": 1e-7}, "small": {"img_size": 20}, "wild": {"lr": 1e25}}
+MODELS = ["lenet5", "again=lenet5", "crippled=lenet5", "small=alexnet", "wild=lenet5"]
 
 
 def compare(output: Path, models: Any = MODELS, **options: Any) -> Leaderboard:
@@ -63,10 +63,12 @@ def test_a_crippled_copy_is_worse(board: Leaderboard) -> None:
 
 
 def test_what_cannot_run_is_a_row_with_its_reason(board: Leaderboard) -> None:
-    failed = row(board, "wild")
-    assert board.rows[-1] is failed
-    assert failed.score_test is None
-    assert "loss" in failed.reason
+    assert [failed.label for failed in board.rows[-2:]] == ["small", "wild"]
+    small, wild = board.rows[-2:]
+    assert small.score_test is None
+    assert wild.score_test is None
+    assert "img_size 20 is too small for alexnet" in small.reason
+    assert "loss" in wild.reason
     assert board.exit_code == 3
 
 

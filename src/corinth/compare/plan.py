@@ -15,7 +15,7 @@ from corinth.files import sweep, write_json
 from corinth.inspect.devices import choose_device
 from corinth.registry import entry
 from corinth.training import Recipe, recipe_for
-from corinth.training.build import configure_for, plan_network
+from corinth.training.build import configure_for, planned_preprocess
 from corinth.training.optimizers import find_optimizer
 
 FORMAT = 1
@@ -110,14 +110,14 @@ def make_plan(
 
 
 def check_plan(plan: Plan, data: ImageData) -> None:
-    """What can be wrong with a plan on these data, on this machine, found before anything is trained."""
+    """What no network of the plan could train with, found before anything is trained.
+
+    What only one network cannot do, such as take so small an image, is left to become its row.
+    """
     for contender in plan.contenders:
         recipe = contender.recipe
         choose_device(recipe.device)
-        try:
-            plan_network(recipe, data)
-        except ValueError as error:  # an option that a config refuses
-            raise UsageError(f"{contender.label}: {error}") from error
+        planned_preprocess(recipe, data)  # reads what the weights say of themselves
         if recipe.early_stopping and not len(data.positions("val")):
             raise UsageError(f"early_stopping of {contender.label} needs a validation part and {data.name} has none")
 

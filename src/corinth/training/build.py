@@ -42,15 +42,6 @@ def build_network(
     recipe: Recipe, data: ImageData, say: Callable[[str], object] = lambda _: None
 ) -> tuple[Any, int, Preprocess | None]:
     """The network of `build_model`, the side of its input, and the preprocessing of its weights; no image is read."""
-    config, size, known = plan_network(recipe, data)
-    model = entry(recipe.arch).cls(config)
-    if recipe.weights is not None:
-        say(f"weights: {load_weights(model, recipe.weights, arch=recipe.arch)}")
-    return model, size, known
-
-
-def plan_network(recipe: Recipe, data: ImageData) -> tuple[Any, int, Preprocess | None]:
-    """The config of `build_network`, and the rest of what it returns; nothing is built."""
     found = entry(recipe.arch)
     known = weights_preprocess(recipe.weights) if recipe.weights is not None else None
     size = input_size(recipe, found, data, known)
@@ -66,7 +57,10 @@ def plan_network(recipe: Recipe, data: ImageData) -> tuple[Any, int, Preprocess 
     config = configure_for(found, options)
     if size < config.min_size:
         raise UsageError(f"img_size {size} is too small for {recipe.arch}; it must be at least {config.min_size}")
-    return config, size, known
+    model = found.cls(config)
+    if recipe.weights is not None:
+        say(f"weights: {load_weights(model, recipe.weights, arch=found.name)}")
+    return model, size, known
 
 
 def planned_preprocess(recipe: Recipe, data: ImageData) -> Preprocess:
