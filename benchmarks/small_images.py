@@ -1,6 +1,6 @@
 """Train every architecture by its own recipe on small images, and score it on images it has not seen.
 
-    CORINTH_DATA=... python benchmarks/small_images.py [--data digits cifar10_subset] [--models vgg16 ...] [--jobs 2]
+    python benchmarks/small_images.py [--data digits cifar10_subset] [--models vgg16 ...] [--jobs 2]
 
 Each row is one `corinth train` and one `corinth evaluate`, one seed, one thread, and nothing changed in the recipe but
 the budget and bfloat16, which keeps the large networks affordable. What a network must beat is measured on the same
@@ -11,6 +11,7 @@ results are merged into benchmarks/results/small_images.json, and the exit code 
 import argparse
 import json
 import sys
+import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -57,15 +58,15 @@ def softmax_regression(name: str) -> float:
     return best[1]
 
 
-def train_and_score(arch: str, name: str, folder: str) -> dict:
+def train_and_score(arch: str, name: str) -> dict:
     torch.set_num_threads(1)
     command = f"corinth train --data {name} --model {arch} --epochs {EPOCHS[name]} --precision bf16 --threads 1"
     row = {"data": name, "arch": arch, "command": command, "machine": machine()}
     try:
-        run = corinth.train(
-            arch=arch, data=name, budget=f"{EPOCHS[name]}ep", precision="bf16", threads=1, output=folder
-        )
-        scored = corinth.load_run(run.path).evaluate(corinth.open_data(name))
+        with tempfile.TemporaryDirectory() as folder:
+            fields = {"budget": f"{EPOCHS[name]}ep", "precision": "bf16", "threads": 1}
+            run = corinth.train(arch=arch, data=name, output=f"{folder}/run", **fields)
+            scored = corinth.load_run(run.path).evaluate(corinth.open_data(name))
     except CorinthError as error:
         return {**row, "error": str(error)}
     last = run.metrics[-1]
@@ -81,7 +82,7 @@ def train_and_score(arch: str, name: str, folder: str) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", nargs="+", choices=EPOCHS, default=list(EPOCHS))
+    parser.add_argument("--data", nargs="+", choices=EPOCHS, default=["digits"])
     parser.add_argument("--models", nargs="+", choices=corinth.list_models(), default=corinth.list_models())
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, one thread each")
     args = parser.parse_args()
@@ -91,11 +92,7 @@ def main() -> None:
     worse = []
     with ProcessPoolExecutor(args.jobs) as pool:
         linear = {name: pool.submit(softmax_regression, name) for name in args.data}
-        runs = [
-            pool.submit(train_and_score, arch, name, f"runs/small_images/{name}-{arch}")
-            for name in args.data
-            for arch in args.models
-        ]
+        runs = [pool.submit(train_and_score, arch, name) for name in args.data for arch in args.models]
         for done in as_completed(runs):
             row = done.result()
             rows[row["data"], row["arch"]] = row

@@ -37,6 +37,12 @@ def replacing(path: str | Path) -> Generator[Path]:
         raise
 
 
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that processes killed while writing left in a folder that is no longer written to."""
+    for left in folder.rglob(".*.tmp"):
+        _discard(left)
+
+
 def write_text(path: str | Path, text: str) -> None:
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -24,6 +24,9 @@ def test_changes_for_all_and_for_one():
     assert recipes == {"a": {"lr": 0.5, "augmentation": {"mixup": 0.2}}, "b": {"options": {"pool": "max"}}}
     with pytest.raises(UsageError, match="names no model"):
         _recipes(["c.lr=1"], "ab")
+    assert _recipes(["v1.2.lr=1"], ["v1", "v1.2"]) == ({}, {"v1.2": {"lr": 1}})
+    with pytest.raises(UsageError, match=r"augmentation the value 3 and augmentation\.flip besides"):
+        _recipes(["a.augmentation=3", "a.augmentation.flip=true"], "ab")
 
 
 @pytest.mark.slow
@@ -33,7 +36,7 @@ def test_a_board_and_its_exit_codes(cli: Cli, tmp_path: Path):
     assert found.code == 3, found.err
     rows = json.loads(found.out)["rows"]
     assert [row["label"] for row in rows] == ["lenet5", "small"]
-    assert "8" in rows[1]["failures"]["0"]
+    assert "img_size 8 is too small for vgg11" in rows[1]["failures"]["0"]
     again = cli("compare", *line.split(), "--set", "small.img_size=8", "--quiet")
     assert again.code == 3
     assert "lenet5" in again.out
@@ -46,6 +49,9 @@ def test_a_board_and_its_exit_codes(cli: Cli, tmp_path: Path):
         ("--models lenet5,lenet6", "lenet5"),
         ("--models lenet5 --budget 3x", "3x"),
         ("--models lenet5 --seeds 0", "seeds"),
+        ("--models lenet5 --seeds 5000000000", "1 to 1000"),
+        ("--models lenet5 --set split_seed=1.5", "split_seed 1.5 is not valid; it must be a whole number"),
+        ("--models lenet5 --set val_share=abc", "val_share 'abc' is not valid; it must be a number"),
         ("--models lenet5 --control frob", "shuffled-labels"),
         ("--models lenet5 --set lenet5.lrr=1", "lr"),
         ("--models lenet5 --set frob.lr=1", "frob"),

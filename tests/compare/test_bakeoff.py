@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,10 +23,11 @@ from corinth.compare.leaderboard import Cost
 from corinth.data import ArraySource, open_data
 from corinth.errors import CorinthError, DataError, UsageError
 from corinth.inspect import Latency, latency
+from corinth.predictor import Predictor
 from corinth.training import SilentReporter
 
-RECIPES = {"crippled": {"lr": 1e-7}, "small": {"img_size": 20}}
-MODELS = ["lenet5", "again=lenet5", "crippled=lenet5", "small=alexnet"]
+RECIPES = {"crippled": {"lr": 1e-7}, "small": {"img_size": 20}, "wild": {"lr": 1e25}}
+MODELS = ["lenet5", "again=lenet5", "crippled=lenet5", "small=alexnet", "wild=lenet5"]
 
 
 def compare(output: Path, models: Any = MODELS, **options: Any) -> Leaderboard:
@@ -61,11 +63,12 @@ def test_a_crippled_copy_is_worse(board: Leaderboard) -> None:
 
 
 def test_what_cannot_run_is_a_row_with_its_reason(board: Leaderboard) -> None:
-    failed = row(board, "small")
-    assert board.rows[-1] is failed
-    assert failed.score_test is None
-    assert "20" in failed.reason
-    assert "alexnet" in failed.reason
+    assert [failed.label for failed in board.rows[-2:]] == ["small", "wild"]
+    small, wild = board.rows[-2:]
+    assert small.score_test is None
+    assert wild.score_test is None
+    assert "img_size 20 is too small for alexnet" in small.reason
+    assert "loss" in wild.reason
     assert board.exit_code == 3
 
 
@@ -103,7 +106,7 @@ def test_a_finished_comparison_is_not_run_again(board: Leaderboard, monkeypatch:
     again = compare(board.path, latency=True, latency_batch=8)
     assert [r.scores for r in again.rows] == [r.scores for r in board.rows]
     assert row(again, "lenet5").cost == row(board, "lenet5").cost
-    assert row(again, "small").reason == "trained again"  # what failed is tried again
+    assert row(again, "wild").reason == "trained again"  # what failed is tried again
 
 
 class StopAt(SilentReporter):
@@ -169,6 +172,96 @@ def test_the_preflights_warnings_are_said_and_on_the_board(tmp_path: Path) -> No
     assert any(note.startswith("warning: ") for note in made.data["notes"])
     with pytest.raises(UsageError, match="open already, so split_seed does nothing"):
         corinth.compare.compare(leaky, ["lenet5"], output=tmp_path / "other", overrides={"split_seed": 3})
+
+
+def test_a_stop_that_was_asked_is_not_forgotten_when_the_save_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class StopAtOnce(SilentReporter):
+        def start(self, info: Mapping[str, Any]) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def full(*args: Any, **options: Any) -> None:
+        raise CorinthError("could not save it: the disk is full")
+
+    monkeypatch.setattr("corinth.training.checkpoint.write_state", full)
+    found = compare(tmp_path / "board", MODELS[:2], seeds=1, reporter=StopAtOnce())
+    assert found.interrupted
+    assert found.rows[0].reason == "could not save it: the disk is full"
+    assert not (tmp_path / "board" / "again").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_the_last_run_is_scored_finishes_it_and_measures_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    evaluate = Predictor.evaluate
+
+    def stopping(self: Predictor, *args: Any, **options: Any) -> Any:
+        os.kill(os.getpid(), number)
+        return evaluate(self, *args, **options)
+
+    monkeypatch.setattr(Predictor, "evaluate", stopping)
+    found = compare(tmp_path / "board", ["lenet5"], seeds=1, budget="1e2samples", latency=True)
+    assert (found.exit_code, len(found.rows[0].scores), found.rows[0].cost) == (130, 1, None)
+    monkeypatch.undo()
+    again = compare(tmp_path / "board", ["lenet5"], seeds=1, budget="1e2samples", latency=True)
+    assert (again.exit_code, again.rows[0].scores) == (0, found.rows[0].scores)
+    assert again.rows[0].cost.latency_ms > 0
+
+
+def test_a_second_stop_between_runs_still_leaves_a_board(tmp_path: Path) -> None:
+    class Impatient(SilentReporter):
+        def message(self, text: str) -> None:
+            if "seed 1" in text:
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+
+    found = compare(tmp_path / "board", ["lenet5"], seeds=2, budget="1e2samples", reporter=Impatient())
+    assert found.interrupted
+    assert list(found.rows[0].scores) == [0]
+    assert (tmp_path / "board" / "leaderboard.csv").exists()
+
+
+def test_a_finished_comparison_needs_its_weights_no_more(tmp_path: Path) -> None:
+    source = compare(tmp_path / "source", ["lenet5"], seeds=1, budget="1e2samples").path / "lenet5" / "seed0"
+    options = {"seeds": 1, "budget": "1e2samples", "overrides": {"threads": 1, "weights": str(source)}}
+    found = compare(tmp_path / "board", ["lenet5"], **options)
+    shutil.rmtree(source)
+    assert compare(tmp_path / "board", ["lenet5"], **options).rows == found.rows
+
+
+def test_scoring_keeps_to_the_threads_of_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    evaluate = Predictor.evaluate
+
+    def watched(self: Predictor, *args: Any, **options: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return evaluate(self, *args, **options)
+
+    monkeypatch.setattr(Predictor, "evaluate", watched)
+    before = torch.get_num_threads()
+    compare(tmp_path / "board", ["lenet5"], seeds=1, budget="1e2samples", overrides={"threads": before + 1})
+    assert seen == [before + 1]
+    assert torch.get_num_threads() == before
+
+
+def test_a_cost_that_cannot_be_measured_does_not_cost_the_board(board: Leaderboard, tmp_path: Path) -> None:
+    output = shutil.copytree(board.path, tmp_path / "board")
+    (output / "lenet5" / jobs.COST).write_text("{}")  # measured again
+    (output / "again" / jobs.COST).unlink()
+    (output / "again" / "seed0" / "model.safetensors").unlink()
+    found = compare(output, latency=True, latency_batch=8)
+    assert [row.scores for row in found.rows] == [row.scores for row in board.rows]
+    costs = {row.label: row.cost for row in found.rows}
+    assert costs["lenet5"].latency_ms > 0
+    assert costs["again"] is None
+    assert any(note.startswith("again: its cost could not be measured: ") for note in found.notes)
+
+
+def test_a_latency_batch_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="latency_batch 0 is not valid"):
+        compare(tmp_path / "x", ["lenet5"], latency_batch=0)
 
 
 def test_a_run_killed_before_its_first_save_starts_anew(board: Leaderboard, tmp_path: Path) -> None:

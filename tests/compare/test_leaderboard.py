@@ -104,7 +104,7 @@ def test_some_seeds_missing(tmp_path: Path) -> None:
 def test_one_seed_says_what_it_cannot(tmp_path: Path) -> None:
     made = board(tmp_path / "board", image_data(), {"cnn": 0.9}, seeds=1)
     assert "One seed" in shown(made)
-    assert "Only one seed" in " ".join(made.method)
+    assert "more than one seed" in " ".join(made.method)
 
 
 def test_control_at_chance_and_with_a_leak(tmp_path: Path) -> None:

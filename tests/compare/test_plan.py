@@ -4,10 +4,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fabricate import image_data
 
-from corinth.compare.plan import Plan, claim_folder, differing, make_plan, parse_models, parse_seeds
+from corinth.compare.plan import Plan, check_plan, claim_folder, differing, make_plan, parse_models, parse_seeds
+from corinth.data import ImageData, open_data
 from corinth.errors import CorinthError, UsageError
 
 
@@ -39,7 +41,8 @@ def test_wrong_models(models: Any, said: str) -> None:
 def test_seeds() -> None:
     assert parse_seeds(3) == (0, 1, 2)
     assert parse_seeds([5, 2]) == (5, 2)
-    for wrong in (0, -1, [], [1, 1], [-2]):
+    assert parse_seeds(np.arange(2)) == parse_seeds(np.int64(2)) == (0, 1)
+    for wrong in (0, -1, [], [1, 1], [-2], 2.5, "3", None, [0.5], [2**40]):
         with pytest.raises(UsageError, match="seeds"):
             parse_seeds(wrong)
 
@@ -66,6 +69,9 @@ def test_recipes_are_each_ones_own_with_common_and_single_changes() -> None:
         ({"recipes": {"cnn": {"options": {"kernel": 3}}}}, "cnn has no option 'kernel'"),
         ({"recipes": {"cnn": {"split_seed": 5}}}, "cnn sets split_seed, but all share the same data"),
         ({"overrides": {"optimizer": "nonsense"}}, "nonsense"),
+        ({"models": [5]}, "the model 5 is no name"),
+        ({"recipes": {"cnn": 5}}, "the recipe of cnn is 5"),
+        ({"overrides": {"options": 5}}, "options"),
         ({"control": "shuffled"}, "shuffled-labels"),
         ({"budget": "20 bananas"}, "budget"),
     ],
@@ -89,6 +95,47 @@ def test_the_same_plan_may_go_on_and_another_may_not(tmp_path: Path) -> None:
         claim_folder(tmp_path, other, resume=True)
 
 
+def checked(data: ImageData, models: str, **overrides: Any) -> None:
+    made = make_plan(data, models, budget="1ep", seeds=1, control=None, recipes=None, overrides=overrides)
+    check_plan(made, data)
+
+
+def test_patience_without_a_validation_part_is_noticed_first() -> None:
+    data = open_data("digits", val_share=0)
+    with pytest.raises(UsageError, match="early_stopping of cnn needs a validation part and digits has none"):
+        checked(data, "cnn", early_stopping=2)
+
+
+def test_a_device_or_weights_that_are_not_there_are_noticed_first(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="device 'gpux'"):
+        checked(image_data(), "cnn", device="gpux")
+    with pytest.raises(CorinthError, match="gone"):
+        checked(image_data(), "cnn", weights=str(tmp_path / "gone"))
+
+
+def test_a_change_of_augmentation_does_not_mirror_digits() -> None:
+    options: dict[str, Any] = {"budget": "2ep", "seeds": 1, "control": None, "recipes": None}
+    changes = {"augmentation": {"erasing": 0.1}}
+    (contender,) = make_plan(open_data("digits"), "resnet18", **options, overrides=changes).contenders
+    assert contender.recipe.augmentation.erasing == 0.1
+    assert not contender.recipe.augmentation.flip
+    assert contender.recipe.augmentation.crop_padding > 0
+
+
+def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "board").write_text("")
+    with pytest.raises(UsageError, match="board is a file; name a new folder"):
+        claim_folder(tmp_path / "board", plan(), resume=True)
+
+
+def test_what_a_killed_process_left_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".compare.json.7.tmp").write_text("{")
+    claim_folder(tmp_path, plan(), resume=True)
+    (tmp_path / ".leaderboard.json.7.tmp").write_text("{")
+    claim_folder(tmp_path, plan(), resume=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["compare.json"]
+
+
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years")
     with pytest.raises(UsageError, match="not empty and holds no comparison"):
@@ -97,9 +144,10 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_damaged_plan_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "compare.json").write_text("{")
-    with pytest.raises(CorinthError, match="cannot be read as a comparison's plan"):
-        claim_folder(tmp_path, plan(), resume=True)
+    for damaged in ("{", "[]"):
+        (tmp_path / "compare.json").write_text(damaged)
+        with pytest.raises(CorinthError, match="cannot be read as a comparison's plan"):
+            claim_folder(tmp_path, plan(), resume=True)
 
 
 def test_long_differences_are_cut() -> None:

@@ -207,10 +207,25 @@ def test_levels_hold_in_simulation(seeds: int, seed_sd: float) -> None:
 
 
 def test_the_method_in_words_says_what_one_seed_cannot() -> None:
-    assert "Only one seed" in " ".join(method_text(seeds=1, samples=360, comparisons=1))
+    assert "more than one seed" in " ".join(method_text(seeds=1, samples=360, comparisons=1))
+    assert "Holm" not in " ".join(method_text(seeds=1, samples=360, comparisons=0))
+    assert "the last checkpoint was taken" in method_text(seeds=3, samples=360, comparisons=1, validated=False)[0]
     three = " ".join(method_text(seeds=3, samples=1360, comparisons=10))
     for words in ("crossed random effects", "Holm", "10 comparisons", "Wilson", "1,360", "Assumed"):
         assert words in three
+
+
+def test_an_erratic_architecture_keeps_its_own_spread_against_a_lone_seed() -> None:
+    """Six equal ones; the first varies much more over its five seeds, the last has one seed."""
+    rng = np.random.default_rng(6)
+    sds, false, runs = np.array([0.06, *[0.005] * 5]), 0, 200
+    for _ in range(runs):
+        level = np.clip(0.8 + rng.normal(size=(6, 5, 1)) * sds[:, None, None], 0, 1)
+        answers = (rng.random((6, 5, 600)) < level).astype(float)
+        scores = {name: (range(5), matrix) for name, matrix in zip("abcdef", answers)}
+        scores["f"] = (range(1), answers[5][:1])
+        false += paired_differences(scores)["a", "f"].p < 0.05
+    assert false / runs <= 0.05
 
 
 def test_an_architecture_with_one_seed_borrows_the_boards_spread() -> None:

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import corinth
+from corinth.training.recipe import recipe_for
 
 
 @pytest.mark.parametrize("layers", [11, 13, 16, 19])
@@ -58,3 +59,8 @@ def test_signals_keep_their_scale() -> None:
 def test_bad_options(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         corinth.create_model("vgg16", **options)
+
+
+def test_the_deepest_without_norms_takes_smaller_batches() -> None:
+    assert corinth.card("vgg19").recipe["batch_size"] < recipe_for("vgg16", "digits").batch_size
+    assert corinth.card("vgg19_bn").recipe == corinth.card("vgg11_bn").recipe

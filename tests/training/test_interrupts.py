@@ -20,6 +20,20 @@ def test_the_first_asks_and_the_second_does_not_wait() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_stop_is_heard_in_every_block_around_and_within() -> None:
+    with stop_on_signal() as outer, stop_on_signal() as inner:
+        outer.ask()  # as a thread, or a signal between the two
+        assert inner.asked
+    with stop_on_signal() as outer:
+        with stop_on_signal():
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert outer.asked
+        with stop_on_signal() as later:
+            assert later.asked
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_handlers_come_back_after_an_error() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(ZeroDivisionError), stop_on_signal():

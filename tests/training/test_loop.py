@@ -318,7 +318,8 @@ def cut(make: Any, settings: Any, *, after: int, **options: Any) -> Any:
 
     def train(batch: Any, progress: float) -> None:
         original(batch, progress)
-        first.stop.asked = first.step == after
+        if first.step == after:
+            first.stop.ask()
 
     first.train = train
     assert first.run() == "interrupted"

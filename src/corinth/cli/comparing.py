@@ -77,13 +77,16 @@ def _recipes(items: Sequence[str], labels: Sequence[str]) -> tuple[dict[str, Any
     overrides: dict[str, Any] = {}
     recipes: dict[str, dict[str, Any]] = {}
     for key, value in assignments(items).items():
-        label, dot, field = key.partition(".")
-        target, field = (recipes.setdefault(label, {}), field) if dot and label in labels else (overrides, key)
+        label = max((label for label in labels if key.startswith(f"{label}.")), key=len, default=None)
+        target = overrides if label is None else recipes.setdefault(label, {})
+        field = key if label is None else key.removeprefix(f"{label}.")
         outer, dot, inner = field.partition(".")
         if not dot:
             target[field] = value
         elif outer in ("augmentation", "options"):
-            target.setdefault(outer, {})[inner] = value
+            if not isinstance(target.setdefault(outer, {}), dict):
+                raise UsageError(f"--set gives {outer} the value {target[outer]!r} and {field} besides; leave one out")
+            target[outer][inner] = value
         else:
             raise UsageError(f"--set {key} names no model of --models; there are {', '.join(labels)}")
     return overrides, recipes

@@ -3,19 +3,21 @@
 import dataclasses
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from corinth.compare import jobs
 from corinth.compare.board import make_board
 from corinth.compare.leaderboard import Cost, Leaderboard
-from corinth.compare.plan import Plan, claim_folder, make_plan
+from corinth.compare.plan import Plan, check_plan, claim_folder, make_plan
 from corinth.compare.report import write_report
 from corinth.data import ImageData, open_data
 from corinth.data.images import OPTIONS, refuse_options
 from corinth.data.preflight import preflight
-from corinth.errors import CorinthError, DataError
+from corinth.errors import DataError, UsageError
 from corinth.training import Reporter
+from corinth.training.interrupts import Stop, stop_on_signal
 
 
 def compare(
@@ -45,6 +47,8 @@ def compare(
     with leaderboard.csv, leaderboard.json and report.html in its `path`. Raises `UsageError` for a wrong name or
     option and `DataError` for data that cannot be used, before anything is trained.
     """
+    if not isinstance(latency_batch, int) or latency_batch < 1:
+        raise UsageError(f"latency_batch {latency_batch!r} is not valid; it must be a whole number from 1")
     if isinstance(data, str):
         data = open_data(data, **{key: value for key, value in (overrides or {}).items() if key in OPTIONS})
     else:
@@ -54,21 +58,18 @@ def compare(
     plan = make_plan(data, models, budget=budget, seeds=seeds, control=control, recipes=recipes, overrides=overrides)
     data = _looked_at(data, reporter)
     folder = Path(output) if output is not None else _default_folder(data)
+    if any(jobs.finished(folder, c.label, seed) is None for c in plan.contenders for seed in plan.seeds):
+        check_plan(plan, data)
     claim_folder(folder, plan, resume=resume)
 
-    failures, interrupted = _run_all(plan, data, folder, reporter)
-    costs: dict[str, Cost] = {}
-    if not interrupted:
-        try:
-            costs = _costs(plan, folder, measure=latency, batch=latency_batch)
-        except KeyboardInterrupt:
-            interrupted = True
-    board = make_board(plan, data, folder, failures=failures, costs=costs, interrupted=interrupted)
+    done = _do(plan, data, folder, measure=latency, batch=latency_batch, reporter=reporter)
+    board = make_board(plan, data, folder, **vars(done))
     board.save(folder)
     if report and board.leader is not None:
         written, why_not = write_report(board, data, folder)
-        notes = board.notes if why_not is None else (*board.notes, why_not)
-        board = dataclasses.replace(board, report=written, notes=notes)
+        board = dataclasses.replace(board, report=written)
+        if why_not is not None:
+            board = dataclasses.replace(board, notes=(*board.notes, why_not))
     return board
 
 
@@ -84,41 +85,66 @@ def _looked_at(data: ImageData, reporter: Reporter | None) -> ImageData:
     return dataclasses.replace(data, notes=(*data.notes, *warnings))
 
 
-def _run_all(
-    plan: Plan, data: ImageData, folder: Path, reporter: Reporter | None
-) -> tuple[dict[tuple[str, int], str], bool]:
-    """Train and score what is not finished yet; returns the failures (label, seed) -> reason, and if interrupted.
+@dataclass
+class _Done:
+    """What came of a comparison, beside what its run folders hold."""
 
-    Seeds are the outer loop, so that an interrupted comparison has treated all alike.
-    """
-    failures: dict[tuple[str, int], str] = {}
+    failures: dict[tuple[str, int], str] = field(default_factory=dict)  # (label, seed) -> reason
+    costs: dict[str, Cost] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)  # what could not be measured
+    interrupted: bool = False
+
+
+def _do(plan: Plan, data: ImageData, folder: Path, *, measure: bool, batch: int, reporter: Reporter | None) -> _Done:
+    """Train and score what is not finished yet, then measure costs, until all is done or a stop is asked."""
+    done = _Done()
+    with stop_on_signal() as stop:
+        try:
+            _run_all(plan, data, folder, done, stop, reporter)
+            _measure_all(plan, folder, done, stop, measure=measure, batch=batch)
+        except (KeyboardInterrupt, jobs.Interrupted):
+            done.interrupted = True
+        done.interrupted |= stop.asked
+    return done
+
+
+def _run_all(plan: Plan, data: ImageData, folder: Path, done: _Done, stop: Stop, reporter: Reporter | None) -> None:
+    """Seeds are the outer loop, so that an interrupted comparison has treated all alike."""
     everything = [(seed, contender) for seed in plan.seeds for contender in plan.contenders]
     for number, (seed, contender) in enumerate(everything, start=1):
         if jobs.finished(folder, contender.label, seed) is not None:
             continue
+        if stop.asked:
+            return
         if reporter is not None:
             reporter.message(f"{contender.label}, seed {seed} (run {number} of {len(everything)})")
         try:
             jobs.run(contender, seed, data.with_shuffled_labels(seed) if plan.control else data, folder, reporter)
-        except (KeyboardInterrupt, jobs.Interrupted):
-            return failures, True
-        except (CorinthError, RuntimeError, MemoryError, ValueError, TypeError) as error:
-            # Whatever a network cannot do with these data, the others still can: torch raises shape and memory
-            # errors as RuntimeError, models and optimizers refuse options with ValueError and TypeError.
-            failures[contender.label, seed] = jobs.reason(error)
+        except jobs.FAILURES as error:
+            done.failures[contender.label, seed] = jobs.reason(error)
             if reporter is not None:
                 reporter.message(f"{contender.label}, seed {seed} failed: {jobs.reason(error)}")
-    return failures, False
 
 
-def _costs(plan: Plan, folder: Path, *, measure: bool, batch: int) -> dict[str, Cost]:
-    """After all trainings, one after the other, so that the machine is in the same state for each."""
-    costs = {}
+def _measure_all(plan: Plan, folder: Path, done: _Done, stop: Stop, *, measure: bool, batch: int) -> None:
+    """After all trainings, one after the other, so that the machine is in the same state for each.
+
+    The scores are there, and a cost that cannot be measured must not take them away.
+    """
     for contender in plan.contenders:
-        seed = next((s for s in plan.seeds if jobs.finished(folder, contender.label, s)), None)
-        if seed is not None:
-            costs[contender.label] = jobs.cost(contender, seed, folder, measure=measure, batch=batch)
-    return costs
+        if stop.asked:
+            return
+        label = contender.label
+        seed = next((s for s in plan.seeds if jobs.finished(folder, label, s)), None)
+        if seed is None:
+            continue
+        try:
+            done.costs[label] = found = jobs.cost(contender, seed, folder, measure=measure, batch=batch)
+        except jobs.FAILURES as error:
+            done.notes.append(f"{label}: its cost could not be measured: {jobs.reason(error)}")
+            continue
+        if found.problem is not None:
+            done.notes.append(f"{label}: {found.problem}")
 
 
 def _default_folder(data: ImageData) -> Path:

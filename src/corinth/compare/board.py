@@ -27,9 +27,10 @@ def make_board(
     *,
     failures: Mapping[tuple[str, int], str],
     costs: Mapping[str, Cost],
+    notes: Sequence[str] = (),
     interrupted: bool,
 ) -> Leaderboard:
-    """Rank what has finished in `folder`. `failures` maps (label, seed) to the reason."""
+    """Rank what has finished in `folder`. `failures` maps (label, seed) to the reason; `notes` are said beside it."""
     labels = [contender.label for contender in plan.contenders]
     results = {
         label: [r for seed in plan.seeds if (r := jobs.finished(folder, label, seed)) is not None] for label in labels
@@ -65,8 +66,18 @@ def make_board(
         level=LEVEL,
         data=_data_facts(data),
         machine=machine_facts(threads={c.recipe.threads for c in plan.contenders}),
-        method=tuple(method_text(seeds=seeds, samples=samples, comparisons=comparisons, level=LEVEL) if seeds else ()),
-        notes=(*_notes(plan, data, sum(map(len, results.values())), interrupted), *_problems(costs)),
+        method=tuple(
+            method_text(
+                seeds=seeds,
+                samples=samples,
+                comparisons=comparisons,
+                validated=len(data.positions("val")) > 0,
+                level=LEVEL,
+            )
+            if seeds
+            else ()
+        ),
+        notes=(*_notes(plan, data, sum(map(len, results.values())), interrupted), *notes),
         control=plan.control,
         interrupted=interrupted,
         path=folder,
@@ -128,10 +139,6 @@ def _notes(plan: Plan, data: ImageData, done: int, interrupted: bool) -> tuple[s
         if data.num_classes < 4 and len(plan.seeds) < 3:
             notes.append(f"With {data.num_classes} classes the control needs at least three seeds to notice a leak.")
     return tuple(notes)
-
-
-def _problems(costs: Mapping[str, Cost]) -> list[str]:
-    return [f"{label}: {cost.problem}" for label, cost in costs.items() if cost.problem is not None]
 
 
 def _data_facts(data: ImageData) -> dict[str, Any]:

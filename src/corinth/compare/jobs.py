@@ -11,7 +11,6 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from corinth.errors import CorinthError
 from corinth.files import replacing, write_json
 from corinth.inspect import count_macs, count_params, latency, peak_memory
 from corinth.inspect.devices import choose_device
+from corinth.inspect.speed import intra_op_threads
 from corinth.predictor import Predictor, load_run
 from corinth.training import Recipe, Reporter, Run, train
 from corinth.training.run import STATE
@@ -74,9 +74,13 @@ def run_folder(output: Path, label: str, seed: int) -> Path:
 def finished(output: Path, label: str, seed: int) -> Result | None:
     """The result of a run that has been trained and scored; None if it has yet to be."""
     folder = run_folder(output, label, seed)
-    if not (folder / RESULT).exists() or not (folder / PREDICTIONS).exists():
+    path = folder / RESULT
+    if not path.exists() or not (folder / PREDICTIONS).exists():
         return None
-    return Result(**_read(folder / RESULT))
+    try:
+        return Result(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise CorinthError(f"{path} cannot be read; delete it and resume") from error
 
 
 def run(contender: Contender, seed: int, data: ImageData, output: Path, reporter: Reporter | None) -> Result:
@@ -93,8 +97,9 @@ def run(contender: Contender, seed: int, data: ImageData, output: Path, reporter
     if trained.interrupted:
         raise Interrupted
     start = time.perf_counter()
-    predictor = load_run(folder, device=recipe.device)
-    evaluation = predictor.evaluate(data, "test", batch_size=recipe.eval_batch_size)
+    with intra_op_threads(recipe.threads):
+        predictor = load_run(folder, device=recipe.device)
+        evaluation = predictor.evaluate(data, "test", batch_size=recipe.eval_batch_size)
     pred_time = time.perf_counter() - start
     order = np.argsort(evaluation.index, kind="stable")
     with replacing(folder / PREDICTIONS) as temporary, open(temporary, "wb") as file:
@@ -115,8 +120,6 @@ def run(contender: Contender, seed: int, data: ImageData, output: Path, reporter
         peak_memory=peak.bytes if fresh else None,
     )
     write_json(folder / RESULT, dataclasses.asdict(result))
-    if trained.asked_to_stop:
-        raise Interrupted  # asked for in the last evaluation: this run is done, and no other begins
     return result
 
 
@@ -142,18 +145,25 @@ def answers(output: Path, label: str, seed: int) -> Answers:
 def cost(contender: Contender, seed: int, output: Path, *, measure: bool, batch: int) -> Cost:
     """Parameters, multiply-adds and latency of one finished run's network; measured once, then read back."""
     path = output / contender.label / COST
-    if path.exists():
-        values = _read(path)
-        height, width = values.pop("img_size")
-        found = Cost(**values, img_size=(height, width))
-        if not measure or (found.latency_batch_ms is not None and found.batch == batch):
-            return found
+    found = _measured_before(path)
+    if found is not None and (not measure or (found.latency_batch_ms is not None and found.batch == batch)):
+        return found
     predictor = load_run(run_folder(output, contender.label, seed), device=contender.recipe.device)
     found = _counted(predictor)
     if measure:
         found = _timed(found, predictor, batch=batch, threads=contender.recipe.threads)
     write_json(path, dataclasses.asdict(found))
     return found
+
+
+def _measured_before(path: Path) -> Cost | None:
+    """The cost in `path`; None where there is none that can be used, as it can be measured again."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        height, width = values.pop("img_size")
+        return Cost(**values, img_size=(height, width))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _counted(predictor: Predictor) -> Cost:
@@ -172,9 +182,14 @@ def _timed(counted: Cost, predictor: Predictor, *, batch: int, threads: int | No
         size = batch
         many = latency(predictor.model, shape, size, threads)
         return dataclasses.replace(found, latency_batch_ms=many.median_ms, batch=batch)
-    except (RuntimeError, MemoryError) as error:
+    except FAILURES as error:
         what = f"batch of {size}" if size > 1 else "single image"
         return dataclasses.replace(found, problem=f"the latency of a {what} was not measured: {reason(error)}")
+
+
+# Whatever a network cannot do, the others still can: torch raises shape and memory errors as RuntimeError, models and
+# optimizers refuse options with ValueError and TypeError.
+FAILURES = (CorinthError, RuntimeError, MemoryError, ValueError, TypeError)
 
 
 def reason(error: BaseException) -> str:
@@ -184,13 +199,6 @@ def reason(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     text = lines[0] if lines else type(error).__name__
     return text if isinstance(error, CorinthError) else f"{type(error).__name__}: {text}"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CorinthError(f"{path} cannot be read; delete it and resume") from error
 
 
 def _release_memory() -> None:

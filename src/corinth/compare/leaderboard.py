@@ -252,7 +252,7 @@ def _below(board: Leaderboard) -> list[str]:
         basis += f"; latency of one image on {board.latency_basis}"
     lines = [basis]
     if max(len(row.scores) for row in board.rows) == 1:
-        lines.append("One seed: intervals cover the choice of test samples only, not how another seed would do.")
+        lines.append("One seed at most: intervals cover the choice of test samples, not how another seed would do.")
     lines += [f"{'* ' if row.scores else ''}{row.label}: {row.reason}" for row in board.rows if row.failures]
     return [*lines, *board.notes]
 

@@ -1,6 +1,7 @@
 """What a comparison declares before it starts, saved in compare.json so that a resume continues the same one."""
 
 import json
+import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +11,15 @@ from typing import Any
 from corinth.data import ImageData
 from corinth.data.images import OPTIONS
 from corinth.errors import CorinthError, UsageError
-from corinth.files import write_json
+from corinth.files import sweep, write_json
+from corinth.inspect.devices import choose_device
 from corinth.registry import entry
 from corinth.training import Recipe, recipe_for
-from corinth.training.build import configure_for
+from corinth.training.build import configure_for, planned_preprocess
 from corinth.training.optimizers import find_optimizer
 
 FORMAT = 1
+MOST_SEEDS = 1000
 FILE = "compare.json"
 CONTROLS = ("shuffled-labels",)
 # fields of a recipe that say where and which run it is, not how it trains
@@ -75,20 +78,24 @@ def make_plan(
     if control is not None and control not in CONTROLS:
         raise UsageError(f"control {control!r} is not known; there is {', '.join(CONTROLS)}")
     labels = parse_models(models)
-    for label in recipes or {}:
+    recipes = recipes or {}
+    for label in recipes:
         if label not in labels:
             raise UsageError(
                 f"a recipe is given for {label!r}, which is not compared; compared are {', '.join(labels)}"
             )
-        if shared := [name for name in OPTIONS if name in (recipes or {})[label]]:
+        if not isinstance(recipes[label], Mapping):
+            raise UsageError(f"the recipe of {label} is {recipes[label]!r}; it must map fields to values")
+        if shared := [name for name in OPTIONS if name in recipes[label]]:
             raise UsageError(f"the recipe of {label} sets {shared[0]}, but all share the same data; set it for all")
     contenders = []
     for label, arch in labels.items():
-        own = _merged(overrides or {}, (recipes or {}).get(label, {}))
+        own = _merged(overrides or {}, recipes.get(label, {}))
         if fixed := [name for name in ("budget", "seed", "output", "arch", "data") if name in own]:
             raise UsageError(f"the recipe of {label} sets {fixed[0]}, which the comparison itself decides")
-        if "augmentation" in own:  # changes what the architecture's own recipe does, as `options` does
-            own = _merged({"augmentation": entry(arch).card.recipe.get("augmentation", {})}, own)
+        if isinstance(own.get("augmentation"), Mapping):  # changes what the recipe does by itself, as `options` does
+            usual = recipe_for(arch, data=data.spec).to_dict()["augmentation"]
+            own = _merged({"augmentation": usual}, own)
         recipe = recipe_for(arch, data=data.spec, **{**own, **data.opened_with}, budget=budget)
         configure_for(entry(arch), recipe.options)
         find_optimizer(recipe.optimizer)
@@ -102,9 +109,24 @@ def make_plan(
     )
 
 
+def check_plan(plan: Plan, data: ImageData) -> None:
+    """What no network of the plan could train with, found before anything is trained.
+
+    What only one network cannot do, such as take so small an image, is left to become its row.
+    """
+    for contender in plan.contenders:
+        recipe = contender.recipe
+        choose_device(recipe.device)
+        planned_preprocess(recipe, data)  # reads what the weights say of themselves
+        if recipe.early_stopping and not len(data.positions("val")):
+            raise UsageError(f"early_stopping of {contender.label} needs a validation part and {data.name} has none")
+
+
 def parse_models(models: Sequence[str] | str) -> dict[str, str]:
     """`"lenet5,cnn"` or `["a=lenet5", "b=lenet5"]` to label -> architecture; unknown ones suggest the nearest."""
     names = models.split(",") if isinstance(models, str) else list(models)
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise UsageError(f"the model {wrong[0]!r} is no name; `corinth list` shows them all")
     out: dict[str, str] = {}
     for name in (n.strip() for n in names):
         label, _, arch = name.rpartition("=")
@@ -125,9 +147,18 @@ def parse_models(models: Sequence[str] | str) -> dict[str, str]:
 
 def parse_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
     """3 is seeds 0, 1, 2; a list is taken as it is."""
-    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    if not chosen or len(set(chosen)) < len(chosen) or min(chosen) < 0:
-        raise UsageError(f"seeds {seeds!r} should be a number of at least 1, or different numbers of 0 or more")
+    try:
+        if isinstance(seeds, Iterable):
+            chosen = tuple(operator.index(seed) for seed in seeds)
+        else:
+            chosen = tuple(range(min(operator.index(seeds), MOST_SEEDS + 1)))
+    except TypeError:
+        chosen = ()
+    if not 0 < len(chosen) <= MOST_SEEDS or len(set(chosen)) < len(chosen) or min(chosen) < 0 or max(chosen) >= 2**32:
+        raise UsageError(
+            f"seeds {seeds!r} should be a whole number from 1 to {MOST_SEEDS}, or different whole numbers from 0 to "
+            "2^32 - 1"
+        )
     return chosen
 
 
@@ -143,8 +174,10 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 def claim_folder(folder: Path, plan: Plan, *, resume: bool) -> None:
     """Write the plan into `folder`, or check that the one that lies there is the same."""
     declared, path = plan.to_dict(), folder / FILE
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; name a new folder with --output")
     if not path.exists():
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and any(not path.match(f".{FILE}.*.tmp") for path in folder.iterdir()):
             raise UsageError(f"{folder} is not empty and holds no comparison; name a new folder with --output")
         write_json(path, {"format": FORMAT, "plan": declared})
         return
@@ -152,13 +185,14 @@ def claim_folder(folder: Path, plan: Plan, *, resume: bool) -> None:
         raise UsageError(f"{folder} holds a comparison already; resume it, or name a new folder with --output")
     try:
         before = json.loads(path.read_text(encoding="utf-8"))["plan"]
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise CorinthError(f"{path} cannot be read as a comparison's plan; name a new folder with --output") from error
     if before != declared:
         raise UsageError(
             f"{folder} holds another comparison ({'; '.join(differing(before, declared))}); "
             "give the same plan again to resume it, or name a new folder with --output"
         )
+    sweep(folder)
 
 
 def differing(before: Any, now: Any, path: str = "", limit: int = 4) -> list[str]:

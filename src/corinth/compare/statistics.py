@@ -177,7 +177,8 @@ def paired_differences(
     for first, second in itertools.combinations(scores, 2):
         common = _common(scores[first], scores[second])
         if common is not None:
-            pairs[first, second] = (common[0] - common[1], *_tested(*common, pool))
+            whole = _matrix(scores[first][1]), _matrix(scores[second][1])
+            pairs[first, second] = (common[0] - common[1], *_tested(*common, pool, whole))
     p_values = {key: variance.p_value(centre) for key, (_, variance, centre) in pairs.items()}
     adjusted, alphas = holm(p_values, alpha=1 - level)
     out: dict[tuple[str, str], Difference] = {}
@@ -210,13 +211,16 @@ def holm(p_values: Mapping[tuple[str, str], float], *, alpha: float) -> tuple[di
     return adjusted, levels
 
 
-def method_text(*, seeds: int, samples: int, comparisons: int, level: float = 0.95) -> list[str]:
-    """Method and assumptions, in words, a paragraph each, for the report."""
+def method_text(
+    *, seeds: int, samples: int, comparisons: int, validated: bool = True, level: float = 0.95
+) -> list[str]:
+    """Method and assumptions, in words, a paragraph each, for the report. `seeds` is the most that a row has."""
     percent = f"{100 * level:.0f} %"
+    chosen = "checkpoints were chosen on the validation part" if validated else "the last checkpoint was taken"
     text = [
         f"The score is the share of the {samples:,} test samples that the model gets right, averaged over seeds. Every "
-        "architecture was trained on the same training part; checkpoints were chosen on the validation part; the "
-        "test part was scored once for each run, after training."
+        f"architecture was trained on the same training part; {chosen}; the test part was scored once for each run, "
+        "after training."
     ]
     if seeds > 1:
         text += [
@@ -224,16 +228,28 @@ def method_text(*, seeds: int, samples: int, comparisons: int, level: float = 0.
             f"same kind. Seeds and samples are treated as crossed random effects: the variance of the mean comes from "
             f"a two-way analysis of variance of the {seeds} x {samples:,} table of right and wrong answers. What seeds "
             "add is pooled over the architectures, relative to p(1 - p), with Student's t at the Welch-Satterthwaite "
-            "degrees of freedom; an architecture that varies more keeps its own, larger part. Score intervals are "
-            "Wilson intervals at the effective sample size, so a perfect score has an interval too."
+            "degrees of freedom; an architecture that varies more keeps its own, larger part, and one that finished a "
+            "single seed is taken to vary as the others do. Score intervals are Wilson intervals at the effective "
+            "sample size, so a perfect score has an interval too."
         ]
     else:
         text += [
-            f"Only one seed was run. The {percent} intervals therefore cover the choice of test samples and say "
-            "nothing about how much another seed would change the result. Run at least three seeds before relying "
-            "on a ranking."
+            f"No architecture has finished more than one seed. The {percent} intervals therefore cover the choice of "
+            "test samples and say nothing about how much another seed would change the result. Run at least three "
+            "seeds before relying on a ranking."
         ]
-    text += [
+    if comparisons:
+        text += _method_of_differences(comparisons, level)
+    return [
+        *text,
+        "Assumed: test samples are independent of each other and of the training samples; seeds are exchangeable, and "
+        "no architecture is very much less steady over seeds than the rest; the data are like those the model will "
+        "meet. The interval does not cover other splits, other budgets or better-tuned recipes.",
+    ]
+
+
+def _method_of_differences(comparisons: int, level: float) -> list[str]:
+    return [
         "Differences are paired: the same seed and the same sample, one architecture's answer minus the other's, "
         "with the same analysis of variance; the part due to seeds is the sum of both architectures'. So that few "
         "disagreements do not look like certainty, one more is counted for each side (Bonett and Price 2012).",
@@ -242,15 +258,13 @@ def method_text(*, seeds: int, samples: int, comparisons: int, level: float = 0.
         "level of its step, so it leaves out zero exactly where the difference is called real. An architecture whose "
         f"difference to the leader is not significant at {100 * (1 - level):.0f} % is marked as a tie: that is absence "
         "of evidence for a difference, not evidence of equality. More seeds tell finer differences.",
-        "Assumed: test samples are independent of each other and of the training samples; seeds are exchangeable, and "
-        "no architecture is very much less steady over seeds than the rest; the data are like those the model will "
-        "meet. The interval does not cover other splits, other budgets or better-tuned recipes.",
     ]
-    return text
 
 
-def _tested(first: np.ndarray, second: np.ndarray, pool: Dispersion | None) -> tuple[Variance, float]:
-    """Variance and centre that first - second, both (S, N), is tested with.
+def _tested(
+    first: np.ndarray, second: np.ndarray, pool: Dispersion | None, whole: tuple[np.ndarray, np.ndarray]
+) -> tuple[Variance, float]:
+    """Variance and centre that first - second, both (S, N), is tested with; `whole` has the seeds of only one, too.
 
     A difference of 0/1 scores gets Bonett and Price's (2012) two extra samples, one disagreement for each side.
     """
@@ -260,10 +274,14 @@ def _tested(first: np.ndarray, second: np.ndarray, pool: Dispersion | None) -> t
         difference = np.hstack([difference, ones, -ones])
     variance = variance_of_mean(difference)
     if pool is not None:
-        own = _ms_seed(first) + _ms_seed(second) if len(first) > 1 else 0.0
-        pooled = pool.value * (_scale(first) + _scale(second))
+        if len(first) > 1:
+            own = _ms_seed(first) + _ms_seed(second)
+            spread = max(own, pool.value * (_scale(first) + _scale(second)))
+        else:  # a lone common seed shows no spread: what each shows over all its seeds, or else the board's
+            own = [_ms_seed(scores) if len(scores) > 1 else 0.0 for scores in whole]
+            spread = sum(max(one, pool.value * _scale(scores)) for one, scores in zip(own, whole, strict=True))
         variance = dataclasses.replace(
-            variance, seed=max(own, pooled) / first.size, seed_df=pool.df, noise_df=max(variance.noise_df, 1)
+            variance, seed=spread / first.size, seed_df=pool.df, noise_df=max(variance.noise_df, 1)
         )
     return variance, float(difference.mean()) + 0.0
 

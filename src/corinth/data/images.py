@@ -1,6 +1,7 @@
 """One labelled image set with its splits, from a name or a path."""
 
 import hashlib
+import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -96,6 +97,9 @@ def open_data(
     is called while headers are read and files are fetched.
     """
     spec = str(spec)
+    split_seed = int(_of_kind(numbers.Integral, "split_seed", split_seed, "a whole number"))
+    val_share = float(_of_kind(numbers.Real, "val_share", val_share, "a number"))
+    test_share = float(_of_kind(numbers.Real, "test_share", test_share, "a number"))
     asked = (split_seed, val_share, test_share, path_column, label_column)
     name, found = _collect(
         spec, path_column=path_column, label_column=label_column, max_corrupt=max_corrupt, progress=progress
@@ -137,6 +141,12 @@ def open_data(
         max_corrupt=max_corrupt,
         opened_with=dict(zip(OPTIONS, asked, strict=True)),
     )
+
+
+def _of_kind(kind: type, name: str, value: Any, valid: str) -> Any:
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise UsageError(f"{name} {value!r} is not valid; it must be {valid}")
+    return value
 
 
 def refuse_options(names: Iterable[str]) -> None:

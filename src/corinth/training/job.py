@@ -23,7 +23,7 @@ from corinth.data import (
 from corinth.data.images import OPTIONS, refuse_options
 from corinth.data.preflight import preflight
 from corinth.errors import DataError, TrainingError, UsageError
-from corinth.files import append_line
+from corinth.files import append_line, sweep
 from corinth.inspect import count_macs
 from corinth.tasks import ImageClassification, balanced_weights
 from corinth.training import checkpoint
@@ -137,6 +137,8 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
             f"{data.spec} is not what the run {folder} began with (fingerprint {data.fingerprint[:12]}, "
             f"was {began_with[:12]}); start a new run"
         )
+    if resumed and processes.is_main:
+        sweep(folder)
     if recipe.tensorboard and processes.is_main:
         reporter = Several(reporter, TensorBoardReporter(folder / "tensorboard"))
     budget = parse_budget(recipe.budget)
@@ -216,7 +218,7 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
         loop.rows[-1] |= {"ended": reason}
     if processes.is_main:
         write_metrics(folder / METRICS, loop.rows)
-    return Run(folder, recipe, tuple(loop.rows), best, reason, stop.asked)
+    return Run(folder, recipe, tuple(loop.rows), best, reason)
 
 
 def make_task(recipe: Recipe, model: nn.Module, data: ImageData) -> ImageClassification:

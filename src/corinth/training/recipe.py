@@ -201,7 +201,7 @@ def recipe_for(arch: str, data: str, *, published: bool = False, finetune: bool 
     optimizer = str(overrides.get("optimizer", "sgd")).lower()
     if "optimizer" in overrides and optimizer != str(values.get("optimizer", "sgd")).lower():
         values |= {"lr": 0.1, "weight_decay": 5e-4} if optimizer == "sgd" else {"lr": 1e-3, "weight_decay": 0.01}
-    if "options" in overrides:
+    if isinstance(overrides.get("options"), Mapping):
         overrides = overrides | {"options": {**values.get("options", {}), **overrides["options"]}}
     if finetune:
         from corinth.training.finetune import finetuned

@@ -32,7 +32,6 @@ class Run:
     metrics: tuple[dict[str, Any], ...]
     best: dict[str, Any] | None
     reason: str  # why it ended: "budget", "early stopping" or "interrupted"
-    asked_to_stop: bool = False  # by Ctrl-C, perhaps so late that the training had come to its end
 
     @property
     def interrupted(self) -> bool:

@@ -186,6 +186,7 @@ register(
         recipe={
             "optimizer": "adamw",
             "lr": 1e-3,
+            "batch_size": 64,
             "weight_decay": 0.02,
             "schedule": "onecycle",
             "warmup": 0.2,

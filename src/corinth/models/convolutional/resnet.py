@@ -246,7 +246,18 @@ SMALL: dict[str, Any] = {  # small images
     # a border of 2 of 32 pixels: the 4 of section 4.2 want more epochs than a small budget has
     "augmentation": {"crop_padding": 0.0625, "flip": True},
 }
+# a smaller rate and more steps an epoch for the deeper ones, the deepest of which section 4.2 warms up
+SMALL_DEEP: dict[str, Any] = {**SMALL, "lr": 0.1, "batch_size": 64, "clip_norm": 1.0}
 SMALL_IMAGENET: dict[str, Any] = {**SMALL, "lr": 0.1, "img_size": 64}
+SMALL_BOTTLENECK: dict[str, Any] = {  # these start from large gradients, which Adam does not mind
+    **SMALL_IMAGENET,
+    "optimizer": "adamw",
+    "lr": 1e-3,
+    "weight_decay": 0.05,
+    "warmup": 0.2,
+    "batch_size": 64,
+    "clip_norm": 1.0,
+}
 IMAGENET: dict[str, Any] = {  # section 3.4: 60e4 iterations of 256 images, the rate falls on plateaus (figure 4)
     "optimizer": "sgd",
     "lr": 0.1,
@@ -302,7 +313,7 @@ for name, depth, block, stride_in, params, macs, error in (  # table 1; errors o
             deviations=(V15, *DEVIATIONS) if v15 else DEVIATIONS,
             references=peers,
             synonyms=SYNONYMS,
-            recipe=SMALL_IMAGENET,
+            recipe=SMALL_BOTTLENECK if block == "bottleneck" else SMALL_IMAGENET,
             published_recipe=IMAGENET,
         ),
     )
@@ -330,7 +341,7 @@ for layers, params, macs, error in (  # table 6; 6n + 2 layers
             references=("akamaster:pytorch_resnet_cifar10",)
             + ((f"pytorchcv:resnet{layers}_cifar10",) if layers in (20, 56, 110) else ()),
             synonyms=SYNONYMS,
-            recipe=SMALL,
+            recipe=SMALL if layers == 20 else SMALL_DEEP,
             published_recipe=CIFAR | ({"warmup": 0.00625} if layers == 110 else {}),  # 400 iterations of 64k
         ),
     )
