@@ -1,6 +1,7 @@
 """`corinth completion`: a script with which a shell completes verbs, options, architectures and built-in data."""
 
 import importlib
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -77,13 +78,14 @@ complete -o default -F _corinth corinth"""
 
 
 def _zsh(options: Mapping[str, Sequence[str]], models: Sequence[str], data: Sequence[str]) -> str:
-    described = "\n".join(f"    '{verb}:{line.replace(':', ';')}'" for verb, (_, line) in VERBS.items())
+    offered = (f"{verb}:{line.replace(':', ';')}" for verb, (_, line) in VERBS.items())
+    described = "\n".join(f"    {shlex.quote(line)}" for line in offered)
     return f"""\
 #compdef corinth
 _corinth() {{
   local -a verbs models options
   verbs=(
-{described.replace("'s ", " ")}
+{described}
   )
   models=({" ".join(models)})
   if (( CURRENT == 2 )); then _describe verb verbs; return; fi
@@ -112,7 +114,7 @@ def _fish(options: Mapping[str, Sequence[str]], models: Sequence[str], data: Seq
         "end",
     ]
     for verb, (_, text) in VERBS.items():
-        said = text.replace("'", "")
+        said = text.replace("'", "\\'")
         lines.append(f"complete -c corinth -n __fish_use_subcommand -f -a {verb} -d '{said}'")
     for verb, words in options.items():
         for word in words:
