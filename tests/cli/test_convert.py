@@ -99,3 +99,9 @@ def test_no_network_is_one_sentence(cli: Cli, hub: Hub, tmp_path: Path, monkeypa
         assert found.code == 1
         assert "could not be fetched from http://127.0.0.1:9" in found.sentence
         assert "put its model.safetensors and config.json into" in found.sentence
+
+
+def test_a_fit_alone_does_nothing_and_is_refused(cli: Cli, trained: Path, tmp_path: Path):
+    found = cli("convert", trained, "lenet5", "--output", tmp_path / "out", "--fit", "squash")
+    assert found.code == 2
+    assert "--fit says how images reach --img-size" in found.sentence

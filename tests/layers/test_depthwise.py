@@ -36,6 +36,8 @@ def test_wide_depthwise_kernels_have_second_derivatives_and_no_needless_ones() -
 
     assert torch.autograd.gradcheck(run, (x, weight))
     assert torch.autograd.gradgradcheck(run, (x, weight))
+    wide = torch.randn(2, 5, 6, 6, dtype=torch.float64, requires_grad=True)  # a MixConv gives it a part of the channels
+    assert torch.autograd.gradgradcheck(lambda x, weight: run(x[:, 2:4], weight), (wide, weight))
     run(x.detach(), weight).sum().backward()
     assert x.grad is None
     assert weight.grad is not None
@@ -59,3 +61,32 @@ def test_mixed_precision(kernel: int, stride: int) -> None:
     for got, want in zip(gradients, torch.autograd.grad(exact, (x, weight), direction)):
         assert got.dtype == torch.float32
         assert float((got - want).norm() / want.norm()) < 0.02
+
+
+def test_transforms_and_traces_see_torchs_own_operator() -> None:
+    x, weight = torch.randn(2, 3, 8, 8), torch.randn(3, 1, 5, 5, requires_grad=True)
+
+    def loss(weight: Tensor) -> Tensor:
+        return depthwise(x, weight, None, (1, 1), (2, 2)).square().sum()
+
+    expected = torch.autograd.grad(loss(weight), weight)[0]
+    assert torch.allclose(torch.func.grad(loss)(weight.detach()), expected, rtol=1e-4, atol=1e-4)
+    traced = torch.export.export(Doubled(), (x,)).module()
+    assert torch.allclose(traced(x), Doubled()(x), atol=1e-5)
+
+
+class Doubled(torch.nn.Module):
+    """A module around `depthwise`, to be exported with gradients on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3, 1, 5, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * depthwise(x, self.weight, None, (1, 1), (2, 2))
+
+
+def test_double_precision_stays_double_under_autocast() -> None:
+    x, weight = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((1, 3, 8, 8), (3, 1, 5, 5)))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert depthwise(x, weight, None, (1, 1), (2, 2)).dtype == torch.float64

@@ -172,3 +172,33 @@ def test_initialisation() -> None:
     assert float(head.weight.detach().abs().max()) == pytest.approx(0.1, rel=1e-2)
     assert not head.bias.any()
     assert isinstance(mobile.classifier(300, 0), nn.Identity)
+
+
+def altered(change: str) -> mobile.ConvNormAct:
+    unit = mobile.ConvNormAct(8, 8, 3, act="relu").eval()
+    match change:
+        case "norm in training":
+            unit.norm.train()
+        case "no affine":
+            unit.norm = nn.BatchNorm2d(8, affine=False).eval()
+        case "no statistics":
+            unit.norm = nn.BatchNorm2d(8, track_running_stats=False).eval()
+        case "another convolution":
+            unit.conv = nn.Conv2d(8, 8, 3, padding=1)
+        case "half a convolution":
+            unit.conv.to(torch.bfloat16)
+    return unit
+
+
+@pytest.mark.parametrize(
+    "change", ["norm in training", "no affine", "no statistics", "another convolution", "half a convolution"]
+)
+def test_what_cannot_be_folded_is_run_as_it_is(change: str) -> None:
+    unit = altered(change)
+    x = torch.randn(2, 8, 40, 40, dtype=next(unit.conv.parameters()).dtype)
+    before = {name: buffer.clone() for name, buffer in unit.named_buffers()}
+    expected = unit(x).detach()
+    unit.load_state_dict(before, strict=False)
+    with torch.no_grad():
+        assert torch.equal(unit(x), expected)
+    assert change != "norm in training" or int(unit.norm.num_batches_tracked) == 1

@@ -1,5 +1,6 @@
 """Conversion: nothing changes on the way, the passport says so, and what does not belong is refused."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -160,15 +161,29 @@ def test_another_architecture_width_or_form(hub: Hub, served: str, checkpoint: P
 def test_what_convert_needs_to_be_told(checkpoint: Path, served: str, tmp_path: Path) -> None:
     small = {"options": {"width": 8}}
     refused("the preprocessing of .*mine.pth is not known", checkpoint, "resnet18", tmp_path / "out", **small)
-    refused(
-        "has 3 classes, and 2 names are given", checkpoint, "resnet18", tmp_path / "out",
-        preprocess=SEEN, classes=("a", "b"), **small,
-    )  # fmt: skip
+    grey = dataclasses.replace(SEEN, channels=1, mean=(0.5,), std=(0.25,))
+    refused("images of 1 channels, and the preprocessing is for 3", checkpoint, "resnet18", tmp_path / "out",
+            preprocess=SEEN, **small)  # fmt: skip
+    refused("has 3 classes, and 2 names are given", checkpoint, "resnet18", tmp_path / "out",
+            preprocess=grey, classes=("a", "b"), **small)  # fmt: skip
     refused("has nothing for head.weight", ID, ARCH, tmp_path / "out", options={"num_classes": 9})
     refused("neither a folder nor a .safetensors file", ID, ARCH, tmp_path / "out.pth")
     refused("neither a folder nor a .safetensors or .pth or .pt file", ID, ARCH, tmp_path / "out.bin", to="timm")
     refused("to 'onnx' is none of corinth, torchvision, timm", ID, ARCH, tmp_path / "out", to="onnx")
     refused("no weights layout 'plain'", ID, ARCH, tmp_path / "out", layout="plain")
+
+
+def test_what_gives_other_outputs_is_not_written(checkpoint: Path, tmp_path: Path) -> None:
+    grey = dataclasses.replace(SEEN, channels=1, mean=(0.5,), std=(0.25,))
+    saved = torch.load(checkpoint, weights_only=True)
+    state = saved.get("state_dict", saved)
+    next(tensor for name, tensor in state.items() if name.endswith("fc.bias"))[0] = torch.nan
+    torch.save(saved, tmp_path / "nan.pth")
+    given = {"preprocess": grey, "options": {"width": 8}, "classes": ("a", "b", "c")}
+    refused("gives other outputs once converted", tmp_path / "nan.pth", "resnet18", tmp_path / "out", **given)
+    refused("gives other outputs", tmp_path / "nan.pth", "resnet18", tmp_path / "t", to="timm", **given)
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "t").exists()
 
 
 def test_nothing_is_overwritten(served: str, tmp_path: Path) -> None:
@@ -189,4 +204,5 @@ def test_ones_own_run_says_itself_what_it_is(tmp_path: Path) -> None:
     assert passport.converted == 0.0
     refused("says what it was created with", tmp_path / "run", "lenet5", tmp_path / "o", options={"pool": "avg"})
     refused("holds the architecture lenet5, not resnet18", tmp_path / "run", "resnet18", tmp_path / "o")
+    refused("Corinth's own; its layout is not timm", tmp_path / "run", "lenet5", tmp_path / "o", layout="timm")
     refused("lenet5 has no timm|no weights layout 'timm'", tmp_path / "run", "lenet5", tmp_path / "o", to="timm")

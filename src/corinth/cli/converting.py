@@ -41,7 +41,7 @@ class Options:
     """Mean of each channel, of pixels in [0, 1]."""
     std: tuple[float, ...] = ()
     """Standard deviation of each channel."""
-    fit: str = "crop"
+    fit: str | None = None
     """crop | squash | pad."""
     json: bool = False
     """The passport on stdout, as JSON."""

@@ -47,7 +47,7 @@ class Options:
     """Foreign checkpoint: mean of each channel, of pixels in [0, 1]."""
     std: tuple[float, ...] = ()
     """Foreign checkpoint: standard deviation of each channel."""
-    fit: str = "crop"
+    fit: str | None = None
     """Foreign checkpoint: crop | squash | pad."""
     path_column: str | None = None
     label_column: str | None = None
@@ -133,7 +133,7 @@ class Stated(Protocol):
     @property
     def std(self) -> tuple[float, ...]: ...
     @property
-    def fit(self) -> str: ...
+    def fit(self) -> str | None: ...
 
 
 def stated_preprocess(options: Stated, arch: str, weights: str) -> "Preprocess | None":
@@ -143,15 +143,18 @@ def stated_preprocess(options: Stated, arch: str, weights: str) -> "Preprocess |
     from corinth.weights import known_checkpoint
 
     if options.img_size is None and not options.mean and not options.std:
+        if options.fit is not None:
+            raise UsageError("--fit says how images reach --img-size; state --img-size, --mean and --std too")
         return None
-    channels, *size = card(arch).input_size
+    _, *size = card(arch).input_size
     size = size if options.img_size is None else [options.img_size] * 2
     if not options.mean or not options.std:
         known = known_checkpoint(weights)
         if known is None or options.mean or options.std:
             raise UsageError("a foreign checkpoint's preprocessing is --img-size, --mean and --std together")
-        return dataclasses.replace(known.preprocess, size=(size[0], size[1]))
-    return Preprocess(size=(size[0], size[1]), channels=channels, mean=options.mean, std=options.std, fit=options.fit)
+        return dataclasses.replace(known.preprocess, size=(size[0], size[1]), fit=options.fit or known.preprocess.fit)
+    fit = options.fit or "crop"
+    return Preprocess(size=(size[0], size[1]), channels=len(options.mean), mean=options.mean, std=options.std, fit=fit)
 
 
 def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> "ImageData":

@@ -162,8 +162,13 @@ class NormAct(nn.Module):
             return False
         conv: Any = self.conv
         norm = self.norm
-        pixels = len(x) * x.shape[-2] * x.shape[-1] // conv.stride[0] ** 2
-        if pixels < 4 * conv.taps or not isinstance(norm, nn.BatchNorm2d) or norm.weight.dtype.itemsize < 4:
+        if not hasattr(conv, "scaled") or not isinstance(norm, nn.BatchNorm2d) or norm.training:
+            return False
+        if not norm.affine or norm.running_var is None or norm.weight.dtype.itemsize < 4:
+            return False
+        if any(weight.dtype != norm.weight.dtype for weight in conv.parameters()):
+            return False
+        if len(x) * x.shape[-2] * x.shape[-1] // conv.stride[0] ** 2 < 4 * conv.taps:
             return False
         return not any(part._forward_hooks or part._forward_pre_hooks for part in (conv, norm))
 

@@ -206,7 +206,7 @@ def recipe_for(arch: str, data: str, *, published: bool = False, finetune: bool 
     if finetune:
         from corinth.training.finetune import finetuned
 
-        if overrides.get("weights") is None:
+        if not overrides.get("weights"):
             raise UsageError(
                 "finetune starts from weights and none are given; name a run folder, a checkpoint file or an id"
             )

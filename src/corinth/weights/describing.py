@@ -139,7 +139,7 @@ def _timm(where: str, path: Path, facts: Mapping[str, Any]) -> KnownCheckpoint:
 
 def _is_usual(name: str, value: Any) -> bool:
     """Whether an argument with which timm made a network leaves it as registered, but for head and input."""
-    return bool(FREE.search(name)) or (name, value) in {("global_pool", "avg"), ("label_offset", 0)}
+    return bool(FREE.search(name)) or (name, value) in (("global_pool", "avg"), ("label_offset", 0))
 
 
 def _timm_folder(file: Path) -> KnownCheckpoint | None:

@@ -29,6 +29,7 @@ from corinth.weights.report import LoadReport, some
 Target = Literal["corinth", "torchvision", "timm"]
 PASSPORT = "passport.json"
 PICKLED = (".pth", ".pt")
+MOST_DIFFERENCE = 1e-5  # of an output on the probe; every conversion measured so far had none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,10 +98,16 @@ def convert(
     preprocess = preprocess or _preprocess(loaded)
     if preprocess is None and to == "corinth":
         raise UsageError(f"the preprocessing of {source} is not known: state it, as Corinth's own form keeps it")
-    count = config_of(loaded.model).num_classes
+    count, channels = config_of(loaded.model).num_classes, config_of(loaded.model).in_chans
+    if preprocess is not None and preprocess.channels != channels:
+        raise UsageError(
+            f"{source} takes images of {channels} channels, and the preprocessing is for {preprocess.channels}; state "
+            "a mean and a standard deviation for each channel"
+        )
     names = tuple(classes or _classes(loaded)) if count else ()
     if len(names) != count:
-        raise UsageError(f"{source} has {count} classes, and {len(names)} names are given")
+        given = "are given" if classes else "come with it"
+        raise UsageError(f"{source} has {count} classes, and {len(names)} names {given}; state {count} with --classes")
     blank = _passport(source, loaded, to)
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / place.name
@@ -113,6 +120,11 @@ def convert(
             probe=f"{'x'.join(map(str, probe.shape))} normal numbers of seed 0",
             converted=_difference(loaded.model, back, probe),
             round_trip=_difference(loaded.model, there_and_back, probe),
+        )
+    if not all(found <= MOST_DIFFERENCE for found in (passport.converted, passport.round_trip)):  # NaN is not either
+        raise WeightsError(
+            f"{source} gives other outputs once converted: they differ by {passport.converted:.1e}, after a round trip "
+            f"by {passport.round_trip:.1e}; nothing was written"
         )
     _write(place, loaded, to, preprocess, names, passport)
     write_json(passport_of(place), passport.to_dict())
@@ -150,6 +162,8 @@ def _load(source: str | Path, arch: str, layout: Source, options: dict[str, Any]
     if found.metadata is not None or _is_own(file):
         if options:
             raise UsageError(f"{source} is Corinth's own and says what it was created with; leave the options out")
+        if layout not in ("auto", "corinth"):
+            raise UsageError(f"{source} is Corinth's own; its layout is not {layout}")
         model, own = load_model(source)
         if entry(own.arch).name != arch:
             raise other_architecture(str(source), own.arch, arch)
