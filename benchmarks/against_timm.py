@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 import corinth
 from common import Timing, import_peers, machine, side_by_side
+from corinth.registry import configure
 
 MODELS = (
     "mixnet_s",
@@ -44,11 +45,12 @@ def pair(name: str) -> tuple[nn.Module, nn.Module]:
     import timm
 
     torch.manual_seed(0)
-    ours = corinth.create_model(name, drop_rate=0.0)
+    random = {option: 0.0 for option in ("drop_rate", "drop_path_rate") if hasattr(configure(name), option)}
+    ours = corinth.create_model(name, **random)
     for key, value in ours.state_dict().items():
         if key.endswith("running_var"):
             value.uniform_(0.5, 1.5)
-    theirs = timm.create_model(name, drop_rate=0.0)
+    theirs = timm.create_model(name, **random)
     theirs.load_state_dict(corinth.dump_weights(ours, source="timm"))
     return ours, theirs
 
