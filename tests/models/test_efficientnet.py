@@ -58,24 +58,6 @@ def test_residuals_where_the_shape_stays() -> None:
     assert flags == [[False], *([False] + [True] * (n - 1) for n in (2, 2, 3, 3, 4)), [False]]
 
 
-def test_inference_agrees_with_the_unfused_form() -> None:
-    """Folded norms, without gradients, against the layers run one by one."""
-    torch.manual_seed(0)
-    model = create_model("tf_efficientnet_b0", num_classes=5)
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.2)
-                module.running_var.uniform_(0.5, 1.5)
-                module.weight.uniform_(0.5, 1.5)
-                module.bias.normal_(0, 0.2)
-    x = torch.randn(4, 3, 97, 96)
-    model.eval()
-    expected = model(x).detach()
-    with torch.inference_mode():
-        torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
-
-
 def test_the_two_forms_have_equal_tensors_and_unequal_results() -> None:
     ours = create_model("efficientnet_b0", num_classes=3).eval()
     tf = create_model("tf_efficientnet_b0", num_classes=3).eval()

@@ -10,7 +10,7 @@ import torch
 
 from corinth.data import Batch, ImageData
 from corinth.data.store import free_memory
-from corinth.inspect import count_macs, peak_memory
+from corinth.inspect import count_macs, count_params, peak_memory
 from corinth.inspect.devices import choose_device
 from corinth.training.budget import parse_budget
 from corinth.training.build import build_network
@@ -50,7 +50,7 @@ def estimate(recipe: Recipe, data: ImageData, *, seconds: float = 2.0) -> Estima
     device = choose_device(recipe.device)
     model, side, _ = build_network(recipe, data)
     input_size = (model.cfg.in_chans, side, side)
-    macs, params = count_macs(model, input_size), sum(parameter.numel() for parameter in model.parameters())
+    macs, params = count_macs(model, input_size), count_params(model, frozen=True)
     train, val = len(data.positions("train")), len(data.positions("val"))
     wanted = min(128 if recipe.batch_size == "auto" else recipe.batch_size, train)
     model.to(device)

@@ -62,23 +62,21 @@ def compare(
         check_plan(plan, data)
     claim_folder(folder, plan, resume=resume)
 
-    done = _do(plan, data, folder, measure=latency, batch=latency_batch, reporter=reporter)
+    done = _execute(plan, data, folder, measure=latency, batch=latency_batch, reporter=reporter)
     board = make_board(plan, data, folder, **vars(done))
     board.save(folder)
     if report and board.leader is not None:
         written, why_not = write_report(board, data, folder)
-        board = dataclasses.replace(board, report=written)
-        if why_not is not None:
-            board = dataclasses.replace(board, notes=(*board.notes, why_not))
+        notes = (*board.notes, why_not) if why_not is not None else board.notes
+        board = dataclasses.replace(board, report=written, notes=notes)
     return board
 
 
 def _looked_at(data: ImageData, reporter: Reporter | None) -> ImageData:
     """The data after a preflight: an error in it stops the comparison, a warning is said and goes on the report."""
-    findings = preflight(data).findings
-    if errors := [finding.text for finding in findings if finding.severity == "error"]:
-        raise DataError(f"{data.spec}: {'; '.join(errors)}")
-    warnings = tuple(f"warning: {finding.text}" for finding in findings if finding.severity == "warning")
+    found = preflight(data)
+    found.refuse_errors()
+    warnings = tuple(f"warning: {finding.text}" for finding in found.findings if finding.severity == "warning")
     if reporter is not None:
         for text in warnings:
             reporter.message(text)
@@ -95,7 +93,9 @@ class _Done:
     interrupted: bool = False
 
 
-def _do(plan: Plan, data: ImageData, folder: Path, *, measure: bool, batch: int, reporter: Reporter | None) -> _Done:
+def _execute(
+    plan: Plan, data: ImageData, folder: Path, *, measure: bool, batch: int, reporter: Reporter | None
+) -> _Done:
     """Train and score what is not finished yet, then measure costs, until all is done or a stop is asked."""
     done = _Done()
     with stop_on_signal() as stop:

@@ -57,7 +57,12 @@ def make_board(
         base |= _verdict(label, order, pairs) | _spent(results[label])
         rows.append(Row(**base, test=score_interval(scores[label][1], pool, level=LEVEL), cost=costs.get(label)))
     seeds, samples = max((matrix.shape for _, matrix in scores.values()), default=(0, 0))
-    comparisons = len(pairs) // 2
+    method: Sequence[str] = ()
+    if seeds:
+        validated = len(data.positions("val")) > 0
+        method = method_text(
+            seeds=seeds, samples=samples, comparisons=len(pairs) // 2, validated=validated, level=LEVEL
+        )
     return Leaderboard(
         rows=tuple(rows),
         differences=tuple(pairs[a, b] for i, a in enumerate(order) for b in order[i + 1 :] if (a, b) in pairs),
@@ -66,17 +71,7 @@ def make_board(
         level=LEVEL,
         data=_data_facts(data),
         machine=machine_facts(threads={c.recipe.threads for c in plan.contenders}),
-        method=tuple(
-            method_text(
-                seeds=seeds,
-                samples=samples,
-                comparisons=comparisons,
-                validated=len(data.positions("val")) > 0,
-                level=LEVEL,
-            )
-            if seeds
-            else ()
-        ),
+        method=tuple(method),
         notes=(*_notes(plan, data, sum(map(len, results.values())), interrupted), *notes),
         control=plan.control,
         interrupted=interrupted,

@@ -30,6 +30,9 @@ from corinth.training.run import STATE
 PREDICTIONS = "test_predictions.npz"
 RESULT = "result.json"
 COST = "cost.json"
+# Whatever a network cannot do, the others still can: torch raises shape and memory errors as RuntimeError, models and
+# optimizers refuse options with ValueError and TypeError.
+FAILURES = (CorinthError, RuntimeError, MemoryError, ValueError, TypeError)
 
 
 class Interrupted(Exception):
@@ -185,11 +188,6 @@ def _timed(counted: Cost, predictor: Predictor, *, batch: int, threads: int | No
     except FAILURES as error:
         what = f"batch of {size}" if size > 1 else "single image"
         return dataclasses.replace(found, problem=f"the latency of a {what} was not measured: {reason(error)}")
-
-
-# Whatever a network cannot do, the others still can: torch raises shape and memory errors as RuntimeError, models and
-# optimizers refuse options with ValueError and TypeError.
-FAILURES = (CorinthError, RuntimeError, MemoryError, ValueError, TypeError)
 
 
 def reason(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from corinth.data.collect import Progress
 from corinth.data.images import ImageData
 from corinth.data.preprocess import Preprocess
 from corinth.data.store import decode_all, free_memory
+from corinth.errors import DataError
 
 _SHOWN = 5  # examples of each kind that are kept
 
@@ -59,6 +60,11 @@ class Preflight:
         values["declared_splits"] = list(self.declared_splits)
         values["findings"] = list(values["findings"])
         return values
+
+    def refuse_errors(self) -> None:
+        """Raise a `DataError` of what must not be trained on."""
+        if errors := [finding.text for finding in self.findings if finding.severity == "error"]:
+            raise DataError(f"{self.spec}: {'; '.join(errors)}")
 
     def lines(self) -> list[str]:
         """The report as text, the findings last and the worst of them first."""

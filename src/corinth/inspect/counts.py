@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
-def count_params(model: nn.Module) -> int:
-    """Trainable parameters, each counted once however often it is used; buffers and frozen tensors excluded."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+def count_params(model: nn.Module, *, frozen: bool = False) -> int:
+    """Trainable parameters, with `frozen` all, each counted once however often it is used; buffers excluded."""
+    return sum(p.numel() for p in model.parameters() if frozen or p.requires_grad)
 
 
 def count_macs(model: nn.Module, input_size: Sequence[int]) -> int:

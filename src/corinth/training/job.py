@@ -24,7 +24,7 @@ from corinth.data.images import OPTIONS, refuse_options
 from corinth.data.preflight import preflight
 from corinth.errors import DataError, TrainingError, UsageError
 from corinth.files import append_line, sweep
-from corinth.inspect import count_macs
+from corinth.inspect import count_macs, count_params
 from corinth.tasks import ImageClassification, balanced_weights
 from corinth.training import checkpoint
 from corinth.training.batch_size import choose_batch_size, evaluation_size
@@ -89,24 +89,22 @@ def settle(
         kept = Run.open(resume).recipe.to_dict()
         moved = {"data": data} if isinstance(data, str) else {}
         return Recipe.from_dict({**kept, **fields, **moved, "output": str(resume)})
-    spec = data.spec if isinstance(data, ImageData) else data
     if isinstance(data, ImageData):
         refuse_options(fields)
-        fields = {**fields, **data.opened_with}  # so that the run's recipe opens them like this again
+        data, fields = data.spec, {**fields, **data.opened_with}  # so that the run's recipe opens them like this again
     if recipe is not None:
-        changes = fields if spec is None else {**fields, "data": spec}
+        changes = fields if data is None else {**fields, "data": data}
         return Recipe.from_dict({**recipe.to_dict(), **changes}) if changes else recipe
-    if "arch" not in fields or spec is None:
+    if "arch" not in fields or data is None:
         raise UsageError("nothing to train: give a recipe, or arch and data")
-    return recipe_for(data=spec, **fields)
+    return recipe_for(data=data, **fields)
 
 
 def open_and_check(recipe: Recipe, reporter: Reporter) -> ImageData:
     """The recipe's data, after a preflight: what it finds is said, and an error in it stops the training."""
     data = open_data(recipe.data, **{name: getattr(recipe, name) for name in OPTIONS})
     found = preflight(data, preprocess=planned_preprocess(recipe, data))
-    if errors := [finding.text for finding in found.findings if finding.severity == "error"]:
-        raise DataError(f"{data.spec}: {'; '.join(errors)}")
+    found.refuse_errors()
     for finding in found.findings:
         reporter.message(finding.text if finding.severity == "note" else f"{finding.severity}: {finding.text}")
     return data
@@ -200,7 +198,7 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
                 "classes": data.num_classes,
                 "train_samples": loader.samples_per_epoch,
                 "val_samples": len(data.positions("val")),
-                "parameters": sum(parameter.numel() for parameter in model.parameters()),
+                "parameters": count_params(model, frozen=True),
                 "budget": recipe.budget,
                 "batch_size": recipe.batch_size,
                 "device": str(processes.device),

@@ -181,9 +181,9 @@ def recipe_for(arch: str, data: str, *, published: bool = False, finetune: bool 
 
     `published=True` takes what the paper did on ImageNet instead of what suits small images. `finetune=True` makes
     of the card's recipe one that starts from `weights`: smaller rates, few epochs, the weights' own image size
-    (`corinth.training.finetune` has the numbers). Another optimizer
-    than the card's brings its own usual learning rate and weight decay, unless they are given too. Built-in data
-    that mean something else when mirrored (digits) are not flipped.
+    (`corinth.training.finetune` has the numbers). Another optimizer than the card's brings its own usual learning
+    rate and weight decay, unless they are given too. Built-in data that mean something else when mirrored (digits)
+    are not flipped.
     """
     from corinth.data.builtin import builtin
     from corinth.registry import entry  # imports torch

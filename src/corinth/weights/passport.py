@@ -18,7 +18,7 @@ from corinth.errors import UsageError, WeightsError
 from corinth.files import replacing, write_json
 from corinth.registry import configure, entry
 from corinth.weights.adapting import config_of, head_names, input_names
-from corinth.weights.describing import FREE, known_checkpoint, needed_options, other_architecture
+from corinth.weights.describing import FREE, known_checkpoint, other_architecture
 from corinth.weights.folder import CONFIG_FILE, ModelConfig, load_model, read_config, save_model
 from corinth.weights.hub import digest_of, hub_id, torchvision_table
 from corinth.weights.known import KnownCheckpoint
@@ -96,8 +96,6 @@ def convert(
     place = _place(Path(output), to)
     loaded = _load(source, entry(arch).name, layout, dict(options or {}))
     preprocess = preprocess or _preprocess(loaded)
-    if preprocess is None and to == "corinth":
-        raise UsageError(f"the preprocessing of {source} is not known: state it, as Corinth's own form keeps it")
     count, channels = config_of(loaded.model).num_classes, config_of(loaded.model).in_chans
     if preprocess is not None and preprocess.channels != channels:
         raise UsageError(
@@ -172,7 +170,7 @@ def _load(source: str | Path, arch: str, layout: Source, options: dict[str, Any]
     known = known_checkpoint(source)
     if known is not None and known.arch != arch:
         raise other_architecture(str(source), known.arch, arch)
-    options = {**needed_options(source, arch), **options}
+    options = {**(known.options if known else {}), **options}
     with torch.device("meta"):
         sketch = entry(arch).cls(configure(arch, **options))
     chosen = choose_layout(found, known, sketch, layout, arch)
@@ -281,7 +279,9 @@ def _write(
 ) -> None:
     if to == "corinth":
         if preprocess is None:
-            raise UsageError("Corinth's own form needs the preprocessing")
+            raise UsageError(
+                f"the preprocessing of {passport.title} is not known: state it, as Corinth's own form keeps it"
+            )
         save_model(
             place, loaded.model, arch=loaded.arch, preprocess=preprocess, classes=classes, source=passport.to_dict()
         )

@@ -1,6 +1,6 @@
 """torchvision's names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -188,25 +188,13 @@ def efficientnet(cfg: EfficientNetConfig) -> KeyMap | None:
     """torchvision pads symmetrically, and numbers the parts of a block from its expansion on, where it has one."""
     if cfg.same_padding:
         return None
-    parts = ("expand", "depthwise", "excite", "project")
-    layers = [("features.0", "stem"), (f"features.{len(cfg.layers) + 1}", "last")]
-    excite = []
+    names = ("expand", "depthwise", "excite", "project")
+    parts = [("features.0", "stem"), (f"features.{len(cfg.layers) + 1}", "last")]
     for i in range(len(cfg.layers)):
-        for number, part in enumerate(parts if i else parts[1:]):
-            theirs, ours = f"features.{i + 1}.{{}}.block.{number}", f"stages.{i}.{{}}.{part}"
-            if part == "excite":
-                excite += [(f"{theirs}.fc1", f"{ours}.reduce"), (f"{theirs}.fc2", f"{ours}.expand")]
-            else:
-                layers.append((theirs, ours))
+        for number, part in enumerate(names if i else names[1:]):
+            parts.append((f"features.{i + 1}.{{}}.block.{number}", f"stages.{i}.{{}}.{part}"))
     return KeyMap(
-        renames(
-            [
-                *((f"{theirs}.0", f"{ours}.conv") for theirs, ours in layers),
-                *((f"{theirs}.1", f"{ours}.norm") for theirs, ours in layers),
-                *excite,
-                ("classifier.1", "head"),
-            ]
-        ),
+        renames([*_mobile(parts), ("classifier.1", "head")]),
         note=EFFICIENTNET_EPS if cfg.depth >= 2.2 and cfg.norm_eps != 1e-3 else None,
     )
 
@@ -242,27 +230,22 @@ def mobilenetv3(cfg: MobileNetV3Config) -> KeyMap | None:
     if cfg.same_padding or cfg.width != 1:
         return None
     rows = [(i, j, row) for i, stage in enumerate(cfg.stages) for j, row in enumerate(stage)]
-    layers, excite = [("features.0", "stem"), (f"features.{len(rows) + 1}", "last")], []
+    parts = [("features.0", "stem"), (f"features.{len(rows) + 1}", "last")]
     for number, (i, j, row) in enumerate(rows, start=1):
-        parts = [*(["expand"] if number > 1 else []), "depthwise", *(["excite"] if row.excite else []), "project"]
-        for place, part in enumerate(parts):
-            theirs, ours = f"features.{number}.block.{place}", f"stages.{i}.{j}.{part}"
-            if part == "excite":
-                excite += [(f"{theirs}.fc1", f"{ours}.reduce"), (f"{theirs}.fc2", f"{ours}.expand")]
-            else:
-                layers.append((theirs, ours))
+        names = [*(["expand"] if number > 1 else []), "depthwise", *(["excite"] if row.excite else []), "project"]
+        for place, part in enumerate(names):
+            parts.append((f"features.{number}.block.{place}", f"stages.{i}.{j}.{part}"))
     return KeyMap(
-        renames(
-            [
-                *((f"{theirs}.0", f"{ours}.conv") for theirs, ours in layers),
-                *((f"{theirs}.1", f"{ours}.norm") for theirs, ours in layers),
-                *excite,
-                ("classifier.0", "widen"),
-                ("classifier.3", "head"),
-            ]
-        ),
+        renames([*_mobile(parts), ("classifier.0", "widen"), ("classifier.3", "head")]),
         note=MOBILENET_V3_EPS if cfg.norm_eps != 1e-3 else None,
     )
+
+
+def _mobile(parts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Names within the parts of a mobile network: of convolution and norm, or of squeeze-and-excitation."""
+    for theirs, ours in parts:
+        inner = (("fc1", "reduce"), ("fc2", "expand")) if ours.endswith(".excite") else (("0", "conv"), ("1", "norm"))
+        yield from ((f"{theirs}.{its}", f"{ours}.{own}") for its, own in inner)
 
 
 KEY_MAPS: Mapping[type[nn.Module], Callable[[Any], KeyMap | None]] = {
