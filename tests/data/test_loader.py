@@ -66,7 +66,7 @@ def test_memory_store(data: ImageData, prepare: Preprocess, store: MemoryStore) 
     assert store.images.shape == (42, 3, 8, 8)
     assert store.images.dtype == torch.uint8
     assert store.index.tolist() == data.splits["train"].tolist()
-    assert store.labels.tolist() == data.labels("train").tolist()
+    assert store.targets.tolist() == data.labels("train").tolist()
     for row in (0, 17, 41):
         assert torch.equal(store.images[row], prepare(data.source.image(int(store.index[row]))))
     assert torch.equal(store.gather(torch.tensor([3, 1])), store.images[[3, 1]])
@@ -153,7 +153,7 @@ def test_an_evaluation_pass_is_in_order_and_whole(store: MemoryStore, prepare: P
     assert len(loader) == 5
     assert torch.cat([b.index for b in batches]).tolist() == store.index.tolist()
     assert torch.equal(batches[0].inputs, prepare.normalise(store.images[:10]))
-    assert torch.equal(torch.cat([b.targets for b in batches]), store.labels)
+    assert torch.equal(torch.cat([b.targets for b in batches]), store.targets)
     assert (batches[0].inputs.dtype, batches[0].targets.dtype) == (torch.float32, torch.int64)
 
 
@@ -191,7 +191,7 @@ def test_drop_last(store: MemoryStore) -> None:
 def test_a_training_step_has_two_samples_for_batch_norm(
     store: MemoryStore, prepare: Preprocess, n: int, batch_size: int, world: int, expected: int
 ) -> None:
-    some = MemoryStore(store.images[:n], store.labels[:n], store.index[:n], prepare)
+    some = MemoryStore(store.images[:n], store.targets[:n], store.index[:n], prepare)
     ranks = [Loader(some, batch_size, shuffle=True, rank=r, world_size=world) for r in range(world)]
     assert {loader.samples_per_epoch for loader in ranks} == {expected}
     assert sum(b.size for loader in ranks for b in loader) == expected
@@ -272,7 +272,7 @@ def test_ranks_share_one_order(store: MemoryStore, prepare: Preprocess, world: i
 
 
 def test_ranks_draw_their_own_chances(store: MemoryStore, prepare: Preprocess) -> None:
-    same_images = MemoryStore(store.images[:1].repeat(8, 1, 1, 1), store.labels[:8], store.index[:8], prepare)
+    same_images = MemoryStore(store.images[:1].repeat(8, 1, 1, 1), store.targets[:8], store.index[:8], prepare)
     a, b = (next(iter(train_loader(same_images, prepare, batch_size=8, rank=r, world_size=2))) for r in (0, 1))
     assert not torch.equal(a.inputs, b.inputs)
 
@@ -286,7 +286,7 @@ def test_bad_loaders(store: MemoryStore) -> None:
         Loader(store, 2, shuffle=True, rank=0, world_size=3)
     with pytest.raises(DataError, match="too few for one batch of 64"):
         Loader(store, 64, drop_last=True)
-    nothing = MemoryStore(store.images[:0], store.labels[:0], store.index[:0], store.preprocess)
+    nothing = MemoryStore(store.images[:0], store.targets[:0], store.index[:0], store.preprocess)
     with pytest.raises(DataError, match="no images to load"):
         Loader(nothing, 4)
 

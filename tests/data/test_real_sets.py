@@ -39,7 +39,7 @@ def test_opens(
         assert [len(data.splits[part]) for part in ("train", "val", "test")] == parts
     chosen = data.splits["test"][:20]
     store = make_store(data, chosen, Preprocess.measured(data, size=16, samples=50))
-    assert store.gather(store.labels.new_tensor([0, 19])).shape == (2, channels, 16, 16)
+    assert store.gather(store.targets.new_tensor([0, 19])).shape == (2, channels, 16, 16)
     assert open_data(name).fingerprint == data.fingerprint
 
 

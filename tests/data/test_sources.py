@@ -212,7 +212,7 @@ def test_a_truncated_file_is_found_when_it_is_decoded(tmp_path: Path, class_fold
     assert len(data) == 21
     assert not data.corrupt
     store = make_store(data, "all", Preprocess.measured(data, size=8))
-    assert len(store) == len(store.labels) == len(store.index) == 20
+    assert len(store) == len(store.targets) == len(store.index) == 20
     ((name, reason),) = store.dropped
     assert name == str(path)
     assert "damaged" in reason

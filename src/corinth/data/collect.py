@@ -12,6 +12,7 @@ from corinth.data.decode import Header, UnreadableImage, quiet, read_header
 from corinth.data.source import FileSource, ImageSource
 from corinth.errors import DataError
 
+CLASSIFICATION = "image-classification"
 Progress = Callable[[str, int, int], None]  # what is done, how many of how many
 
 SPLIT_WORDS = {
@@ -29,6 +30,7 @@ class Collected:
     declared: dict[str, np.ndarray]  # "train", "val", "test" -> positions, as far as the data declares them
     corrupt: list[tuple[str, str]] = field(default_factory=list)  # (path, reason), already left out of `source`
     notes: list[str] = field(default_factory=list)
+    task: str = CLASSIFICATION
 
 
 @dataclass(frozen=True)

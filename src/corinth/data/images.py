@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from corinth.data import binary, builtin
-from corinth.data.collect import Collected, Progress, check_names
+from corinth.data.collect import CLASSIFICATION, Collected, Progress, check_names
 from corinth.data.folders import count_class_folders, open_folders
-from corinth.data.source import ArraySource, FileSource, ImageSource
+from corinth.data.source import ArraySource, FileSource, ImageSource, TargetSource
 from corinth.data.splits import check_classes, make_splits
 from corinth.data.tables import TABLE_SUFFIXES, open_table
 from corinth.errors import DataError, UsageError
@@ -42,6 +42,7 @@ class ImageData:
     corrupt: tuple[tuple[str, str], ...] = ()
     max_corrupt: float = 0.05
     opened_with: Mapping[str, Any] = field(default_factory=dict)  # the `OPTIONS` that open it like this again
+    task: str = CLASSIFICATION  # what can be learnt from it
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -67,7 +68,10 @@ class ImageData:
         return self.source.labels[self.positions(split)]
 
     def with_shuffled_labels(self, seed: int) -> "ImageData":
-        """The same images with the labels of the training and validation parts permuted: a control for leaks."""
+        """The same images with the labels of the training and validation parts permuted: a control for leaks.
+
+        A `UsageError` where the targets are masks or boxes.
+        """
         labels = self.source.labels.copy()
         for split in ("train", "val"):
             rows = self.splits[split]
@@ -122,7 +126,7 @@ def open_data(
         splits = {name: found.declared.get(name, _NONE) for name in ("train", "val", "test")}
         said = [f"not split here, use the part called all ({error})"]
     notes += said
-    if classes is None:
+    if classes is None and found.task == CLASSIFICATION:
         check_classes(source, splits, spec)
     sizes, channels = source.sizes, source.channels
     if found.corrupt:
@@ -140,6 +144,7 @@ def open_data(
         corrupt=tuple(found.corrupt),
         max_corrupt=max_corrupt,
         opened_with=dict(zip(OPTIONS, asked, strict=True)),
+        task=found.task,
     )
 
 
@@ -212,6 +217,11 @@ def _open_folder(path: Path, name: str, max_corrupt: float, progress: Progress |
 def _onto(source: ImageSource, classes: tuple[str, ...], spec: str) -> ImageSource:
     """Labels as positions in the run's own class names."""
     check_names(classes, "the run's classes")
+    if isinstance(source, TargetSource):
+        if source.classes != classes:
+            have, known = ", ".join(map(repr, source.classes[:5])), ", ".join(map(repr, classes[:5]))
+            raise DataError(f"{spec}: its classes ({have}) are not those that the run knows ({known})")
+        return source
     index = {name: i for i, name in enumerate(classes)}
     counts = np.bincount(source.labels, minlength=len(source.classes))
     unseen = [(name, int(n)) for name, n in zip(source.classes, counts, strict=True) if n and name not in index]
@@ -236,7 +246,12 @@ def _fingerprint(source: ImageSource, splits: dict[str, np.ndarray]) -> str:
     if isinstance(source, FileSource):
         lines = (f"{key}\0{header.bytes}\n" for key, header in zip(source.keys, source.headers, strict=True))
         digest.update("".join(lines).encode())
-    digest.update("\n".join(source.classes[label] for label in source.labels).encode())
+    if isinstance(source, TargetSource):
+        digest.update("\n".join(source.classes).encode())
+        for part in source.fingerprint_bytes():
+            digest.update(part)
+    else:
+        digest.update("\n".join(source.classes[label] for label in source.labels).encode())
     for name in sorted(splits):
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(splits[name], dtype="<i8").data)

@@ -79,8 +79,8 @@ class Loader:
         steps = [(start, end, *self._slice(start, end)) for start, end in self._steps(self.position)]
         steps = [(start, end, lo, hi) for start, end, lo, hi in steps if lo < hi]
         read = self.store.stream(order[lo:hi] for _, _, lo, hi in steps)
-        for (start, end, _, _), (rows, images) in zip(steps, read, strict=True):
-            batch = self._finish(rows, images, epoch, start) if len(rows) else None  # all of them damaged
+        for (start, end, _, _), (rows, images, targets) in zip(steps, read, strict=True):
+            batch = self._finish(rows, images, targets, epoch, start) if len(rows) else None  # all of them damaged
             self.position = end
             if batch is not None:
                 yield batch
@@ -120,9 +120,9 @@ class Loader:
         lo = start + self.rank * share + min(self.rank, extra)
         return lo, lo + share + (self.rank < extra)
 
-    def _finish(self, rows: Tensor, images: Tensor, epoch: int, start: int) -> Batch:
+    def _finish(self, rows: Tensor, images: Tensor, targets: Tensor, epoch: int, start: int) -> Batch:
         images = images.to(self.device, non_blocking=True)
-        targets = self.store.labels[rows].to(self.device, non_blocking=True)
+        targets = targets.to(self.device, non_blocking=True)
         if self.transform is None:
             inputs = self.store.preprocess.normalise(images)
         else:

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from corinth.data.collect import Progress
+from corinth.data.collect import CLASSIFICATION, Progress
 from corinth.data.images import ImageData
 from corinth.data.preprocess import Preprocess
-from corinth.data.store import decode_all, free_memory
+from corinth.data.store import decode_all, free_memory, held_bytes
 from corinth.errors import DataError
 
 _SHOWN = 5  # examples of each kind that are kept
@@ -34,7 +34,7 @@ class Preflight:
     images: int
     parts: dict[str, int]
     declared_splits: tuple[str, ...]
-    classes: dict[str, dict[str, int]]  # class -> part -> images
+    classes: dict[str, dict[str, int]]  # class -> part -> images; 0 where targets are masks or boxes
     imbalance: float  # images of the largest class over those of the smallest, in the training part
     sizes: dict[str, tuple[int, int]]  # "min", "median", "max" -> (H, W), each side by itself
     channels: dict[int, int]  # 1 or 3 -> images
@@ -97,8 +97,9 @@ def preflight(
     corrupt = list(data.corrupt)
     if verify:
         corrupt += _damaged(data, progress)
+    labelled = data.task == CLASSIFICATION
     classes = {name: dict.fromkeys(data.splits, 0) for name in source.classes}
-    for part in data.splits:
+    for part in data.splits if labelled else ():
         for label, count in zip(*np.unique(data.labels(part), return_counts=True), strict=True):
             classes[source.classes[label]][part] = int(count)
     trained = [count["train"] for count in classes.values() if count["train"]]
@@ -125,7 +126,7 @@ def preflight(
             "across": [[source.name(i) for i in group] for group in across[:_SHOWN]],
             "conflicting": [[source.name(i) for i in group] for group in conflicting[:_SHOWN]],
         },
-        memory=None if preprocess is None else preprocess.bytes_for(len(source)),
+        memory=None if preprocess is None else held_bytes(data, preprocess, len(source)),
         findings=(),
     )
     return replace(facts, findings=tuple(_findings(data, facts, preprocess)))
@@ -134,7 +135,7 @@ def preflight(
 def _damaged(data: ImageData, progress: Progress | None) -> list[tuple[str, str]]:
     """Decode everything, a stretch at a time, and keep one grey pixel of each."""
     tiny = Preprocess(size=(1, 1), channels=data.channels, mean=(0.0,) * data.channels, std=(1.0,) * data.channels)
-    _, damaged = decode_all(data.source, data.positions("all"), tiny, progress=progress)
+    _, _, damaged = decode_all(data.source, data.positions("all"), tiny, progress=progress)
     return list(damaged.values())
 
 
@@ -223,7 +224,7 @@ def _fit_findings(data: ImageData, facts: Preflight, preprocess: Preprocess) -> 
         )
     if preprocess.channels == 1 and 3 in facts.channels:
         yield Finding("note", f"{facts.channels[3]} colour images are turned grey for a network with one channel")
-    need, free = preprocess.bytes_for(len(sizes)), free_memory()
+    need, free = held_bytes(data, preprocess, len(sizes)), free_memory()
     held = "are held in memory" if need <= free // 2 else "are streamed by worker processes"
     yield Finding("note", f"the prepared images take {need / 1e6:,.0f} MB of {free / 1e6:,.0f} MB free and {held}")
 

@@ -1,5 +1,6 @@
 """The one deterministic path from an image to a network's input; it belongs to the weights and is saved with them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
@@ -19,6 +20,25 @@ if TYPE_CHECKING:
 
 FITS = ("crop", "squash", "pad")
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
+LONGEST = 512  # pixels of an input's longer side, unless a person says otherwise
+IGNORED = 255  # the class id of mask pixels that no loss and no score counts
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where an image lands in the input: a window of it, resized, at a place of the canvas. Pixels."""
+
+    top: int  # the window of the image
+    left: int
+    window: tuple[int, int]
+    above: int  # its place in the input
+    before: int
+    resized: tuple[int, int]
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Input pixels for one of the image, down and across."""
+        return self.resized[0] / self.window[0], self.resized[1] / self.window[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +160,7 @@ class Preprocess:
         )
         train = data.splits["train"]
         chosen = train[np.linspace(0, len(train) - 1, min(samples, len(train))).astype(np.int64)]
-        images, _ = decode_all(data.source, chosen, plain)
+        images, _, _ = decode_all(data.source, chosen, plain, targets=False)
         if not len(images):
             raise DataError(f"{data.name}: no training image could be decoded, so mean and std cannot be measured")
         pixels = images.transpose(0, 1).flatten(1)  # (C, N * H * W), uint8
@@ -153,28 +173,81 @@ class Preprocess:
         values |= {"mean": tuple(round(v, 4) for v in mean.tolist()), "std": tuple(round(v, 4) for v in std.tolist())}
         return cls(**values)
 
-    def _fit(self, x: Tensor) -> Tensor:  # uint8 (N, C, h, w) to (N, C, H, W)
+    def place(self, h: int, w: int) -> Placement:
+        """How an image of h x w pixels is brought to `size`."""
         height, width = self.size
-        h, w = x.shape[-2:]
         if self.fit == "crop":
             scale = min(h / height, w / width) * self.crop_pct
             ch, cw = (max(1, min(side, round(target * scale))) for side, target in ((h, height), (w, width)))
-            top, left = (h - ch) // 2, (w - cw) // 2
-            return self._resize(x[..., top : top + ch, left : left + cw], height, width)
+            return Placement((h - ch) // 2, (w - cw) // 2, (ch, cw), 0, 0, self.size)
         if self.fit == "squash":
-            return self._resize(x, height, width)
+            return Placement(0, 0, (h, w), 0, 0, self.size)
         shrink = min(1.0, height / h, width / w)
-        h, w = (max(1, min(target, round(side * shrink))) for side, target in ((h, height), (w, width)))
-        x = self._resize(x, h, w)
-        top, left = (height - h) // 2, (width - w) // 2
-        return F.pad(x, (left, width - w - left, top, height - h - top), value=self.pad_value)
+        rh, rw = (max(1, min(target, round(side * shrink))) for side, target in ((h, height), (w, width)))
+        return Placement(0, 0, (h, w), (height - rh) // 2, (width - rw) // 2, (rh, rw))
 
-    def _resize(self, x: Tensor, height: int, width: int) -> Tensor:
-        if x.shape[-2:] == (height, width):
+    def mask(self, mask: np.ndarray) -> Tensor:
+        """The class ids that belong to an image, uint8 (h, w), to uint8 (H, W): nearest; padding is `IGNORED`."""
+        return self._put(torch.from_numpy(np.array(mask))[None, None], "nearest", IGNORED)[0, 0]
+
+    def mask_back(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Scores of the classes (K, H, W) to class ids of the image's own pixels, uint8 (h, w).
+
+        The scores are enlarged bilinearly before the best is taken. Pixels that `crop` cut away are `IGNORED`.
+        """
+        place = self.place(*size)
+        (rh, rw), (ch, cw) = place.resized, place.window
+        seen = logits[None, :, place.above : place.above + rh, place.before : place.before + rw].float()
+        if (rh, rw) != (ch, cw):
+            seen = F.interpolate(seen, (ch, cw), mode="bilinear", align_corners=False)
+        ids = torch.full(size, IGNORED, dtype=torch.uint8, device=logits.device)
+        ids[place.top : place.top + ch, place.left : place.left + cw] = seen[0].argmax(0).to(torch.uint8)
+        return ids
+
+    def boxes(self, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+        """Boxes of an image of (h, w) pixels, (n, ...) whose last four are x1, y1, x2, y2, in input pixels."""
+        place = self.place(*size)
+        down, across = place.scale
+        return torch.cat(
+            [
+                boxes[:, :-4],
+                (boxes[:, -4:] - _corner(place.left, place.top, boxes)) * _corner(across, down, boxes)
+                + _corner(place.before, place.above, boxes),
+            ],
+            dim=1,
+        )
+
+    def boxes_back(self, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+        """The inverse of `boxes`, cut at the borders of the image."""
+        place = self.place(*size)
+        down, across = place.scale
+        corners = (boxes[:, -4:] - _corner(place.before, place.above, boxes)) / _corner(across, down, boxes)
+        corners = (corners + _corner(place.left, place.top, boxes)).clamp(min=0)
+        return torch.cat([boxes[:, :-4], torch.minimum(corners, _corner(size[1], size[0], boxes))], dim=1)
+
+    def _fit(self, x: Tensor) -> Tensor:  # uint8 (N, C, h, w) to (N, C, H, W)
+        return self._put(x, self.interpolation, self.pad_value)
+
+    def _put(self, x: Tensor, interpolation: str, fill: int) -> Tensor:
+        place = self.place(*x.shape[-2:])
+        (ch, cw), (rh, rw), (height, width) = place.window, place.resized, self.size
+        x = _resize(x[..., place.top : place.top + ch, place.left : place.left + cw], rh, rw, interpolation)
+        if (rh, rw) == (height, width):
             return x
-        if self.interpolation == "nearest":
-            return F.interpolate(x, (height, width), mode="nearest-exact")
-        return F.interpolate(x, (height, width), mode=self.interpolation, antialias=True, align_corners=False)
+        after, below = width - rw - place.before, height - rh - place.above
+        return F.pad(x, (place.before, after, place.above, below), value=fill)
+
+
+def _resize(x: Tensor, height: int, width: int, interpolation: str) -> Tensor:
+    if x.shape[-2:] == (height, width):
+        return x
+    if interpolation == "nearest":
+        return F.interpolate(x, (height, width), mode="nearest-exact")
+    return F.interpolate(x, (height, width), mode=interpolation, antialias=True, align_corners=False)
+
+
+def _corner(x: float, y: float, like: Tensor) -> Tensor:
+    return torch.tensor((x, y, x, y), dtype=like.dtype, device=like.device)
 
 
 def luma(x: Tensor) -> Tensor:
@@ -196,6 +269,21 @@ def choose_size(native_size: tuple[int, int], default_size: int, min_size: int, 
     if default_size <= 64 and native <= default_size:
         return max(native, min_size)
     return max(default_size, min_size)
+
+
+def choose_sides(
+    native_size: tuple[int, int], *, longest: int | None, stride: int, min_size: int, fit: str
+) -> tuple[int, int]:
+    """The input (H, W) of a network that answers for every place of an image; multiples of its `stride`.
+
+    The sides are those of images of `native_size`, scaled so that the longer one is `longest` (by default their own,
+    at most `LONGEST`); rounded up where the rest is padded, else to the nearest.
+    """
+    scale = (longest or min(max(native_size), LONGEST)) / max(native_size)
+    rounded = math.ceil if fit == "pad" else round
+    least = -(-min_size // stride)
+    height, width = (stride * max(least, rounded(round(side * scale) / stride)) for side in native_size)
+    return height, width
 
 
 @lru_cache(maxsize=64)

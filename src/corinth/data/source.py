@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -38,6 +38,19 @@ class ImageSource(Protocol):
     def key(self, i: int) -> str: ...  # as `name`, but the same wherever the data lies
 
     def duplicate_groups(self) -> np.ndarray: ...  # int64 (N,): equal numbers, equal bytes
+
+
+@runtime_checkable
+class TargetSource(ImageSource, Protocol):
+    """Images whose targets are read one by one, in the images' own pixels; `labels` are all 0."""
+
+    def target(self, i: int) -> np.ndarray:
+        """A mask, uint8 (H, W), or boxes, float32 (n, 5): label, x1, y1, x2, y2. Raises UnreadableImage."""
+        ...
+
+    def fingerprint_bytes(self) -> Iterable[bytes]:
+        """What changes when a target does."""
+        ...
 
 
 @dataclass(frozen=True)

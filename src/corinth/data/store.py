@@ -15,7 +15,7 @@ from corinth.data.collect import Progress, check_corrupt, workers
 from corinth.data.decode import UnreadableImage, quiet
 from corinth.data.images import ImageData
 from corinth.data.preprocess import Preprocess
-from corinth.data.source import ArraySource, ImageSource
+from corinth.data.source import ArraySource, ImageSource, TargetSource
 from corinth.errors import DataError
 
 _CHUNK = 1024  # images of one array that are preprocessed together
@@ -24,12 +24,11 @@ _CHUNK = 1024  # images of one array that are preprocessed together
 class Store(Protocol):
     """Some images of a data set, ready for `Preprocess.normalise`.
 
-    Rows are numbered 0..N-1; `index` (int64, N) says where each lies in the source, `labels` (int64, N) its class.
-    `dropped` lists the images found damaged so far, as (name, reason).
+    Rows are numbered 0..N-1; `index` (int64, N) says where each lies in the source. `dropped` lists the images found
+    damaged so far, as (name, reason).
     """
 
     preprocess: Preprocess
-    labels: Tensor
     index: Tensor
 
     @property
@@ -41,8 +40,8 @@ class Store(Protocol):
         """uint8 (B, C, H, W) of these rows; a damaged image is a `DataError`."""
         ...
 
-    def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """(rows that could be read, their uint8 images) for each batch of rows, in order."""
+    def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """(rows that could be read, their uint8 images, their targets) for each batch of rows, in order."""
         ...
 
 
@@ -63,14 +62,14 @@ def make_store(
     """
     positions = data.positions(split) if isinstance(split, str) else np.asarray(split, dtype=np.int64)
     limit = free_memory() // 2 if memory_limit is None else memory_limit
-    if preprocess.bytes_for(len(positions)) > limit:
+    if held_bytes(data, preprocess, len(positions)) > limit:
         return StreamStore(data, positions, preprocess, workers() if num_workers is None else num_workers)
-    images, dropped = decode_all(data.source, positions, preprocess, progress=progress)
+    images, targets, dropped = decode_all(data.source, positions, preprocess, progress=progress)
     check_corrupt([*data.corrupt, *dropped.values()], len(data) + len(data.corrupt), data.max_corrupt, data.spec)
     kept = np.array([p for p in positions.tolist() if p not in dropped], dtype=np.int64) if dropped else positions
     return MemoryStore(
         images,
-        torch.from_numpy(data.source.labels[kept]),
+        targets,
         torch.from_numpy(kept.copy()),
         preprocess,
         list(dropped.values()),
@@ -78,31 +77,32 @@ def make_store(
 
 
 class MemoryStore:
-    """All images in one uint8 tensor (N, C, H, W)."""
+    """All images in one uint8 tensor (N, C, H, W), all targets in another: int64 (N,), or as `collate` gives them."""
 
     def __init__(
         self,
         images: Tensor,
-        labels: Tensor,
+        targets: Tensor,
         index: Tensor,
         preprocess: Preprocess,
         dropped: Sequence[tuple[str, str]] = (),
     ) -> None:
-        self.images, self.labels, self.index, self.preprocess, self.dropped = images, labels, index, preprocess, dropped
+        self.images, self.targets, self.index = images, targets, index
+        self.preprocess, self.dropped = preprocess, dropped
 
     def __len__(self) -> int:
         return len(self.images)
 
     def to(self, device: torch.device | str) -> "MemoryStore":
-        """The same with the images on a device, for one that has room for them; labels and index stay on the CPU."""
-        return MemoryStore(self.images.to(device), self.labels, self.index, self.preprocess, self.dropped)
+        """The same with the images on a device, for one that has room for them; targets and index stay on the CPU."""
+        return MemoryStore(self.images.to(device), self.targets, self.index, self.preprocess, self.dropped)
 
     def gather(self, rows: Tensor) -> Tensor:
         return self.images.index_select(0, rows.to(self.images.device))
 
-    def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for rows in batches:
-            yield rows, self.gather(rows)
+            yield rows, self.gather(rows), self.targets[rows]
 
 
 class StreamStore:
@@ -110,7 +110,6 @@ class StreamStore:
 
     def __init__(self, data: ImageData, positions: np.ndarray, preprocess: Preprocess, num_workers: int) -> None:
         self.preprocess = preprocess
-        self.labels = torch.from_numpy(data.source.labels[positions])
         self.index = torch.from_numpy(positions.copy())
         self._data = data
         self._damaged: dict[int, tuple[str, str]] = {}
@@ -127,13 +126,13 @@ class StreamStore:
         return len(self.index)
 
     def gather(self, rows: Tensor) -> Tensor:
-        _, images, damaged = self._rows[rows.tolist()]
+        _, images, _, damaged = self._rows[rows.tolist()]
         if damaged:
             name, reason = next(iter(damaged.values()))
             raise DataError(f"{name}: {reason}")
         return images
 
-    def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         if self._loader is None:  # workers live from one pass to the next
             self._loader = DataLoader(
                 self._rows,
@@ -148,15 +147,15 @@ class StreamStore:
             )
         self._order.batches = [rows.tolist() for rows in batches]
         total = len(self._data) + len(self._data.corrupt)
-        for rows, images, damaged in self._loader:
+        for rows, images, targets, damaged in self._loader:
             self._damaged |= damaged
             if damaged:
                 found = [*self._data.corrupt, *self._damaged.values()]
                 check_corrupt(found, total, self._data.max_corrupt, self._data.spec)
-            yield rows, images
+            yield rows, images, targets
 
 
-_Item = tuple[Tensor, Tensor, dict[int, tuple[str, str]]]  # rows that could be read, images, what could not be read
+_Item = tuple[Tensor, Tensor, Tensor, dict[int, tuple[str, str]]]  # rows read, images, targets, what could not be read
 
 
 class _Rows(Dataset):
@@ -166,17 +165,19 @@ class _Rows(Dataset):
         self.source, self.positions, self.preprocess = source, positions, preprocess
 
     def __getitem__(self, index: list[int]) -> _Item:
-        kept, images, damaged = [], [], {}
+        kept, images, targets, damaged = [], [], [], {}
         for row in index:
             position = int(self.positions[row])
             try:
-                images.append(self.preprocess(self.source.image(position)))
+                image = self.preprocess(self.source.image(position))
+                targets.append(ready_target(self.source, position, self.preprocess))
+                images.append(image)
                 kept.append(row)
             except UnreadableImage as error:
                 damaged[position] = (self.source.name(position), str(error))
         shape = (0, self.preprocess.channels, *self.preprocess.size)
         stacked = torch.stack(images) if images else torch.empty(shape, dtype=torch.uint8)
-        return torch.tensor(kept, dtype=torch.int64), stacked, damaged
+        return torch.tensor(kept, dtype=torch.int64), stacked, collate(targets), damaged
 
 
 class _Order:
@@ -200,12 +201,47 @@ def _start_worker(_: int) -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")  # a process of our own: nobody else's filters
 
 
-def decode_all(
-    source: ImageSource, positions: np.ndarray, preprocess: Preprocess, *, progress: Progress | None = None
-) -> tuple[Tensor, dict[int, tuple[str, str]]]:
-    """Decode and preprocess with a thread a core: uint8 (N, C, H, W) of what could be read, and what could not.
+def ready_target(source: ImageSource, position: int, preprocess: Preprocess) -> Tensor:
+    """The target of an image as the network's input has it: a class (), a mask (H, W) or boxes (n, 5)."""
+    if not isinstance(source, TargetSource):
+        return torch.tensor(source.labels[position])
+    target = source.target(position)
+    if target.dtype == np.uint8:
+        return preprocess.mask(target)
+    height, width = source.sizes[position].tolist()
+    return preprocess.boxes(torch.from_numpy(target), (height, width))
 
-    The second is position -> (name, reason).
+
+def collate(targets: Sequence[Tensor]) -> Tensor:
+    """Targets of several images in one tensor; fewer boxes than the most are filled up with rows of label -1."""
+    if not targets:
+        return torch.empty(0, dtype=torch.int64)
+    most = max(target.shape[0] if target.is_floating_point() else 0 for target in targets)
+    if not targets[0].is_floating_point():
+        return torch.stack(list(targets))
+    boxes = torch.full((len(targets), max(1, most), targets[0].shape[1]), -1.0)
+    for row, target in zip(boxes, targets, strict=True):
+        row[: len(target)] = target
+    return boxes
+
+
+def held_bytes(data: ImageData, preprocess: Preprocess, count: int) -> int:
+    """Bytes of memory that `count` preprocessed images take, and their masks where they have some."""
+    masks = data.task == "semantic-segmentation"
+    return preprocess.bytes_for(count) + masks * count * preprocess.size[0] * preprocess.size[1]
+
+
+def decode_all(
+    source: ImageSource,
+    positions: np.ndarray,
+    preprocess: Preprocess,
+    *,
+    targets: bool = True,
+    progress: Progress | None = None,
+) -> tuple[Tensor, Tensor, dict[int, tuple[str, str]]]:
+    """Decode and preprocess with a thread a core: uint8 (N, C, H, W) of what could be read, its targets, and the rest.
+
+    The last is position -> (name, reason) of what could not be read. Without `targets` none is looked at.
     """
     n = len(positions)
     out = torch.empty((n, preprocess.channels, *preprocess.size), dtype=torch.uint8)
@@ -215,13 +251,15 @@ def decode_all(
             out[start : start + len(rows)] = preprocess.batch(source.images[rows])
             if progress:
                 progress("preparing images", start + len(rows), n)
-        return out, {}
+        return out, torch.from_numpy(source.labels[positions]), {}
     damaged: dict[int, tuple[str, str]] = {}
+    ready: list[Tensor | None] = [None] * n
 
     def work(row: int) -> None:
         position = int(positions[row])
         try:
             out[row] = preprocess(source.image(position))
+            ready[row] = ready_target(source, position, preprocess) if targets else torch.tensor(0)
         except UnreadableImage as error:
             damaged[position] = (source.name(position), str(error))
 
@@ -231,7 +269,7 @@ def decode_all(
                 progress("preparing images", done, n)
     if damaged:
         out = out[torch.tensor([p not in damaged for p in positions.tolist()])]
-    return out, dict(sorted(damaged.items()))
+    return out, collate([target for target in ready if target is not None]), dict(sorted(damaged.items()))
 
 
 def free_memory() -> int:
