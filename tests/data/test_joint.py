@@ -71,7 +71,7 @@ def test_boxes_stay_around_their_objects(augmentation: Augmentation) -> None:
 def test_a_box_of_which_too_little_is_left_is_dropped() -> None:
     boxes = torch.tensor([[[0.0, 0, 0, 8, 8], [1, 4, 4, 12, 12], [2, 20, 20, 30, 24]]])
     window = torch.tensor([[7.0, 0.0, W, H]])
-    moved = move_boxes(boxes, window, torch.tensor([False]), torch.Size((H, W)))
+    moved = move_boxes(boxes, window, torch.tensor([False]), (H, W))
     assert moved[0, 0].tolist() == [-1] * 5  # an eighth of it is left
     assert moved[0, 1].tolist() == [1, 0, 4, 5, 12]
     assert moved[0, 2].tolist() == [2, 13, 20, 23, 24]

@@ -145,11 +145,12 @@ def test_a_predictor_needs_nothing_said(served: str) -> None:
 def test_training_starts_from_them(served: str, state: dict[str, torch.Tensor]) -> None:
     class Data:
         name, num_classes, channels, native_size = "photos", 7, 1, (32, 32)
+        task = "image-classification"
 
     said: list[str] = []
     data: ImageData = Data()  # ty: ignore[invalid-assignment]
     model, size, known = build_network(Recipe(arch=SMALL, data="photos", weights=TIMM), data, said.append)
-    assert size == 64
+    assert size == (64, 64)
     assert known is not None
     assert (known.channels, model.cfg.in_chans, model.cfg.num_classes) == (3, 3, 7)
     assert "2 fresh: head.weight, head.bias" in said[0]

@@ -48,8 +48,8 @@ def estimate(recipe: Recipe, data: ImageData, *, seconds: float = 2.0) -> Estima
     memory scaled up, which overstates the memory a little.
     """
     device = choose_device(recipe.device)
-    model, side, _ = build_network(recipe, data)
-    input_size = (model.cfg.in_chans, side, side)
+    model, size, _ = build_network(recipe, data)
+    input_size = (model.cfg.in_chans, *size)
     macs, params = count_macs(model, input_size), count_params(model, frozen=True)
     train, val = len(data.positions("train")), len(data.positions("val"))
     wanted = min(128 if recipe.batch_size == "auto" else recipe.batch_size, train)
@@ -57,9 +57,9 @@ def estimate(recipe: Recipe, data: ImageData, *, seconds: float = 2.0) -> Estima
     first = min(_FIRST, wanted)
     _speed(recipe, model, data, input_size, first, device, 0.0)  # the first of all is slow
     affordable = _speed(recipe, model, data, input_size, first, device, 0.0) * seconds / 3
-    size = wanted if wanted <= affordable else first
+    taken = wanted if wanted <= affordable else first
     with peak_memory(device) as peak:
-        speed = _speed(recipe, model, data, input_size, size, device, seconds)
+        speed = _speed(recipe, model, data, input_size, taken, device, seconds)
     budget = parse_budget(recipe.budget)
     samples = budget.samples(train, macs)
     if samples is None:
@@ -80,7 +80,7 @@ def estimate(recipe: Recipe, data: ImageData, *, seconds: float = 2.0) -> Estima
         budget=str(budget),
         samples_per_second=speed,
         seconds=total,
-        bytes=None if peak.bytes is None else peak.bytes * wanted // size + held,
+        bytes=None if peak.bytes is None else peak.bytes * wanted // taken + held,
     )
 
 
@@ -98,8 +98,8 @@ def _speed(
     training_mode(task.nets)
     optimizer = make_optimizer(recipe, list(task.nets.values()))
     rng = torch.Generator(device).manual_seed(0)
-    labels = torch.arange(size, device=device) % data.num_classes
-    batch = Batch(torch.randn(size, *input_size, device=device), labels, torch.arange(size))
+    targets = task.random_targets(size, (input_size[1], input_size[2])).to(device)
+    batch = Batch(torch.randn(size, *input_size, device=device), targets, torch.arange(size))
     if recipe.channels_last:
         task.nets.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
         batch.inputs = batch.inputs.contiguous(memory_format=torch.channels_last)

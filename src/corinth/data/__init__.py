@@ -16,6 +16,7 @@ _PUBLIC = {  # name -> the module that has it
     "Finding": "preflight",
     "ImageData": "images",
     "ImageSource": "source",
+    "JointTransform": "joint",
     "Loader": "loader",
     "MemoryStore": "store",
     "Preflight": "preflight",
@@ -23,6 +24,7 @@ _PUBLIC = {  # name -> the module that has it
     "Store": "store",
     "StreamStore": "store",
     "TrainTransform": "augment",
+    "choose_sides": "preprocess",
     "choose_size": "preprocess",
     "is_image_file": "decode",
     "make_store": "store",
@@ -40,10 +42,12 @@ if TYPE_CHECKING:
     from corinth.data.decode import read_image as read_image
     from corinth.data.images import ImageData as ImageData
     from corinth.data.images import open_data as open_data
+    from corinth.data.joint import JointTransform as JointTransform
     from corinth.data.loader import Loader as Loader
     from corinth.data.preflight import Finding as Finding
     from corinth.data.preflight import Preflight as Preflight
     from corinth.data.preprocess import Preprocess as Preprocess
+    from corinth.data.preprocess import choose_sides as choose_sides
     from corinth.data.preprocess import choose_size as choose_size
     from corinth.data.source import ArraySource as ArraySource
     from corinth.data.source import FileSource as FileSource

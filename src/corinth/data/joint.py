@@ -32,8 +32,10 @@ class JointTransform:
         if a.random_resized_crop is not None or a.crop_padding or a.flip:
             windows, mirrored = draw_windows(images, a, chance)
             images = move_images(images, windows, mirrored, fill=self.preprocess.pad_value)
-            move = move_boxes if targets.is_floating_point() else move_masks
-            targets = move(targets, windows, mirrored, images.shape[-2:])
+            if targets.is_floating_point():
+                targets = move_boxes(targets, windows, mirrored, (images.shape[-2], images.shape[-1]))
+            else:
+                targets = move_masks(targets, windows, mirrored)
         if a.color_jitter:
             images = color_jitter(images, a.color_jitter, chance)
         return self.preprocess.normalise(images), targets
@@ -64,13 +66,13 @@ def move_images(images: Tensor, windows: Tensor, mirrored: Tensor, *, fill: int)
     return moved.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def move_masks(masks: Tensor, windows: Tensor, mirrored: Tensor, size: torch.Size) -> Tensor:
+def move_masks(masks: Tensor, windows: Tensor, mirrored: Tensor) -> Tensor:
     """The windows of class ids, uint8 (B, H, W); what lies outside the image is ignored."""
     moved = _sample(masks[:, None].float() - IGNORED, windows, mirrored, "nearest") + IGNORED
     return moved[:, 0].to(torch.uint8)
 
 
-def move_boxes(boxes: Tensor, windows: Tensor, mirrored: Tensor, size: torch.Size) -> Tensor:
+def move_boxes(boxes: Tensor, windows: Tensor, mirrored: Tensor, size: tuple[int, int]) -> Tensor:
     """Boxes (B, M, 5) in pixels of the new image of (H, W); those of which too little is left get label -1."""
     h, w = size
     left, top, width, height = windows.to(boxes.device).T[:, :, None]

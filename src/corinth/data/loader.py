@@ -1,16 +1,21 @@
 """Batches on the device, in an order that is a pure function of seed and epoch, from any position on."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from corinth.data.augment import TrainTransform
 from corinth.data.batch import Batch
 from corinth.data.seeds import generator
 from corinth.data.store import Store
 from corinth.errors import DataError, UsageError
+
+
+class Transform(Protocol):
+    """What a training batch goes through: uint8 images and targets to float32 inputs and targets."""
+
+    def __call__(self, images: Tensor, targets: Tensor, chance: Generator) -> tuple[Tensor, Tensor]: ...
 
 
 class Loader:
@@ -32,7 +37,7 @@ class Loader:
         batch_size: int,
         *,
         device: torch.device | str = "cpu",
-        transform: TrainTransform | None = None,
+        transform: Transform | None = None,
         shuffle: bool = False,
         seed: int = 0,
         rank: int = 0,

@@ -81,6 +81,10 @@ class Task(ABC):
     def predict(self, batch: Any) -> Any:
         """What the networks say about a batch: evaluate, predict, export and serve all call this."""
 
+    def random_targets(self, size: int, shape: tuple[int, int]) -> Tensor:
+        """Targets of `size` made-up samples of (H, W) pixels, to time and to measure a training step with."""
+        return torch.arange(size) % 2
+
     def measure(self, metrics: MetricCollection, batch: Any) -> None:
         """Add a validation batch to `metrics`; nothing where there are none."""
 

@@ -83,7 +83,7 @@ def _try(recipe: Recipe, task: Task, preprocess: Preprocess, size: int, device: 
         for name, phase in task.phases.items()
     }
     rng = torch.Generator(device).manual_seed(0)
-    batch = _random_batch(preprocess, size, device)
+    batch = _random_batch(task, preprocess, size, device)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
     training_mode(task.nets)
     began = 0.0
@@ -102,7 +102,7 @@ def _try(recipe: Recipe, task: Task, preprocess: Preprocess, size: int, device: 
             seconds = (_now(device) - began) / TIMED
             task.nets.eval()
             with torch.no_grad(), autocast(recipe, device):
-                task.predict(_random_batch(preprocess, evaluation_size(recipe, size), device))
+                task.predict(_random_batch(task, preprocess, evaluation_size(recipe, size), device))
     except (torch.OutOfMemoryError, MemoryError):
         return Trial(0.0, float("inf"))
     finally:
@@ -112,9 +112,9 @@ def _try(recipe: Recipe, task: Task, preprocess: Preprocess, size: int, device: 
     return Trial(size / seconds, (memory.bytes or 0) / free)
 
 
-def _random_batch(preprocess: Preprocess, size: int, device: torch.device) -> Batch:
+def _random_batch(task: Task, preprocess: Preprocess, size: int, device: torch.device) -> Batch:
     images = torch.randint(0, 256, (size, preprocess.channels, *preprocess.size), dtype=torch.uint8)
-    targets = torch.zeros(size, dtype=torch.int64)
+    targets = task.random_targets(size, preprocess.size)
     return Batch(preprocess.normalise(images.to(device)), targets.to(device), index=torch.arange(size))
 
 

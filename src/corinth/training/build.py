@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from corinth.data import ImageData, Preprocess, choose_size
+from corinth.data import ImageData, Preprocess, choose_sides, choose_size
 from corinth.errors import UsageError, WeightsError
-from corinth.registry import Entry, configure, entry
+from corinth.registry import Entry, configure, entry, list_models
+from corinth.tasks.kinds import KINDS
 from corinth.training.finetune import freeze
 from corinth.training.recipe import Recipe
 from corinth.weights import known_checkpoint, load_weights, needed_options, read_config
@@ -27,13 +28,16 @@ def build_model(
     what was loaded, above all which layers start fresh, and what is frozen.
     """
     model, size, known = build_network(recipe, data, say)
+    fit = known.fit if known is not None else recipe.fit
+    if fit == "crop" and KINDS[data.task].dense:
+        raise UsageError(f"fit crop cuts away what {data.task} must answer for; it must be pad or squash")
     if known is not None and known.channels == model.cfg.in_chans:
         if (known.fit, known.interpolation) != (recipe.fit, recipe.interpolation):
             say(
                 f"images are prepared as for the weights (fit {known.fit}, {known.interpolation}), "
                 f"not as the recipe says ({recipe.fit}, {recipe.interpolation})"
             )
-        return model, dataclasses.replace(known, size=(size, size))
+        return model, dataclasses.replace(known, size=size)
     return model, Preprocess.measured(
         data, size=size, channels=model.cfg.in_chans, fit=recipe.fit, interpolation=recipe.interpolation
     )
@@ -41,9 +45,15 @@ def build_model(
 
 def build_network(
     recipe: Recipe, data: ImageData, say: Callable[[str], object] = lambda _: None
-) -> tuple[Any, int, Preprocess | None]:
-    """The network of `build_model`, the side of its input, and the preprocessing of its weights; no image is read."""
+) -> tuple[Any, tuple[int, int], Preprocess | None]:
+    """The network of `build_model`, the (H, W) of its input, and the preprocessing of its weights; no image is read."""
     found = entry(recipe.arch)
+    if data.task not in found.card.tasks:
+        able = ", ".join(list_models(task=data.task)[:3])
+        raise UsageError(
+            f"{data.name} is data for {data.task} and {found.name} does {', '.join(found.card.tasks)}; "
+            f"architectures for it are {able}, ..."
+        )
     known = weights_preprocess(recipe.weights) if recipe.weights is not None else None
     size = input_size(recipe, found, data, known)
     channels = known.channels if known else data.channels
@@ -55,10 +65,10 @@ def build_network(
             "leave it out"
         )
     if has_fixed_size(found):
-        options["img_size"] = size
+        options["img_size"] = size[0]
     config = configure_for(found, options)
-    if size < config.min_size:
-        raise UsageError(f"img_size {size} is too small for {recipe.arch}; it must be at least {config.min_size}")
+    if min(size) < config.min_size:
+        raise UsageError(f"img_size {min(size)} is too small for {recipe.arch}; it must be at least {config.min_size}")
     model = found.cls(config)
     if recipe.weights is not None:
         say(f"weights: {load_weights(model, recipe.weights, arch=found.name)}")
@@ -70,26 +80,34 @@ def build_network(
 def planned_preprocess(recipe: Recipe, data: ImageData) -> Preprocess:
     """What the images will go through, but for mean and spread, which take reading images to know."""
     known = weights_preprocess(recipe.weights) if recipe.weights is not None else None
-    side = input_size(recipe, entry(recipe.arch), data, known)
+    size = input_size(recipe, entry(recipe.arch), data, known)
     asked = recipe.options.get("in_chans")
     channels = asked if isinstance(asked, int) else known.channels if known else data.channels
     fit = known.fit if known else recipe.fit
-    return Preprocess(size=(side, side), channels=channels, mean=(0.0,) * channels, std=(1.0,) * channels, fit=fit)
+    return Preprocess(size=size, channels=channels, mean=(0.0,) * channels, std=(1.0,) * channels, fit=fit)
 
 
-def input_size(recipe: Recipe, found: Entry, data: ImageData, known: Preprocess | None) -> int:
-    """The side of the square input: the recipe's, the weights', or what suits the images and the architecture."""
+def input_size(recipe: Recipe, found: Entry, data: ImageData, known: Preprocess | None) -> tuple[int, int]:
+    """The (H, W) of the input: the recipe's, the weights', or what suits the images and the architecture.
+
+    A square, but where the network answers for places in the image: there the longer side of the images' own shape.
+    """
     asked, option = recipe.img_size, recipe.options.get("img_size")
     if None not in (asked, option) and asked != option:
         raise UsageError(f"img_size {asked} and the architecture's own img_size {option} disagree; give one of them")
     asked = asked or option
-    if isinstance(asked, int):
-        return asked
-    if known is not None:
-        return known.size[0]
     config = configure_for(found, recipe.options)
+    if KINDS[data.task].dense and (isinstance(asked, int) or known is None):
+        fit = known.fit if known is not None else recipe.fit
+        longest = asked if isinstance(asked, int) else None
+        return choose_sides(data.native_size, longest=longest, stride=config.stride, min_size=config.min_size, fit=fit)
+    if isinstance(asked, int):
+        return asked, asked
+    if known is not None:
+        return known.size
     fixed = config.img_size if has_fixed_size(found) else None
-    return choose_size(data.native_size, found.card.input_size[-1], config.min_size, fixed)
+    side = choose_size(data.native_size, found.card.input_size[-1], config.min_size, fixed)
+    return side, side
 
 
 def has_fixed_size(found: Entry) -> bool:

@@ -1,7 +1,7 @@
 """From a recipe to a run folder: open the data, build the network and the loaders, run the loop, keep the best."""
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from torch import nn
 
 from corinth.data import (
     ImageData,
+    JointTransform,
     Loader,
     MemoryStore,
     Preprocess,
@@ -21,11 +22,13 @@ from corinth.data import (
     open_data,
 )
 from corinth.data.images import OPTIONS, refuse_options
+from corinth.data.loader import Transform
 from corinth.data.preflight import preflight
 from corinth.errors import DataError, TrainingError, UsageError
 from corinth.files import append_line, sweep
 from corinth.inspect import count_macs, count_params
-from corinth.tasks import ImageClassification, balanced_weights
+from corinth.tasks import ImageClassification, Task, balanced_weights
+from corinth.tasks.kinds import KINDS
 from corinth.training import checkpoint
 from corinth.training.batch_size import choose_batch_size, evaluation_size
 from corinth.training.budget import parse_budget
@@ -45,6 +48,7 @@ from corinth.weights import save_model
 # what a resumed run may do otherwise than it began; everything else would make it another run
 RESUMABLE = ("budget", "device", "early_stopping", "evaluate_every", "save_every", "tensorboard", "threads")
 
+TASKS: dict[str, Callable[[nn.Module, Sequence[str]], Task]] = {}
 GPU_SHARE = 0.2  # of the free memory, for images that stay on the GPU
 
 
@@ -219,9 +223,23 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
     return Run(folder, recipe, tuple(loop.rows), best, reason)
 
 
-def make_task(recipe: Recipe, model: nn.Module, data: ImageData) -> ImageClassification:
-    weights = balanced_weights(data.labels("train"), data.num_classes) if recipe.class_weights == "balanced" else None
-    return ImageClassification(model, data.classes, label_smoothing=recipe.label_smoothing, class_weights=weights)
+def make_task(recipe: Recipe, model: nn.Module, data: ImageData) -> Task:
+    """What the recipe's network learns from the data; a field that does nothing for it is a `UsageError`."""
+    if data.task == "image-classification":
+        balanced = recipe.class_weights == "balanced"
+        weights = balanced_weights(data.labels("train"), data.num_classes) if balanced else None
+        return ImageClassification(model, data.classes, label_smoothing=recipe.label_smoothing, class_weights=weights)
+    for name in ("label_smoothing", "class_weights"):
+        if getattr(recipe, name) not in (0.0, "none"):
+            value = getattr(recipe, name)
+            raise UsageError(f"{name} {value} is for classification, and {data.name} is for {data.task}")
+    return TASKS[data.task](model, data.classes)
+
+
+def make_transform(recipe: Recipe, data: ImageData, preprocess: Preprocess) -> Transform:
+    if KINDS[data.task].dense:
+        return JointTransform(preprocess, recipe.augmentation)
+    return TrainTransform(preprocess, recipe.augmentation, data.num_classes)
 
 
 def make_loaders(
@@ -232,7 +250,7 @@ def make_loaders(
     loader = Loader(
         on_device(make_store(data, "train", preprocess), processes.device),
         int(recipe.batch_size),
-        transform=TrainTransform(preprocess, recipe.augmentation, data.num_classes),
+        transform=make_transform(recipe, data, preprocess),
         shuffle=True,
         seed=recipe.seed,
         **place,
