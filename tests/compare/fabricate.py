@@ -52,8 +52,9 @@ def finish_run(folder: Path, data: ImageData, label: str, seed: int, accuracy: f
     probs = probabilities(target, data.num_classes, accuracy + rng.normal() * 0.01, rng).astype(np.float32)
     run = jobs.run_folder(folder, label, seed)
     run.mkdir(parents=True)
-    np.savez(run / jobs.PREDICTIONS, index=index, target=target, probs=probs)
-    score = float((probs.argmax(axis=1) == target).mean())
+    correct = (probs.argmax(axis=1) == target).astype(float)
+    np.savez(run / jobs.PREDICTIONS, index=index, score=correct, target=target, probs=probs)
+    score = float(correct.mean())
     result: dict[str, Any] = {"label": label, "seed": seed, "score_test": score, "score_val": accuracy}
     result |= {"fit_time": 20 + 5 * rng.random(), "pred_time": 0.05, "samples_seen": 12000, "peak_memory": 180 << 20}
     (run / jobs.RESULT).write_text(json.dumps(result))

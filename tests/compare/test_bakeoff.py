@@ -23,7 +23,7 @@ from corinth.compare.leaderboard import Cost
 from corinth.data import ArraySource, open_data
 from corinth.errors import CorinthError, DataError, UsageError
 from corinth.inspect import Latency, latency
-from corinth.predictor import Predictor
+from corinth.predictor import Classifier
 from corinth.training import SilentReporter
 
 RECIPES = {"crippled": {"lr": 1e-7}, "small": {"img_size": 20}, "wild": {"lr": 1e25}}
@@ -195,13 +195,13 @@ def test_a_stop_that_was_asked_is_not_forgotten_when_the_save_fails(
 def test_a_stop_while_the_last_run_is_scored_finishes_it_and_measures_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    evaluate = Predictor.evaluate
+    evaluate = Classifier.evaluate
 
-    def stopping(self: Predictor, *args: Any, **options: Any) -> Any:
+    def stopping(self: Classifier, *args: Any, **options: Any) -> Any:
         os.kill(os.getpid(), number)
         return evaluate(self, *args, **options)
 
-    monkeypatch.setattr(Predictor, "evaluate", stopping)
+    monkeypatch.setattr(Classifier, "evaluate", stopping)
     found = compare(tmp_path / "board", ["lenet5"], seeds=1, budget="1e2samples", latency=True)
     assert (found.exit_code, len(found.rows[0].scores), found.rows[0].cost) == (130, 1, None)
     monkeypatch.undo()
@@ -233,13 +233,13 @@ def test_a_finished_comparison_needs_its_weights_no_more(tmp_path: Path) -> None
 
 def test_scoring_keeps_to_the_threads_of_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    evaluate = Predictor.evaluate
+    evaluate = Classifier.evaluate
 
-    def watched(self: Predictor, *args: Any, **options: Any) -> Any:
+    def watched(self: Classifier, *args: Any, **options: Any) -> Any:
         seen.append(torch.get_num_threads())
         return evaluate(self, *args, **options)
 
-    monkeypatch.setattr(Predictor, "evaluate", watched)
+    monkeypatch.setattr(Classifier, "evaluate", watched)
     before = torch.get_num_threads()
     compare(tmp_path / "board", ["lenet5"], seeds=1, budget="1e2samples", overrides={"threads": before + 1})
     assert seen == [before + 1]
@@ -391,7 +391,7 @@ def test_a_programming_error_is_not_hidden(tmp_path: Path, monkeypatch: pytest.M
 
 def test_runs_that_answered_other_samples_are_not_paired(board: Leaderboard) -> None:
     answers = jobs.answers(board.path, "lenet5", 0)
-    fewer = jobs.Answers(answers.index[1:], answers.target[1:], answers.probs[1:])
+    fewer = jobs.Answers(answers.index[1:], answers.score[1:], answers.target[1:], answers.probs[1:])
     with pytest.raises(CorinthError, match="other was scored on other test samples"):
         check_aligned({"one": [answers], "other": [fewer]})
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from corinth import create_model, list_models, load_weights
 from corinth.data import Preprocess
-from corinth.predictor import Predictor
+from corinth.predictor import Classifier
 from corinth.registry import entry
 from corinth.weights.describing import needed_options
 from corinth.weights.hub import torchvision_table
@@ -76,7 +76,7 @@ def test_what_timm_saves_for_the_hub(peers: SimpleNamespace, hub: Hub, tmp_path:
     hub.repositories[f"timm/{ARCH}.x"] = {
         "a" * 40: {file.name: file.read_bytes() for file in (tmp_path / "saved").iterdir()}
     }
-    predictor = Predictor.from_weights(ARCH, f"timm:{ARCH}.x", device="cpu")
+    predictor = Classifier.from_weights(ARCH, f"timm:{ARCH}.x", device="cpu")
     torch.testing.assert_close(outputs(predictor.model), outputs(theirs))
     wanted = peers.timm.data.resolve_model_data_config(theirs)
     seen = predictor.preprocess

@@ -10,7 +10,7 @@ from PIL import Image
 import corinth
 from corinth.data import Preprocess, open_data
 from corinth.errors import DataError, UsageError, WeightsError
-from corinth.predictor import Predictor, load_run
+from corinth.predictor import Classifier, load_run
 from corinth.weights import save_model
 
 DIGITS = tuple("0123456789")
@@ -27,7 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def predictor(run: Path) -> Predictor:
+def predictor(run: Path) -> Classifier:
     return load_run(run, device="cpu")
 
 
@@ -41,12 +41,12 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_run_folder_is_all_it_needs(predictor: Predictor):
+def test_a_run_folder_is_all_it_needs(predictor: Classifier):
     assert (predictor.arch, predictor.classes) == ("lenet5", DIGITS)
     assert not predictor.model.training
 
 
-def test_paths_folders_arrays_and_images_agree(predictor: Predictor, photos: Path):
+def test_paths_folders_arrays_and_images_agree(predictor: Classifier, photos: Path):
     by_folder = predictor.predict(photos)
     assert [Path(p.name).name for p in by_folder] == ["a.png", "b.jpg", "c.PNG"]
     with Image.open(photos / "a.png") as image:
@@ -56,7 +56,7 @@ def test_paths_folders_arrays_and_images_agree(predictor: Predictor, photos: Pat
     torch.testing.assert_close([p for _, p in by_folder[0].top], [p for _, p in path.top])
 
 
-def test_a_prediction_is_ranked(predictor: Predictor, photos: Path):
+def test_a_prediction_is_ranked(predictor: Classifier, photos: Path):
     found = predictor.predict(photos / "a.png", top=99)[0]
     shares = [p for _, p in found.top]
     assert len(shares) == 10
@@ -66,7 +66,7 @@ def test_a_prediction_is_ranked(predictor: Predictor, photos: Path):
     assert len(predictor.predict(photos / "a.png", top=3)[0].top) == 3
 
 
-def test_probabilities_are_the_models_own(predictor: Predictor):
+def test_probabilities_are_the_models_own(predictor: Classifier):
     pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
     inputs = predictor.preprocess.normalise(predictor.preprocess(pixels)[None])
     with torch.no_grad():
@@ -74,7 +74,7 @@ def test_probabilities_are_the_models_own(predictor: Predictor):
     assert predictor.predict(pixels)[0].probability == pytest.approx(float(expected))
 
 
-def test_files_that_cannot_be_read_do_not_stop_the_others(predictor: Predictor, photos: Path):
+def test_files_that_cannot_be_read_do_not_stop_the_others(predictor: Classifier, photos: Path):
     (photos / "empty.png").touch()
     (photos / "page.jpg").write_text("<html>")
     (photos / "cut.png").write_bytes((photos / "a.png").read_bytes()[:200])
@@ -85,7 +85,7 @@ def test_files_that_cannot_be_read_do_not_stop_the_others(predictor: Predictor, 
     assert found["empty.png"].to_dict() == {"name": str(photos / "empty.png"), "error": found["empty.png"].error}
 
 
-def test_folders_are_read_as_in_training(predictor: Predictor, photos: Path, tmp_path_factory: pytest.TempPathFactory):
+def test_folders_are_read_as_in_training(predictor: Classifier, photos: Path, tmp_path_factory: pytest.TempPathFactory):
     """What a file manager hides is left out, links are followed."""
     (photos / "._a.png").write_bytes(b"finder's notes")
     elsewhere = tmp_path_factory.mktemp("elsewhere")
@@ -96,7 +96,7 @@ def test_folders_are_read_as_in_training(predictor: Predictor, photos: Path, tmp
     assert not any(p.error for p in found)
 
 
-def test_a_picture_that_breaks_while_it_is_read(predictor: Predictor, photos: Path):
+def test_a_picture_that_breaks_while_it_is_read(predictor: Classifier, photos: Path):
     cut = photos / "cut.png"
     cut.write_bytes((photos / "a.png").read_bytes()[:200])
     with Image.open(cut) as lazy:
@@ -105,7 +105,7 @@ def test_a_picture_that_breaks_while_it_is_read(predictor: Predictor, photos: Pa
     assert found.error.startswith("damaged")
 
 
-def test_a_batch_of_nothing(predictor: Predictor, photos: Path):
+def test_a_batch_of_nothing(predictor: Classifier, photos: Path):
     with pytest.raises(UsageError, match="batch_size 0 is not at least 1"):
         predictor.predict(photos, batch_size=0)
 
@@ -116,17 +116,17 @@ def test_a_device_that_is_not_here(run: Path, device: str):
         load_run(run, device=device)
 
 
-def test_an_empty_part(predictor: Predictor):
+def test_an_empty_part(predictor: Classifier):
     with pytest.raises(DataError, match="the test part of digits is empty; choose another, or all"):
         predictor.evaluate(open_data("digits", test_share=0))
 
 
-def test_a_folder_without_images(predictor: Predictor, tmp_path: Path):
+def test_a_folder_without_images(predictor: Classifier, tmp_path: Path):
     with pytest.raises(DataError, match="without images"):
         predictor.predict(tmp_path)
 
 
-def test_evaluate_takes_the_named_part(predictor: Predictor):
+def test_evaluate_takes_the_named_part(predictor: Classifier):
     data = open_data("digits")
     found = predictor.evaluate(data, "test")
     assert found.samples == len(data.splits["test"])
@@ -138,7 +138,7 @@ def test_evaluate_takes_the_named_part(predictor: Predictor):
     assert found.top1 == pytest.approx((found.probs.argmax(1) == found.targets).mean())
 
 
-def test_evaluate_does_not_depend_on_the_batch(predictor: Predictor):
+def test_evaluate_does_not_depend_on_the_batch(predictor: Classifier):
     data = open_data("digits")
     one, other = (predictor.evaluate(data, "val", batch_size=size) for size in (7, 512))
     np.testing.assert_array_equal(one.confusion, other.confusion)
@@ -154,7 +154,7 @@ def test_classes_are_matched_by_name(run: Path):
     assert reversed_.per_class[0].support == straight.per_class[9].support
 
 
-def test_a_label_that_was_not_trained_on(predictor: Predictor, photos: Path):
+def test_a_label_that_was_not_trained_on(predictor: Classifier, photos: Path):
     for name in ("zero", "1"):
         (photos / "set" / name).mkdir(parents=True)
         for number in range(8):
@@ -164,7 +164,7 @@ def test_a_label_that_was_not_trained_on(predictor: Predictor, photos: Path):
         predictor.evaluate(open_data(photos / "set"))
 
 
-def test_an_unknown_part(predictor: Predictor):
+def test_an_unknown_part(predictor: Classifier):
     with pytest.raises(UsageError, match="holdout"):
         predictor.evaluate(open_data("digits"), "holdout")
 
@@ -172,9 +172,9 @@ def test_an_unknown_part(predictor: Predictor):
 def test_unknown_foreign_weights_need_their_preprocessing_said(run: Path, tmp_path: Path):
     torch.save(corinth.create_model("lenet5").state_dict(), tmp_path / "own.pth")
     with pytest.raises(UsageError, match="preprocessing and class names"):
-        Predictor.from_weights("lenet5", tmp_path / "own.pth")
+        Classifier.from_weights("lenet5", tmp_path / "own.pth")
     preprocess = Preprocess(size=(32, 32), channels=1, mean=(0.0,), std=(1.0,))
-    found = Predictor.from_weights(
+    found = Classifier.from_weights(
         "lenet5", tmp_path / "own.pth", preprocess=preprocess, classes=DIGITS, source="corinth"
     )
     assert found.classes == DIGITS
@@ -194,7 +194,7 @@ def test_a_folder_that_is_no_run(tmp_path: Path):
     ],
 )
 def test_real_public_weights_on_real_images(corinth_data: Path, arch: str, weights: str, data: str, at_least: float):
-    predictor = Predictor.from_weights(arch, corinth_data / weights, device="cpu")
+    predictor = Classifier.from_weights(arch, corinth_data / weights, device="cpu")
     spec = data if data == "mnist_t10k" else corinth_data / data
     found = predictor.evaluate(open_data(spec, classes=predictor.classes), "all", keep_probs=False)
     assert found.top1 >= at_least

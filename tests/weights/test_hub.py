@@ -14,7 +14,7 @@ import torch
 from corinth import create_model, list_models, load_weights
 from corinth.data import ImageData, Preprocess
 from corinth.errors import CorinthError, UsageError, WeightsError
-from corinth.predictor import Predictor
+from corinth.predictor import Classifier
 from corinth.registry import entry
 from corinth.training import Recipe
 from corinth.training.build import build_network
@@ -130,13 +130,13 @@ def test_class_names_where_the_hub_has_them(hub: Hub) -> None:
     hub.add(
         "timm/resnet18.pets", FIRST, SMALL, state_in("timm", SMALL, num_classes=3), num_classes=3, label_names=names
     )
-    predictor = Predictor.from_weights(SMALL, "timm:resnet18.pets", device="cpu")
+    predictor = Classifier.from_weights(SMALL, "timm:resnet18.pets", device="cpu")
     assert predictor.classes == ("cat", "dog", "owl")
     assert predictor.model(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
 
 
 def test_a_predictor_needs_nothing_said(served: str) -> None:
-    predictor = Predictor.from_weights(SMALL, TIMM, device="cpu")
+    predictor = Classifier.from_weights(SMALL, TIMM, device="cpu")
     assert predictor.preprocess.interpolation == "bicubic"
     assert any(note == f"{TIMM} has no class names: they are 0 to 999" for note in predictor.notes)
     assert any(served in note for note in predictor.notes)
@@ -244,7 +244,7 @@ def test_a_folder_as_timm_saves_it(hub: Hub, served: str, tmp_path: Path) -> Non
     place.mkdir()
     for name, data in hub.repositories[f"timm/{SMALL}.test_in1k"][FIRST].items():
         (place / name).write_bytes(data)
-    predictor = Predictor.from_weights(SMALL, place, device="cpu")
+    predictor = Classifier.from_weights(SMALL, place, device="cpu")
     assert predictor.preprocess.size == (64, 64)
     with pytest.raises(WeightsError, match=f"holds the architecture {SMALL}, not resnet18"):
         create_model("resnet18", weights=place)
@@ -273,7 +273,7 @@ def test_padding_forms_are_not_mixed_up(hub: Hub) -> None:
         refused(f"timm:{name}.in1k holds the architecture {name}, not {other}: the one has {its}, ",
                 f"timm:{name}.in1k", other)  # fmt: skip
         with pytest.raises(WeightsError, match=f"holds the architecture {name}, not {other}"):
-            Predictor.from_weights(other, f"timm:{name}.in1k")
+            Classifier.from_weights(other, f"timm:{name}.in1k")
         with torch.device("meta"):
             model = create_model(other)
         with pytest.raises(WeightsError, match=r"was trained with same_padding=.*; create it with same_padding="):

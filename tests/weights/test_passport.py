@@ -11,7 +11,7 @@ import torch
 from corinth import create_model, load_weights
 from corinth.data import Preprocess
 from corinth.errors import CorinthError
-from corinth.predictor import Predictor
+from corinth.predictor import Classifier
 from corinth.weights import load_model, read_config, save_model
 from corinth.weights.passport import convert, passport_of
 from fake_hub import Hub, state_in
@@ -56,7 +56,7 @@ def test_a_hubs_weights_into_our_form(served: str, tmp_path: Path) -> None:
     assert config.source == json.loads(json.dumps(passport.to_dict()))
     assert config.preprocess.interpolation == "bicubic"
     assert torch.equal(outputs(model), outputs(create_model(ARCH, num_classes=4, weights=ID)))
-    assert Predictor.from_run(tmp_path / "own", device="cpu").classes == ("0", "1", "2", "3")
+    assert Classifier.from_run(tmp_path / "own", device="cpu").classes == ("0", "1", "2", "3")
 
 
 def test_the_same_source_gives_the_same_bytes(served: str, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_out_again_as_timm_has_it(hub: Hub, served: str, tmp_path: Path) -> None
     written = safetensors.torch.load_file(tmp_path / "out" / "model.safetensors")
     assert written.keys() == original.keys()
     assert all(torch.equal(written[name], original[name]) for name in original)
-    predictor = Predictor.from_weights(ARCH, tmp_path / "out", device="cpu")
+    predictor = Classifier.from_weights(ARCH, tmp_path / "out", device="cpu")
     assert predictor.preprocess == read_config(tmp_path / "own").preprocess
     direct = create_model(ARCH, num_classes=4, weights=ID)
     torch.testing.assert_close(outputs(predictor.model), outputs(direct))  # the predictor's is channels_last
@@ -104,7 +104,7 @@ def test_a_checkpoint_of_ones_own(checkpoint: Path, tmp_path: Path) -> None:
     assert passport.options == {"num_classes": 3, "in_chans": 1, "width": 8}
     assert passport.licence == "not stated"
     assert "the prefix 'module.' was taken off every name" in passport.notes
-    predictor = Predictor.from_run(tmp_path / "own", device="cpu")
+    predictor = Classifier.from_run(tmp_path / "own", device="cpu")
     assert (predictor.classes, predictor.preprocess) == (("a", "b", "c"), seen)
     direct = create_model("resnet18", width=8, num_classes=3, in_chans=1, weights=checkpoint)
     assert torch.equal(outputs(predictor.model, 1), outputs(direct, 1))

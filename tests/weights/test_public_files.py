@@ -8,7 +8,7 @@ import torch
 from corinth import create_model, dump_weights, load_weights
 from corinth.data import open_data
 from corinth.errors import WeightsError
-from corinth.predictor import Predictor
+from corinth.predictor import Classifier
 from corinth.weights import known_checkpoint, load_model, save_model
 
 pytestmark = pytest.mark.data
@@ -38,13 +38,13 @@ def test_written_back_bit_for_bit(corinth_data: Path, arch: str, folder: str, co
 
 
 def test_resnet20_scores_what_it_should(corinth_data: Path) -> None:
-    predictor = Predictor.from_weights("resnet20_cifar10", corinth_data / "weights/resnet_cifar10")
+    predictor = Classifier.from_weights("resnet20_cifar10", corinth_data / "weights/resnet_cifar10")
     result = predictor.evaluate(open_data(str(corinth_data / "cifar10_subset")), split="test")
     assert result.top1 == pytest.approx(0.804, abs=0.002)
 
 
 def test_lenet5_scores_what_it_should(corinth_data: Path) -> None:
-    predictor = Predictor.from_weights("lenet5", corinth_data / "weights/mnist_lenet")
+    predictor = Classifier.from_weights("lenet5", corinth_data / "weights/mnist_lenet")
     data = open_data("mnist_t10k")  # all 10,000 are MNIST's test part; the weights have seen none of them
     parts = [predictor.evaluate(data, split=split).top1 * len(data.splits[split]) for split in data.splits]
     assert sum(parts) / 10_000 == pytest.approx(0.9907, abs=0.001)

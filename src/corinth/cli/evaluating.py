@@ -15,7 +15,7 @@ from corinth.errors import UsageError
 
 if TYPE_CHECKING:
     from corinth.data import ImageData, Preprocess
-    from corinth.predictor import Evaluation, Predictor
+    from corinth.predictor import Predictor, Scores
     from corinth.training.recipe import Recipe
 
 _MOST_SHOWN = 20  # classes in the confusion matrix on the terminal
@@ -61,16 +61,17 @@ class Options:
 
 def main(args: Sequence[str]) -> int:
     options = parse(Options, "evaluate", args)
-    from corinth.predictor import Predictor
+    from corinth.predictor import Classifier, load_run
 
     recipe = None
+    predictor: Predictor
     if options.weights is None:
         _refuse_foreign(options)
-        predictor = Predictor.from_run(_run_folder(options.run), device=options.device)
+        predictor = load_run(_run_folder(options.run), device=options.device)
         recipe = _recipe(Path(options.run))
     else:
         prefetch(options.weights)
-        predictor = Predictor.from_weights(
+        predictor = Classifier.from_weights(
             options.run,
             options.weights,
             preprocess=stated_preprocess(options, options.run, options.weights),
@@ -85,7 +86,11 @@ def main(args: Sequence[str]) -> int:
     for sentence in data.notes:
         if split != "all" or not sentence.startswith(("split here", "not split here")):
             note(sentence)
-    result = predictor.evaluate(data, split, batch_size=options.batch_size, keep_probs=False)
+    result: Scores
+    if isinstance(predictor, Classifier):
+        result = predictor.evaluate(data, split, batch_size=options.batch_size, keep_probs=False)
+    else:
+        result = predictor.evaluate(data, split, batch_size=options.batch_size)
     for name, reason in result.dropped:
         note(f"left out: {name}: {reason}")
     found = {"arch": predictor.arch, "data": data.spec, "split": split, **result.to_dict()}
@@ -94,7 +99,9 @@ def main(args: Sequence[str]) -> int:
     if options.json:
         print(to_json(found))
     else:
-        _show(predictor, data, split, result)
+        print_facts({"network": predictor.arch, "data": _what(data, split, result)} | _scores(result))
+        print()
+        _show_classes(result)
     return 0
 
 
@@ -186,25 +193,38 @@ def _default_split(data: "ImageData", predictor: "Predictor", recipe: "Recipe | 
     return "all"
 
 
-def _show(predictor: "Predictor", data: "ImageData", split: str, result: "Evaluation") -> None:
-    print_facts(
-        {
-            "network": predictor.arch,
-            "data": f"{data.name}, {'all of it' if split == 'all' else f'{split} part'}, {result.samples:,} images",
+def _what(data: "ImageData", split: str, result: "Scores") -> str:
+    return f"{data.name}, {'all of it' if split == 'all' else f'{split} part'}, {result.samples:,} images"
+
+
+def _scores(result: "Scores") -> dict[str, str | None]:
+    from corinth.predictor import Evaluation
+
+    if isinstance(result, Evaluation):
+        return {
             "top-1": f"{result.top1:.2%}",
             "top-5": None if result.top5 is None else f"{result.top5:.2%}",
             "loss": f"{result.loss:.4f}",
             "macro F1": f"{result.macro_f1:.4f}",
             "calibration error": f"{result.calibration_error:.4f} (expected, 15 bins)",
         }
-    )
-    print()
-    columns = {"class": "left", "precision": "right", "recall": "right", "F1": "right", "images": "right"}
-    print_table(
-        columns,
-        [(s.name, f"{s.precision:.4f}", f"{s.recall:.4f}", f"{s.f1:.4f}", s.support) for s in result.per_class],
-    )
-    if len(result.classes) <= _MOST_SHOWN:
+    values = result.to_dict().items()
+    return {name.replace("_", " "): f"{value:.4f}" for name, value in values if isinstance(value, float)}
+
+
+def _show_classes(result: "Scores") -> None:
+    from corinth.predictor import Evaluation
+
+    per_class = result.to_dict()["per_class"]
+    names = {"f1": "F1", "support": "images"}
+    columns = [names.get(name, name.replace("_", " ")) for name in next(iter(per_class.values()))]
+    rows = [(name, *(_number(value) for value in values.values())) for name, values in per_class.items()]
+    print_table({"class": "left", **dict.fromkeys(columns, "right")}, rows)
+    if isinstance(result, Evaluation) and len(result.classes) <= _MOST_SHOWN:
         print()
         rows = [(name, *counts) for name, counts in zip(result.classes, result.confusion.tolist())]
         print_table({"is \\ called": "left", **dict.fromkeys(result.classes, "right")}, rows)
+
+
+def _number(value: int | float | None) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else "" if value is None else str(value)

@@ -3,28 +3,33 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from corinth.cli.output import deliver, note, print_table, to_csv, to_json
+from corinth.cli.output import Cell, deliver, note, print_table, to_csv, to_json
 from corinth.cli.parsing import parse
 from corinth.errors import UsageError
 
 if TYPE_CHECKING:
-    from corinth.predictor import Prediction
+    from corinth.predictor import Answer, DenseAnswer, DensePredictor, Prediction
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Classify images with a trained run. A file that cannot be read is reported and the others go on (exit code 3)."""
+    """Classify, segment or find objects in images with a trained run.
+
+    A file that cannot be read is reported and the others go on (exit code 3).
+    """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run folder."""
     files: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
     """Image files, and folders of them."""
     top: int = 5
-    """How many classes to name."""
+    """Classification: how many classes to name."""
+    draw: Path | None = None
+    """Segmentation and detection: draw masks or boxes on the images, into this folder."""
     format: Literal["table", "json", "csv"] = "table"
     output: Path | None = None
     """Write into this file."""
@@ -40,25 +45,67 @@ def main(args: Sequence[str]) -> int:
         raise UsageError(f"--top {options.top} is not at least 1")
     if not options.run.exists():
         raise UsageError(f"there is no run {options.run}; `corinth train` prints the folder it leaves")
-    from corinth.predictor import load_run
+    from corinth.predictor import Classifier, DensePredictor, load_run
 
     predictor = load_run(options.run, device=options.device)
+    if isinstance(predictor, DensePredictor):
+        return _dense(predictor, options)
+    assert isinstance(predictor, Classifier)
+    if options.draw is not None:
+        raise UsageError(f"--draw is for segmentation and detection; {options.run} does {predictor.task}")
     found = predictor.predict(options.files, batch_size=options.batch_size, top=options.top)
-    failed = [p for p in found if p.error is not None]
+    columns = {"name": "left", "label": "left", "probability": "right", "then": "left"}
+    _show(options, found, _csv(found, min(options.top, len(predictor.classes))), columns, [_row(p) for p in found])
+    return _exit_code(found)
+
+
+def _dense(predictor: "DensePredictor", options: Options) -> int:
+    found = predictor.predict(options.files, batch_size=options.batch_size)
+    if options.draw is not None:
+        _draw(predictor, found, options.draw)
+    rows = [(p.name, "cannot be read" if p.error is not None else p.summary) for p in found]
+    _show(options, found, _dense_csv(found), {"name": "left", "found": "left"}, rows)
+    return _exit_code(found)
+
+
+def _draw(predictor: "DensePredictor", found: "Sequence[DenseAnswer]", folder: Path) -> None:
+    """One picture an image, under its own name; of several images of one name the later ones get a number."""
+    from corinth.data import read_image
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--draw {folder} cannot be made ({error.strerror}); name another folder") from error
+    taken: dict[str, int] = {}
+    for answer in found:
+        if answer.error is not None:
+            continue
+        stem = Path(answer.name).stem
+        taken[stem] = taken.get(stem, 0) + 1
+        number = "" if taken[stem] == 1 else f"-{taken[stem]}"
+        predictor.write(read_image(Path(answer.name)), answer, folder / f"{stem}{number}.png")
+    note(f"drew {sum(taken.values())} images into {folder}")
+
+
+def _show(
+    options: Options, found: "Sequence[Answer]", csv: str, columns: dict[str, str], rows: Sequence[Sequence[Cell]]
+) -> None:
     if options.format == "json":
         deliver(to_json([p.to_dict() for p in found]), options.output)
     elif options.format == "csv":
-        deliver(_csv(found, min(options.top, len(predictor.classes))), options.output)
+        deliver(csv, options.output)
     elif options.output is not None:
         raise UsageError("--output takes --format json or csv")
     else:
-        columns = {"name": "left", "label": "left", "probability": "right", "then": "left"}
-        print_table(columns, [_row(p) for p in found])
-    for prediction in failed:
-        note(f"corinth: {prediction.error}")
-    if len(failed) == len(found):
-        return 1
-    return 3 if failed else 0
+        print_table(columns, rows)
+    for prediction in found:
+        if prediction.error is not None:
+            note(f"corinth: {prediction.error}")
+
+
+def _exit_code(found: "Sequence[Answer]") -> int:
+    failed = sum(prediction.error is not None for prediction in found)
+    return 1 if failed == len(found) else 3 if failed else 0
 
 
 def _row(prediction: "Prediction") -> tuple[str, str, str, str]:
@@ -68,7 +115,7 @@ def _row(prediction: "Prediction") -> tuple[str, str, str, str]:
     return (prediction.name, prediction.label or "", f"{prediction.probability:.1%}", rest)
 
 
-def _csv(found: Sequence["Prediction"], top: int) -> str:
+def _csv(found: "Sequence[Prediction]", top: int) -> str:
     columns = ["name", "label", "probability"]
     for rank in range(2, top + 1):
         columns += [f"label_{rank}", f"probability_{rank}"]
@@ -77,3 +124,13 @@ def _csv(found: Sequence["Prediction"], top: int) -> str:
         ranked = [cell for label, p in prediction.top for cell in (label, f"{p:.6f}")]
         rows.append([prediction.name, *ranked, *[""] * (2 * top - len(ranked)), prediction.error or ""])
     return to_csv([*columns, "error"], rows)
+
+
+def _dense_csv(found: "Sequence[DenseAnswer]") -> str:
+    """One line a class or a box; of an image in which nothing was found, or that failed, one line without them."""
+    lines: list[dict[str, Any]] = []
+    for prediction in found:
+        rows = prediction.rows() if prediction.error is None else []
+        lines += [{"name": prediction.name, **row, "error": prediction.error or ""} for row in rows or [{}]]
+    columns = ["name", *dict.fromkeys(key for line in lines for key in line if key not in ("name", "error")), "error"]
+    return to_csv(columns, [[line.get(column, "") for column in columns] for line in lines])

@@ -38,7 +38,7 @@ def make_board(
     answers = {label: [jobs.answers(folder, label, r.seed) for r in results[label]] for label in labels}
     check_aligned(answers)
     scores: Scores = {
-        label: ([r.seed for r in results[label]], np.stack([a.correct for a in answers[label]]))
+        label: ([r.seed for r in results[label]], np.stack([a.score for a in answers[label]]))
         for label in labels
         if results[label]
     }
@@ -69,6 +69,7 @@ def make_board(
         budget=plan.budget,
         seeds=plan.seeds,
         level=LEVEL,
+        task=data.task,
         data=_data_facts(data),
         machine=machine_facts(threads={c.recipe.threads for c in plan.contenders}),
         method=tuple(method),
@@ -84,7 +85,10 @@ def check_aligned(answers: Mapping[str, Sequence[jobs.Answers]]) -> None:
     everyone = [(label, one) for label, found in answers.items() for one in found]
     for label, one in everyone:
         first = everyone[0][1]
-        if not np.array_equal(one.index, first.index) or not np.array_equal(one.target, first.target):
+        same = np.array_equal(one.index, first.index) and (
+            one.target is None or first.target is None or np.array_equal(one.target, first.target)
+        )
+        if not same:
             raise CorinthError(f"{label} was scored on other test samples than the rest; start a new comparison")
 
 
@@ -102,9 +106,11 @@ def _verdict(label: str, order: Sequence[str], pairs: Differences) -> dict[str, 
 def _spent(results: Sequence[jobs.Result]) -> dict[str, Any]:
     peaks = [r.peak_memory for r in results if r.peak_memory is not None]
     vals = [r.score_val for r in results if r.score_val is not None]
+    metrics = [r.metric for r in results if r.metric is not None]
     return {
         "scores": {r.seed: r.score_test for r in results},
         "score_val": float(np.mean(vals)) if vals else None,
+        "metric": float(np.mean(metrics)) if metrics else None,
         "fit_time": float(np.mean([r.fit_time for r in results])),
         "pred_time": float(np.mean([r.pred_time for r in results])),
         "peak_memory": max(peaks, default=None),
@@ -113,8 +119,9 @@ def _spent(results: Sequence[jobs.Result]) -> dict[str, Any]:
 
 
 def _against_chance(answers: Sequence[jobs.Answers], data: ImageData, *, rows: int) -> dict[str, Any]:
-    predicted = np.stack([a.predicted for a in answers])
-    found = against_chance(predicted, answers[0].target, data.num_classes, alpha=(1 - LEVEL) / rows)
+    labels = [a.labels for a in answers]
+    predicted = np.stack([called for _, called in labels])
+    found = against_chance(predicted, labels[0][0], data.num_classes, alpha=(1 - LEVEL) / rows)
     return {"chance": found.expected, "chance_high": found.high, "at_chance": found.passed}
 
 

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,8 @@ from corinth.files import replacing, write_json
 from corinth.inspect import count_macs, count_params, latency, peak_memory
 from corinth.inspect.devices import choose_device
 from corinth.inspect.speed import intra_op_threads
-from corinth.predictor import Predictor, load_run
+from corinth.predictor import Evaluation, Predictor, Scores, load_run
+from corinth.tasks.kinds import KINDS
 from corinth.training import Recipe, Reporter, Run, train
 from corinth.training.run import STATE
 
@@ -45,7 +47,8 @@ class Result:
 
     label: str
     seed: int
-    score_test: float
+    score_test: float  # mean over the samples
+    metric: float | None = None  # of the test part as a whole, where that is something else, such as mAP
     score_val: float | None
     fit_time: float
     pred_time: float
@@ -55,19 +58,19 @@ class Result:
 
 @dataclass(frozen=True)
 class Answers:
-    """A run's predictions on the test part, in the order of `index`."""
+    """How a run did on the test part, in the order of `index`; `target` and `probs` of classifiers only."""
 
     index: np.ndarray  # (N,) positions in the data
-    target: np.ndarray  # (N,)
-    probs: np.ndarray  # (N, K)
+    score: np.ndarray  # (N,) shares
+    target: np.ndarray | None = None  # (N,)
+    probs: np.ndarray | None = None  # (N, K)
 
     @property
-    def predicted(self) -> np.ndarray:
-        return self.probs.argmax(axis=1)
-
-    @property
-    def correct(self) -> np.ndarray:
-        return (self.predicted == self.target).astype(float)
+    def labels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Classes as they are and as they were predicted, both (N,)."""
+        assert self.target is not None
+        assert self.probs is not None
+        return self.target, self.probs.argmax(axis=1)
 
 
 def run_folder(output: Path, label: str, seed: int) -> Path:
@@ -106,17 +109,15 @@ def run(contender: Contender, seed: int, data: ImageData, output: Path, reporter
     pred_time = time.perf_counter() - start
     order = np.argsort(evaluation.index, kind="stable")
     with replacing(folder / PREDICTIONS) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(
-            file,
-            index=evaluation.index[order],
-            target=evaluation.targets[order],
-            probs=np.asarray(evaluation.probs, dtype=np.float32)[order],
-        )
+        kept: dict[str, Any] = {name: values[order] for name, values in _kept(evaluation).items()}
+        np.savez_compressed(file, **kept)
+    kind = KINDS[data.task]
     result = Result(
         label=contender.label,
         seed=seed,
-        score_test=evaluation.top1,
-        score_val=(trained.best or {}).get("val_top1"),
+        score_test=float(evaluation.per_sample.mean()),
+        metric=evaluation.score if kind.dense else None,
+        score_val=(trained.best or {}).get(f"val_{kind.metric}"),
         fit_time=trained.metrics[-1]["seconds"],
         pred_time=pred_time,
         samples_seen=trained.metrics[-1]["samples"],
@@ -124,6 +125,13 @@ def run(contender: Contender, seed: int, data: ImageData, output: Path, reporter
     )
     write_json(folder / RESULT, dataclasses.asdict(result))
     return result
+
+
+def _kept(evaluation: Scores) -> dict[str, np.ndarray]:
+    kept = {"index": evaluation.index, "score": evaluation.per_sample}
+    if isinstance(evaluation, Evaluation):
+        kept |= {"target": evaluation.targets, "probs": np.asarray(evaluation.probs, dtype=np.float32)}
+    return kept
 
 
 def _trained(recipe: Recipe, folder: Path, data: ImageData, reporter: Reporter | None) -> Run:
@@ -140,8 +148,8 @@ def answers(output: Path, label: str, seed: int) -> Answers:
     path = run_folder(output, label, seed) / PREDICTIONS
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as saved:
-            return Answers(saved["index"], saved["target"], saved["probs"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            return Answers(**{name: saved[name] for name in saved.files})
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise CorinthError(f"{path} cannot be read; delete it and resume, so that the run is scored again") from error
 
 

@@ -16,6 +16,7 @@ from rich.text import Text
 from corinth.compare.statistics import Difference, Interval
 from corinth.files import write_json, write_text
 from corinth.report.formats import duration, milliseconds, percent, points, quantity
+from corinth.tasks.kinds import KINDS, Kind
 
 FORMAT = 1
 
@@ -37,7 +38,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One architecture. Scores are shares (0 to 1) of the test part; means over the seeds that finished."""
+    """One architecture. Scores are shares (0 to 1), means over the test part and the seeds that finished."""
 
     label: str
     arch: str
@@ -46,6 +47,7 @@ class Row:
     tie: bool = False  # not significantly different from the leader
     to_leader: Difference | None = None  # this architecture minus the leader
     scores: Mapping[int, float] = field(default_factory=dict)  # seed -> test score
+    metric: float | None = None  # of the test part as a whole (mean IoU, mAP), where scores are of single images
     score_val: float | None = None
     chance: float | None = None  # control only: expected score of these predictions if they knew nothing
     chance_high: float | None = None  # control only: where such a score lies below in 97.5 % of cases
@@ -93,6 +95,7 @@ class Row:
             "difference_low": gap and gap.low,
             "difference_high": gap and gap.high,
             "p_adjusted": gap and gap.p_adjusted,
+            "metric_test": self.metric,
             "score_val": self.score_val,
             "params": cost and cost.params,
             "macs": cost and cost.macs,
@@ -123,6 +126,7 @@ class Leaderboard:
     data: Mapping[str, Any]
     machine: Mapping[str, Any]
     method: tuple[str, ...]
+    task: str = "image-classification"
     notes: tuple[str, ...] = ()
     control: str | None = None
     interrupted: bool = False
@@ -151,7 +155,7 @@ class Leaderboard:
         if self.control:
             return _control_headline(finished)
         leader = finished[0]
-        score = percent(leader.score_test)
+        score = percent(leader.score_test) + (f" {self.kind.sample_name}" if self.kind.dense else "")
         if len(finished) == 1:
             return f"{leader.label} scores {score}; nothing else finished to compare it with."
         tied = [row.label for row in finished[1:] if row.tie]
@@ -163,6 +167,10 @@ class Leaderboard:
         gap = finished[1].to_leader
         ahead = f"{-100 * gap.mean:.1f} points ahead of {finished[1].label}" if gap else "ahead of the rest"
         return f"{leader.label} wins with {score}, {ahead}."
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.task]
 
     @property
     def latency_basis(self) -> str | None:
@@ -188,7 +196,8 @@ class Leaderboard:
         return {
             "format": FORMAT,
             "headline": self.headline,
-            "metric": "top-1 accuracy on the test part",
+            "task": self.task,
+            "metric": f"{self.kind.sample_name if self.kind.dense else 'top-1 accuracy'} on the test part",
             "level": self.level,
             "budget": self.budget,
             "seeds": list(self.seeds),
@@ -220,7 +229,9 @@ def leaderboard_table(board: Leaderboard) -> Group:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("#", no_wrap=True)
     table.add_column("model", overflow="fold")
-    for name in ("score", f"{100 * board.level:.0f} % interval", "to leader", "params", "MACs", "latency", "fit time"):
+    scores = ("score", f"{100 * board.level:.0f} % interval", "to leader")
+    whole = (board.kind.metric_name,) if board.kind.dense else ()
+    for name in (*scores, *whole, "params", "MACs", "latency", "fit time"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in board.rows:
         name = Text(row.label + (" *" if row.failures and row.scores else ""))
@@ -235,6 +246,7 @@ def leaderboard_table(board: Leaderboard) -> Group:
             percent(row.test.mean),
             f"{100 * row.test.low:.1f}-{100 * row.test.high:.1f}",
             lead if gap is None else points(gap.mean) + (" tie" if row.tie else ""),
+            *((percent(row.metric),) if whole else ()),
             quantity(cost.params) if cost else "",
             quantity(cost.macs) if cost else "",
             milliseconds(cost.latency_ms) if cost else "",
@@ -247,7 +259,8 @@ def leaderboard_table(board: Leaderboard) -> Group:
 def _below(board: Leaderboard) -> list[str]:
     """What the numbers mean and what is missing, a line each."""
     seeds = len(board.seeds)
-    basis = f"Test scores; budget {board.budget} each, {seeds} seed{'s' if seeds > 1 else ''}"
+    what = f" are {board.kind.sample_name}" if board.kind.dense else ""
+    basis = f"Test scores{what}; budget {board.budget} each, {seeds} seed{'s' if seeds > 1 else ''}"
     if board.latency_basis:
         basis += f"; latency of one image on {board.latency_basis}"
     lines = [basis]

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from corinth.data import ImageData
+from corinth.data.collect import CLASSIFICATION
 from corinth.data.images import OPTIONS
 from corinth.errors import CorinthError, UsageError
 from corinth.files import sweep, write_json
 from corinth.inspect.devices import choose_device
 from corinth.registry import entry
 from corinth.training import Recipe, recipe_for
-from corinth.training.build import configure_for, planned_preprocess
+from corinth.training.build import check_task, configure_for, planned_preprocess
 from corinth.training.optimizers import find_optimizer
 
 FORMAT = 1
@@ -77,7 +78,11 @@ def make_plan(
     """Check every name and option before anything runs; each mistake is a `UsageError` of one sentence."""
     if control is not None and control not in CONTROLS:
         raise UsageError(f"control {control!r} is not known; there is {', '.join(CONTROLS)}")
+    if control is not None and data.task != CLASSIFICATION:
+        raise UsageError(f"the control {control} is for classification, and {data.name} is data for {data.task}")
     labels = parse_models(models)
+    for arch in labels.values():
+        check_task(entry(arch), data)
     recipes = recipes or {}
     for label in recipes:
         if label not in labels:

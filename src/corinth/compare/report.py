@@ -13,9 +13,10 @@ from corinth.compare import jobs
 from corinth.compare.leaderboard import Cost, Leaderboard, Row
 from corinth.compare.plan import FILE
 from corinth.data import ImageData
+from corinth.predictor import DensePredictor, load_run
 from corinth.report import figures, page
 from corinth.report.machine import machine_lines
-from corinth.report.pictures import Mistake, mistakes
+from corinth.report.pictures import Mistake, Scene, mistakes, scenes
 from corinth.training.run import METRICS, read_metrics
 
 REPORT = "report.html"
@@ -48,7 +49,8 @@ def _context(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any
     tested = len(data.positions("test"))
     lead = (
         f"{len(board.rows)} architectures, {len(board.seeds)} seed{'s' if len(board.seeds) > 1 else ''} each, a budget "
-        f"of {board.budget} for every run; scored once on {tested:,} test images in {data.num_classes} classes."
+        f"of {board.budget} for every run; scored once on {tested:,} test images"
+        f"{'' if board.kind.dense else f' in {data.num_classes} classes'}."
     )
     recipes = json.loads((folder / FILE).read_text(encoding="utf-8"))["plan"]["recipes"]
     return {
@@ -59,7 +61,8 @@ def _context(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any
         "costed": [row for row in finished if row.cost is not None],
         "batch": next((row.cost.batch for row in finished if row.cost and row.cost.batch), None),
         "latency_text": _latency_text(board),
-        "mistakes": [(row.label, _mistakes(row, data, folder)) for row in finished],
+        "mistakes": [] if board.kind.dense else [(row.label, _mistakes(row, data, folder)) for row in finished],
+        "scenes": [(row.label, _scenes(row, data, folder)) for row in finished] if board.kind.dense else [],
         "recipes": [(label, recipe["arch"], _as_text(recipe)) for label, recipe in recipes.items()],
         "setting": _setting(board),
         "machine": board.machine,
@@ -83,13 +86,14 @@ def _charts(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any]
         "by seconds": ("seconds", "seconds"),
         "by epoch": ("epoch", "epoch"),
     }
+    kind, validation = board.kind, f"validation {board.kind.metric_name}"
     charts["curves"] = figures.choices(
         {
-            choice: figures.curves(histories, x=key, y="val_top1", x_title=title, y_title="validation accuracy")
+            choice: figures.curves(histories, x=key, y=f"val_{kind.metric}", x_title=title, y_title=validation)
             for choice, (key, title) in by.items()
         }
     )
-    if data.num_classes <= figures.MOST_CLASSES:
+    if data.num_classes <= figures.MOST_CLASSES and not kind.dense:
         charts["confusion"] = figures.choices(
             {row.label: figures.confusion(_confusion(row, data, folder), data.classes) for row in finished}
         )
@@ -111,14 +115,22 @@ def _confusion(row: Row, data: ImageData, folder: Path) -> np.ndarray:
     counts = np.zeros((data.num_classes, data.num_classes), dtype=np.int64)
     for seed in row.scores:
         found = jobs.answers(folder, row.label, seed)
-        np.add.at(counts, (found.target, found.predicted), 1)
+        np.add.at(counts, found.labels, 1)
     return counts
 
 
 def _mistakes(row: Row, data: ImageData, folder: Path) -> list[Mistake]:
     found = [jobs.answers(folder, row.label, seed) for seed in row.scores]
-    probs = np.stack([answers.probs for answers in found])
-    return mistakes(data, found[0].index, found[0].target, probs, data.classes)
+    probs = np.stack([answers.probs for answers in found if answers.probs is not None])
+    return mistakes(data, found[0].index, found[0].labels[0], probs, data.classes)
+
+
+def _scenes(row: Row, data: ImageData, folder: Path) -> list[Scene]:
+    """The test images that the seeds do worst on, as the first seed answers for them."""
+    found = [jobs.answers(folder, row.label, seed) for seed in row.scores]
+    predictor = load_run(jobs.run_folder(folder, row.label, next(iter(row.scores))))
+    assert isinstance(predictor, DensePredictor)
+    return scenes(predictor, data, found[0].index, np.mean([answers.score for answers in found], axis=0), most=6)
 
 
 def _finished(board: Leaderboard) -> list[Row]:
@@ -149,7 +161,7 @@ def _setting(board: Leaderboard) -> list[tuple[str, str]]:
     per_class = data["images_per_class"]
     low, high = min(per_class), max(per_class)
     each = f"{low:,} to {high:,}" if low < high else f"{low:,}"
-    images = f"{sum(per_class):,} images, {len(per_class)} classes with {each} each"
+    images = f"{sum(per_class):,} images, {len(per_class)} classes" + ("" if board.kind.dense else f" with {each} each")
     kind = "grey" if data["channels"] == 1 else "colour"
     return [
         ("Data", f"{data['name']} ({data['spec']}), fingerprint {data['fingerprint'][:12]}"),

@@ -39,7 +39,8 @@ class Evaluation:
     bin (Naeini et al. 2015; Guo et al. 2017, arXiv:1706.04599, eq. 3). `top5` counts a sample as right when its class
     is among the five likeliest; it is None where there are no more than five classes, as it could not be missed.
     `dropped` lists images that turned out damaged and were not scored, as (name, reason).
-    `probs` (N, K), `targets` (N,) and `index` (N,), the samples' positions in the data, are in order of evaluation.
+    `probs` (N, K), `targets` (N,), `correct` (N,) and `index` (N,), the samples' positions in the data, are in order of
+    evaluation.
     """
 
     classes: tuple[str, ...]
@@ -52,8 +53,19 @@ class Evaluation:
     calibration_error: float
     targets: np.ndarray
     index: np.ndarray
+    correct: np.ndarray
     probs: np.ndarray | None = None
     dropped: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def score(self) -> float:
+        """Top-1."""
+        return self.top1
+
+    @property
+    def per_sample(self) -> np.ndarray:
+        """(N,), 1 where the sample was called what it is."""
+        return self.correct.astype(float)
 
     @property
     def macro_f1(self) -> float:
@@ -89,6 +101,7 @@ class Evaluator:
         self._probs: list[Tensor] | None = [] if keep_probs else None
         self._targets: list[Tensor] = []
         self._index: list[Tensor] = []
+        self._correct: list[Tensor] = []
         self._loss = MeanMetric(nan_strategy="disable").to(device)
         self._confusion = MulticlassConfusionMatrix(count, validate_args=False).to(device)
         self._calibration = MulticlassCalibrationError(count, CALIBRATION_BINS, validate_args=False).to(device)
@@ -106,6 +119,7 @@ class Evaluator:
         if self._top5 is not None:
             self._top5.update(logits, targets)
         self._targets.append(targets.cpu())
+        self._correct.append((logits.argmax(dim=1) == targets).cpu())
         self._index.append(index.cpu())
         if self._probs is not None:
             self._probs.append(probs.cpu())
@@ -128,6 +142,7 @@ class Evaluator:
             calibration_error=self._calibration.compute().item(),
             targets=torch.cat(self._targets).numpy(),
             index=torch.cat(self._index).numpy(),
+            correct=torch.cat(self._correct).numpy(),
             probs=torch.cat(self._probs).numpy() if self._probs is not None else None,
             dropped=tuple(dropped),
         )

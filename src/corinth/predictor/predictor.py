@@ -1,46 +1,74 @@
-"""Preprocess, network and class names as one object, built from a run folder or from foreign weights."""
+"""Preprocess, network and class names as one object, built from a run folder: what is common to all tasks."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from corinth.data import ImageData, Loader, Preprocess, make_store
-from corinth.data.decode import read_image
+from corinth.data import ImageData, Preprocess
+from corinth.data.decode import read_image, to_array
 from corinth.data.folders import image_files
-from corinth.errors import DataError, UsageError, WeightsError
+from corinth.errors import DataError, UsageError
 from corinth.inspect.devices import choose_device
-from corinth.predictor.evaluation import Evaluation, Evaluator
-from corinth.registry import create_model, entry
-from corinth.weights import Source, known_checkpoint, load_model, load_weights, other_architecture
+from corinth.weights import load_model, read_config
 
 Picture = str | Path | np.ndarray | Image.Image
+A = TypeVar("A", bound="Answer")
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What one image was taken for: the likeliest classes, best first; or `error`, why it could not be read."""
-
-    name: str
-    label: str | None = None
-    probability: float | None = None
-    top: tuple[tuple[str, float], ...] = ()
-    error: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        if self.error is not None:
-            return {"name": self.name, "error": self.error}
-        top = [{"label": label, "probability": p} for label, p in self.top]
-        return {"name": self.name, "label": self.label, "probability": self.probability, "top": top}
+PREDICTORS = {  # task -> module and class, imported on first use
+    "image-classification": ("classifier", "Classifier"),
+    "semantic-segmentation": ("segmentation", "Segmenter"),
+    "object-detection": ("detection", "Detector"),
+}
 
 
-class Predictor:
+class Scores(Protocol):
+    """What every evaluation has: shares in [0, 1], and one of them for each sample, in the order of `index`."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def index(self) -> np.ndarray: ...  # int64 (N,), positions in the data
+    @property
+    def dropped(self) -> tuple[tuple[str, str], ...]: ...  # damaged images, (name, reason)
+    @property
+    def score(self) -> float: ...
+    @property
+    def per_sample(self) -> np.ndarray: ...  # (N,)
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+class Answer(Protocol):
+    """What every prediction has; `error` says why an image could not be read."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def error(self) -> str | None: ...
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+class DenseAnswer(Answer, Protocol):
+    """A prediction of masks or boxes."""
+
+    @property
+    def summary(self) -> str: ...  # a few words
+    def rows(self) -> list[dict[str, Any]]: ...  # as lines of a table
+
+
+class Predictor(ABC):
     """A network in evaluation mode with the preprocessing and the class names that belong to its weights."""
+
+    task: ClassVar[str]
 
     def __init__(
         self,
@@ -67,121 +95,88 @@ class Predictor:
     def from_run(cls, path: str | Path, *, device: str | torch.device = "auto") -> Self:
         """From a run folder, or its model.safetensors."""
         model, config = load_model(path)
+        if config.task != cls.task:
+            raise UsageError(f"{path} does {config.task}, not {cls.task}")
         return cls(model, config.preprocess, config.classes, config.arch, device=device, data=config.extra.get("data"))
 
-    @classmethod
-    def from_weights(
-        cls,
-        arch: str,
-        weights: str | Path,
-        *,
-        preprocess: Preprocess | None = None,
-        classes: Sequence[str] | None = None,
-        source: Source = "auto",
-        device: str | torch.device = "auto",
-        **options: Any,
-    ) -> Self:
-        """From a foreign checkpoint. `preprocess` and `classes` come from the hub whose id it is, or from the table
-        of known checkpoints if it is one of them; otherwise they must be given, because no checkpoint file carries
-        them. `options` are fields of the architecture's config."""
-        found = entry(arch)  # a name that is not known is the first thing to say
-        known = known_checkpoint(weights)
-        notes: list[str] = []
-        if known is not None:
-            if known.arch != found.name:
-                raise other_architecture(str(weights), known.arch, found.name)
-            preprocess = preprocess or known.preprocess
-            if not classes and not known.named:
-                notes.append(f"{weights} has no class names: they are 0 to {len(known.classes) - 1}")
-            classes = classes or known.classes
-            options = {**known.options, **options}
-        if preprocess is None or classes is None:
-            missing = " and ".join(
-                word for word, value in (("preprocessing", preprocess), ("class names", classes)) if value is None
-            )
-            raise UsageError(f"{weights} is no checkpoint that Corinth knows: state its {missing}")
-        options.setdefault("num_classes", len(classes))
-        if hasattr(found.config, "img_size") and preprocess.size[0] == preprocess.size[1]:
-            options.setdefault("img_size", preprocess.size[0])
-        model = create_model(arch, **options)
-        report = load_weights(model, weights, source=source, arch=arch)
-        if report.missing:
-            raise WeightsError(
-                f"{weights} is no {found.name} of {len(classes)} classes: it has nothing for {_some(report.missing)}"
-            )
-        return cls(model, preprocess, classes, arch, device=device, notes=(*report.notes, *notes))
+    @abstractmethod
+    def predict(self, images: Picture | Iterable[Picture], *, batch_size: int = 64) -> Sequence[Answer]:
+        """What the network says of paths (a folder stands for the images in it), arrays (H, W) or (H, W, 3) uint8, or
+        PIL images. A file that cannot be read becomes an answer with `error`; the others are not affected."""
 
-    def predict(self, images: Picture | Iterable[Picture], *, batch_size: int = 64, top: int = 5) -> list[Prediction]:
-        """Classify paths (a folder stands for the images in it), arrays (H, W) or (H, W, 3) uint8, or PIL images.
+    @abstractmethod
+    def evaluate(self, data: ImageData, split: str = "test", *, batch_size: int = 512) -> Scores:
+        """Score one part of `data`, or all of it (`split="all"`), with this network's own preprocessing."""
 
-        A file that cannot be read becomes a Prediction with `error`; the others are not affected.
+    def answers(
+        self,
+        images: Picture | Iterable[Picture],
+        batch_size: int,
+        ask: Callable[[Sequence[str], Sequence[np.ndarray], Tensor], Sequence[A]],
+        fail: Callable[[str, str], A],
+    ) -> list[A]:
+        """One answer for each of the images, in order.
+
+        `ask(names, pixels, inputs)` answers for a batch: uint8 images (h, w) or (h, w, 3) as they are, and as the
+        network takes them, (B, C, H, W). `fail(name, reason)` answers for an image that cannot be read.
         """
         if batch_size < 1:
             raise UsageError(f"batch_size {batch_size} is not at least 1")
-        found: list[Prediction] = []
-        waiting: list[tuple[int, Tensor]] = []
+        found: list[A | None] = []
+        waiting: list[tuple[int, str, np.ndarray, Tensor]] = []
+
+        def flush() -> None:
+            if waiting:
+                places, names, pixels, inputs = zip(*waiting, strict=True)
+                for place, answer in zip(places, ask(names, pixels, torch.stack(inputs)), strict=True):
+                    found[place] = answer
+                waiting.clear()
+
         for name, image in _listed(images):
             try:
-                waiting.append((len(found), self.preprocess(read_image(image) if isinstance(image, Path) else image)))
-                found.append(Prediction(name))
+                pixels = read_image(image) if isinstance(image, Path) else image
+                pixels = to_array(pixels) if isinstance(pixels, Image.Image) else pixels
+                waiting.append((len(found), name, pixels, self.preprocess(pixels)))
+                found.append(None)
             except DataError as error:
-                found.append(Prediction(name, error=str(error)))
+                found.append(fail(name, str(error)))
             if len(waiting) == batch_size:
-                self._fill(found, waiting, top)
-        self._fill(found, waiting, top)
-        return found
+                flush()
+        flush()
+        return [answer for answer in found if answer is not None]
 
-    def _fill(self, found: list[Prediction], waiting: list[tuple[int, Tensor]], top: int) -> None:
-        if not waiting:
-            return
-        probs = self.probabilities(torch.stack([image for _, image in waiting]))
-        values, order = (t.tolist() for t in probs.topk(min(top, len(self.classes)), dim=1))
-        for (position, _), row, ranks in zip(waiting, values, order):
-            best = tuple((self.classes[rank], p) for rank, p in zip(ranks, row))
-            label, probability = best[0]
-            found[position] = Prediction(found[position].name, label, probability, best)
-        waiting.clear()
 
-    @torch.inference_mode()
-    def probabilities(self, images: Tensor) -> Tensor:
-        """Preprocessed uint8 images (B, C, H, W) to class probabilities (B, K) on the CPU."""
-        return self.model(self.preprocess.normalise(images.to(self.device))).float().softmax(dim=1).cpu()
+class DensePredictor(Predictor):
+    """One that answers for places in an image, in the image's own pixels, and can draw what it says."""
 
-    def evaluate(
-        self, data: ImageData, split: str = "test", *, batch_size: int = 512, keep_probs: bool = True
-    ) -> Evaluation:
-        """Score one part of `data`, or all of it (`split="all"`), with this network's own preprocessing.
+    @abstractmethod
+    def predict(self, images: Picture | Iterable[Picture], *, batch_size: int = 64) -> Sequence[DenseAnswer]: ...
 
-        Classes are matched by name; a label this network never learnt is a `DataError`. `keep_probs=False` keeps no
-        probabilities, so memory does not grow with samples x classes.
-        """
-        if not len(data.positions(split)):
-            raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
-        numbers = torch.as_tensor(self._class_numbers(data), device=self.device)
-        store = make_store(data, split, self.preprocess)
-        loader = Loader(store, batch_size, device=self.device)
-        evaluator = Evaluator(self.classes, keep_probs=keep_probs, device=self.device)
-        with torch.inference_mode():
-            for batch in loader:
-                evaluator.update(self.model(batch.inputs), numbers[batch.targets], batch.index)
-        return evaluator.result(dropped=store.dropped)
+    @abstractmethod
+    def truth(self, data: ImageData, position: int) -> DenseAnswer:
+        """What the data say of an image, as a prediction."""
 
-    def _class_numbers(self, data: ImageData) -> list[int]:
-        """For each class of `data` its number in this network; a class without images has any."""
-        mine = {name: number for number, name in enumerate(self.classes)}
-        counts = np.bincount(data.source.labels, minlength=data.num_classes)
-        unseen = [name for name, count in zip(data.classes, counts) if count and name not in mine]
-        if unseen:
-            raise DataError(
-                f"{data.name} has labels that this {self.arch} was not trained on: {_some(unseen)}; "
-                f"it knows {_some(self.classes)}"
-            )
-        return [mine.get(name, 0) for name in data.classes]
+    @abstractmethod
+    def draw(self, pixels: np.ndarray, answer: Any) -> Image.Image:
+        """A prediction (or the truth) on its image, uint8 (h, w) or (h, w, 3)."""
+
+    def write(self, pixels: np.ndarray, answer: Any, path: Path) -> list[Path]:
+        """Save the drawing as `path`, a .png; returns what was written."""
+        self.draw(pixels, answer).save(path)
+        return [path]
 
 
 def load_run(path: str | Path, *, device: str | torch.device = "auto") -> Predictor:
-    """The trained network of a run folder, ready to predict and to be evaluated."""
-    return Predictor.from_run(path, device=device)
+    """The trained network of a run folder, ready to predict and to be evaluated; its class depends on the task."""
+    task = read_config(path).task
+    if task not in PREDICTORS:
+        raise UsageError(f"{path} does {task}; this version of Corinth knows {', '.join(PREDICTORS)}")
+    return predictor_of(task).from_run(path, device=device)
+
+
+def predictor_of(task: str) -> type[Predictor]:
+    module, name = PREDICTORS[task]
+    return getattr(importlib.import_module(f"corinth.predictor.{module}"), name)
 
 
 def _listed(images: Picture | Iterable[Picture]) -> Iterator[tuple[str, Path | np.ndarray | Image.Image]]:
@@ -200,8 +195,3 @@ def _listed(images: Picture | Iterable[Picture]) -> Iterator[tuple[str, Path | n
             yield from ((name, Path(name)) for name in inside)
         else:
             yield str(path), path
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest

@@ -9,6 +9,9 @@ import numpy as np
 from PIL import Image
 
 from corinth.data import ImageData
+from corinth.predictor import DensePredictor
+
+WIDE = 360  # pixels of a scene's longer side
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,34 @@ def data_uri(image: np.ndarray, largest: int = 112) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
+@dataclass(frozen=True)
+class Scene:
+    """An image with its target and with a prediction drawn on it."""
+
+    name: str
+    file: str
+    score: float
+    truth: str  # data URI
+    answer: str  # data URI
+
+
+def scenes(predictor: DensePredictor, data: ImageData, index: np.ndarray, scores: np.ndarray, most: int) -> list[Scene]:
+    """The images of the lowest scores (N,) at the positions `index` (N,), the worst first."""
+    found = []
+    for i in np.argsort(scores, kind="stable")[:most]:
+        position = int(index[i])
+        pixels, name = data.source.image(position), data.source.name(position)
+        truth = predictor.draw(pixels, predictor.truth(data, position))
+        answer = predictor.draw(pixels, predictor.predict([pixels])[0])
+        pictures = (data_uri(np.asarray(picture), largest=WIDE) for picture in (truth, answer))
+        found.append(Scene(name, last_part(name), float(scores[i]), *pictures))
+    return found
+
+
+def last_part(name: str) -> str:
+    return name.replace("\\", "/").rsplit("/", 1)[-1]
+
+
 def mistakes(
     data: ImageData, index: np.ndarray, targets: np.ndarray, probs: np.ndarray, classes: Sequence[str], most: int = 12
 ) -> list[Mistake]:
@@ -54,7 +85,7 @@ def mistakes(
         out.append(
             Mistake(
                 name=name,
-                file=name.replace("\\", "/").rsplit("/", 1)[-1],
+                file=last_part(name),
                 target=classes[targets[i]],
                 predicted=classes[int(answers.argmax())],
                 probability=float(sure[i]),

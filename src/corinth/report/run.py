@@ -11,11 +11,12 @@ from corinth.data import ImageData, open_data
 from corinth.data.images import OPTIONS
 from corinth.errors import UsageError
 from corinth.inspect import count_macs, count_params
-from corinth.predictor import Evaluation, load_run
+from corinth.predictor import DensePredictor, Evaluation, load_run
 from corinth.report import figures, page
 from corinth.report.formats import duration, percent, quantity
 from corinth.report.machine import machine_facts, machine_lines
-from corinth.report.pictures import Mistake, mistakes
+from corinth.report.pictures import Mistake, mistakes, scenes
+from corinth.tasks.kinds import KINDS, Kind
 
 NOTES = {
     "val": "The checkpoint was chosen on these validation images, so the score flatters it a little. The test part has "
@@ -42,23 +43,20 @@ def run_report(run: str | Path, data: ImageData | None = None) -> tuple[Path, st
     words = {"val": "validation", "train": "training"}[part]
     best = next((row for row in reversed(rows) if row.get("best")), rows[-1] if rows else {})
     shape = (predictor.preprocess.channels, *predictor.preprocess.size)
+    kind = KINDS[predictor.task]
+    where = f"the {words} images of {data.name}"
     context = {
-        "headline": f"{predictor.arch} gets {percent(found.top1)} of the {words} images of {data.name} right",
         "lead": (
             f"{found.samples:,} images in {len(predictor.classes)} classes; trained for {recipe['budget']}, "
             f"seed {recipe['seed']}."
         ),
         "notes": [NOTES[part]],
         "part": words,
-        "tiles": [
-            ("Accuracy", percent(found.top1), words),
-            ("Calibration error", percent(found.calibration_error), "expected, 15 bins"),
+        "cost": [
             ("Training time", duration(rows[-1].get("seconds")) if rows else "", _when(best)),
             ("Parameters", quantity(count_params(predictor.model)), None),
             ("Multiply-adds", quantity(count_macs(predictor.model, shape)), " × ".join(map(str, shape))),
         ],
-        "per_class": found.per_class,
-        "mistakes": _mistakes(data, found),
         "recipe": yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True),
         "setting": [
             ("Data", f"{data.name} ({data.spec}), fingerprint {data.fingerprint[:12]}"),
@@ -67,25 +65,54 @@ def run_report(run: str | Path, data: ImageData | None = None) -> tuple[Path, st
             *machine_lines(facts := machine_facts([recipe.get("threads")])),
         ],
         "machine": facts,
+        "kind": kind,
     }
+    charts = _curves(rows, kind)
+    if isinstance(found, Evaluation):
+        context |= {
+            "headline": f"{predictor.arch} gets {percent(found.top1)} of {where} right",
+            "scores": [
+                ("Accuracy", percent(found.top1), words),
+                ("Calibration error", percent(found.calibration_error), "expected, 15 bins"),
+            ],
+            "per_class": found.to_dict()["per_class"],
+            "mistakes": _mistakes(data, found),
+        }
+        if len(found.classes) <= figures.MOST_CLASSES:
+            charts["confusion"] = figures.choices({"all": figures.confusion(found.confusion, found.classes)})
+    else:
+        assert isinstance(predictor, DensePredictor)
+        context |= {
+            "headline": f"{predictor.arch} reaches {percent(found.score)} {kind.metric_name} on {where}",
+            "scores": [
+                (_title(kind.metric_name), percent(found.score), words),
+                (_title(kind.sample_name), percent(float(found.per_sample.mean())), words),
+            ],
+            "per_class": found.to_dict()["per_class"],
+            "scenes": scenes(predictor, data, found.index, found.per_sample, most=8),
+        }
     path = run / "report.html"
-    note = page.write(path, "run.html", context, _charts(rows, found))
+    note = page.write(path, "run.html", context, charts)
     return path, note
 
 
-def _charts(rows: list[dict[str, Any]], found: Evaluation) -> dict[str, Any]:
-    charts = {}
-    if len(found.classes) <= figures.MOST_CLASSES:
-        charts["confusion"] = figures.choices({"all": figures.confusion(found.confusion, found.classes)})
-    if rows:
-        accuracy = {
-            name: [[{"epoch": row["epoch"], "top1": row[key]} for row in rows if row.get(key) is not None]]
-            for name, key in (("training", "train_top1"), ("validation", "val_top1"))
-        }
-        by_epoch = figures.curves(accuracy, x="epoch", y="top1", x_title="epoch", y_title="accuracy")
-        charts["accuracy"] = figures.choices({"epoch": by_epoch})
-        charts["loss"] = figures.choices({"epoch": figures.losses(rows, x="epoch", x_title="epoch")})
-    return charts
+def _curves(rows: list[dict[str, Any]], kind: Kind) -> dict[str, Any]:
+    if not rows:
+        return {}
+    score = {
+        name: [[{"epoch": row["epoch"], kind.metric: row[key]} for row in rows if row.get(key) is not None]]
+        for name, key in (("training", f"train_{kind.metric}"), ("validation", f"val_{kind.metric}"))
+    }
+    score = {name: found for name, found in score.items() if found[0]}
+    by_epoch = figures.curves(score, x="epoch", y=kind.metric, x_title="epoch", y_title=kind.metric_name)
+    return {
+        "score": figures.choices({"epoch": by_epoch}),
+        "loss": figures.choices({"epoch": figures.losses(rows, x="epoch", x_title="epoch")}),
+    }
+
+
+def _title(name: str) -> str:
+    return name[0].upper() + name[1:]
 
 
 def _mistakes(data: ImageData, found: Evaluation) -> list[Mistake]:

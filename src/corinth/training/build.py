@@ -48,12 +48,7 @@ def build_network(
 ) -> tuple[Any, tuple[int, int], Preprocess | None]:
     """The network of `build_model`, the (H, W) of its input, and the preprocessing of its weights; no image is read."""
     found = entry(recipe.arch)
-    if data.task not in found.card.tasks:
-        able = ", ".join(list_models(task=data.task)[:3])
-        raise UsageError(
-            f"{data.name} is data for {data.task} and {found.name} does {', '.join(found.card.tasks)}; "
-            f"architectures for it are {able}, ..."
-        )
+    check_task(found, data)
     known = weights_preprocess(recipe.weights) if recipe.weights is not None else None
     size = input_size(recipe, found, data, known)
     channels = known.channels if known else data.channels
@@ -77,10 +72,22 @@ def build_network(
     return model, size, known
 
 
+def check_task(found: Entry, data: ImageData) -> None:
+    """An architecture that does something else than the data are for is a `UsageError`."""
+    if data.task not in found.card.tasks:
+        able = ", ".join(list_models(task=data.task)[:3])
+        raise UsageError(
+            f"{data.name} is data for {data.task} and {found.name} does {', '.join(found.card.tasks)}; "
+            f"architectures for it are {able}, ..."
+        )
+
+
 def planned_preprocess(recipe: Recipe, data: ImageData) -> Preprocess:
     """What the images will go through, but for mean and spread, which take reading images to know."""
     known = weights_preprocess(recipe.weights) if recipe.weights is not None else None
-    size = input_size(recipe, entry(recipe.arch), data, known)
+    found = entry(recipe.arch)
+    check_task(found, data)
+    size = input_size(recipe, found, data, known)
     asked = recipe.options.get("in_chans")
     channels = asked if isinstance(asked, int) else known.channels if known else data.channels
     fit = known.fit if known else recipe.fit

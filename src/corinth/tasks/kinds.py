@@ -1,0 +1,24 @@
+"""The kinds of task that vision data can be for, by name: what is measured, and how it is called. No torch here."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`metric` of `Task.metrics` says how good a network is, the larger the better, as a share of 1."""
+
+    name: str
+    metric: str
+    metric_name: str
+    sample_name: str  # what comparisons score, image by image, so that networks can be compared on the same images
+    dense: bool = True  # answers for places in an image: any input whose sides the network's stride divides
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("image-classification", "top1", "accuracy", "accuracy", dense=False),
+        Kind("semantic-segmentation", "miou", "mean IoU", "Dice per image"),
+        Kind("object-detection", "map", "mAP", "AP per image"),
+    )
+}
