@@ -22,8 +22,6 @@ NAMES = corinth.list_models(task="image-classification")
 LONG = re.compile(
     r"(tf_)?efficientnet_b[2-7]|densenet1[67].|densenet201|resnet1(01|10_cifar10|52)|inception_resnet_v2"
 )  # the deepest
-    r"(tf_)?efficientnet_b[2-7]|densenet1[67].|densenet201|resnet1(01|10_cifar10|52)|inception_resnet_v2"
-)  # the deepest
 every_backbone = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if LONG.fullmatch(name) else []) for name in NAMES]
 )
