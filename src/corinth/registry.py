@@ -5,7 +5,7 @@ import difflib
 import fnmatch
 import importlib
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from corinth.errors import UsageError
+from corinth.layers.features import Features
 
 FAMILIES = ("convolutional", "recurrent", "attention", "adversarial")
 
@@ -114,20 +115,29 @@ def configure(name: str, **overrides: Any) -> Any:
         raise UsageError(f"{name}: {error}") from error
 
 
-def create_model(name: str, *, weights: str | Path | None = None, **overrides: Any) -> nn.Module:
+def create_model(
+    name: str, *, weights: str | Path | None = None, features: Sequence[int] | None = None, **overrides: Any
+) -> nn.Module:
     """Build an architecture, with fresh weights or with those of a checkpoint.
 
     `weights` is a run folder, a `.safetensors` / `.pth` file in Corinth's own or a known foreign layout, or an id such
     as `timm:resnet50.a1_in1k` (see `corinth.load_weights`). `overrides` are fields of the architecture's config, such
     as `num_classes=10` (0: pooled features), `in_chans=1`, `img_size=32`; options that known weights need are set.
+    `features=(4, 8, 16, 32)` gives a backbone: the maps of these strides in place of logits, see `Features`.
     """
+    if features is not None and "num_classes" in overrides:
+        raise UsageError(f"{name} with features has no classifier; leave num_classes out")
     config = configure(name, **overrides)
+    found = entry(name)
+    if features is not None and "image-classification" not in found.card.tasks:
+        raise UsageError(f"{name} is no backbone: features can be had of what classifies images, such as resnet50")
     if weights is None:
-        return entry(name).cls(config)
-    library = importlib.import_module("corinth.weights")
-    model = entry(name).cls(configure(name, **{**library.needed_options(weights, name), **overrides}))
-    library.load_weights(model, weights, arch=name)
-    return model
+        model = found.cls(config)
+    else:
+        library = importlib.import_module("corinth.weights")
+        model = found.cls(configure(name, **{**library.needed_options(weights, name), **overrides}))
+        library.load_weights(model, weights, arch=name)
+    return model if features is None else Features(model, features)
 
 
 def _all() -> Mapping[str, Entry]:

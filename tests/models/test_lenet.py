@@ -22,7 +22,7 @@ def original() -> LeNet5Of1998:
 def test_parameters_layer_by_layer() -> None:
     model = original()
     counts = {name: sum(p.numel() for p in layer.parameters()) for name, layer in model.named_children()}
-    assert counts == {"c1": 156, "s2": 12, "c3": 1516, "s4": 32, "c5": 48_120, "f6": 10_164, "head": 0}
+    assert counts == {"c1": 156, "s2": 12, "c3": 1516, "s4": 32, "c5": 48_120, "f6": 10_164, "squash": 0, "head": 0}
     assert model.head.codes.numel() == 840
 
 

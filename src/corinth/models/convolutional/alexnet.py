@@ -99,6 +99,7 @@ class AlexNet(nn.Module):
             nn.Conv2d(widths[i], widths[i + 1], KERNELS[i], STRIDES[i], paddings[i], groups=cfg.groups[i])
             for i in range(len(KERNELS))
         )
+        self.act = nn.ReLU(inplace=True)  # a module, so that its maps can be had
         self.norm = response_norm() if cfg.response_norm else nn.Identity()
         self.fc6 = nn.Linear(cfg.channels[-1] * 6 * 6, cfg.fc_dim)
         self.fc7 = nn.Linear(cfg.fc_dim, cfg.fc_dim)
@@ -127,7 +128,7 @@ class AlexNet(nn.Module):
         """(B, C, H, W) to the map behind the last pool, (B, 256, 6, 6) at the default size."""
         checks.at_least(x, self.cfg.min_size)
         for index, conv in enumerate((self.conv1, self.conv2, self.conv3, self.conv4, self.conv5)):
-            x = F.relu(conv(x), inplace=True)
+            x = self.act(conv(x))
             if index in NORMALISED:
                 x = self.norm(x)
             if index in POOLED:

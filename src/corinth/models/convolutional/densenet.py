@@ -168,6 +168,7 @@ class DenseNet(nn.Module):
         self.cfg = cfg
         self.stem_conv = nn.Conv2d(cfg.in_chans, cfg.stem_width, 7, stride=2, padding=3, bias=False)
         self.stem_norm = nn.BatchNorm2d(cfg.stem_width)
+        self.act = nn.ReLU(inplace=True)  # of both single norms: a module, so that its maps can be had
         self.blocks, self.transitions = nn.ModuleList(), nn.ModuleList()
         width = cfg.stem_width
         for depth in cfg.depth:
@@ -199,11 +200,11 @@ class DenseNet(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_chans, H, W) to the last block's map, normalised and rectified, (B, C, H/32, W/32)."""
         checks.at_least(x, self.cfg.min_size)
-        x = F.relu(self.stem_norm(self.stem_conv(x)), inplace=True)
+        x = self.act(self.stem_norm(self.stem_conv(x)))
         x = self.blocks[0](F.max_pool2d(x, 3, stride=2, padding=1))
         for transition, block in zip(self.transitions, self.blocks[1:], strict=True):
             x = block(transition(x))
-        return F.relu(self.norm(x), inplace=True)
+        return self.act(self.norm(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_chans, H, W) to logits (B, num_classes), or pooled features (B, C) with num_classes 0."""

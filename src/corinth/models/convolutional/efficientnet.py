@@ -112,6 +112,8 @@ class MBConv(nn.Module):
 
 
 class EfficientNet(nn.Module):
+    head_parts = ("last",)  # its wide map serves the classifier alone
+
     def __init__(self, cfg: EfficientNetConfig) -> None:
         super().__init__()
         self.cfg = cfg

@@ -136,6 +136,13 @@ def squash(a: Tensor) -> Tensor:
     return 1.7159 * torch.tanh(2 / 3 * a)
 
 
+class Squash(nn.Module):
+    """`squash` as a module, so that its maps can be had."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return squash(x)
+
+
 class Subsample(nn.Module):
     """S2 and S4: the sum of 2x2 units, times a trainable coefficient, plus a trainable bias, one of each a map."""
 
@@ -211,6 +218,7 @@ class LeNet5Of1998(nn.Module):
         self.s4 = Subsample(16)
         self.c5 = nn.Conv2d(16, 120, cfg.last_map)
         self.f6 = nn.Linear(120, 84)
+        self.squash = Squash()
         self.reset_head(cfg.num_classes)
         self.init_weights()
 
@@ -234,13 +242,13 @@ class LeNet5Of1998(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to C5, (B, 120, 1, 1)."""
         checks.exactly(x, self.cfg.img_size)
-        x = squash(self.s2(squash(self.c1(x))))  # (B, 6, 14, 14) at 32 pixels
-        x = squash(self.s4(squash(self.c3(x))))  # (B, 16, 5, 5)
-        return squash(self.c5(x))
+        x = self.squash(self.s2(self.squash(self.c1(x))))  # (B, 6, 14, 14) at 32 pixels
+        x = self.squash(self.s4(self.squash(self.c3(x))))  # (B, 16, 5, 5)
+        return self.squash(self.c5(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to logits (B, K), minus the distances to the codes of the classes."""
-        x = squash(self.f6(self.forward_features(x).flatten(1)))
+        x = self.squash(self.f6(self.forward_features(x).flatten(1)))
         return self.head(x)
 
 

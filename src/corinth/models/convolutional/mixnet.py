@@ -218,6 +218,8 @@ class MixBlock(nn.Module):
 
 
 class MixNet(nn.Module):
+    head_parts = ("last",)  # its wide map serves the classifier alone
+
     def __init__(self, cfg: MixNetConfig) -> None:
         super().__init__()
         self.cfg = cfg

@@ -91,6 +91,8 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
+    head_parts = ("last",)  # its wide map serves the classifier alone
+
     def __init__(self, cfg: MobileNetV2Config) -> None:
         super().__init__()
         self.cfg = cfg

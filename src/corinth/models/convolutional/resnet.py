@@ -78,10 +78,11 @@ class Stem7x7(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(cfg.in_chans, cfg.width, 7, stride=2, padding=3, bias=False)
         self.norm = nn.BatchNorm2d(cfg.width)
+        self.act = nn.ReLU(inplace=True)  # a module, so that its map can be had
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) to (B, width, H/4, W/4)
-        return self.pool(F.relu(self.norm(self.conv(x)), inplace=True))
+        return self.pool(self.act(self.norm(self.conv(x))))
 
 
 class Stem3x3(nn.Module):
