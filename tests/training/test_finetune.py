@@ -1,5 +1,7 @@
 """Freezing, layer-wise learning rates and the fine-tuning recipe."""
 
+import hashlib
+import json
 import math
 import os
 import shutil
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from loop_toys import Regression, loop, recipe
 from PIL import Image
 from safetensors.torch import load_file
@@ -28,6 +31,7 @@ from corinth.registry import card, create_model
 from corinth.training import Recipe, Run, SilentReporter, recipe_for, train
 from corinth.training.finetune import FIRST_STAGE_SHARE, freeze, training_mode
 from corinth.training.optimizers import make_optimizer
+from corinth.weights.passport import convert
 
 RESNET: dict[str, Any] = {
     "arch": "resnet20_cifar10",
@@ -132,16 +136,33 @@ class Interrupting(SilentReporter):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_resumed_run_goes_on_exactly(digits: ImageData, base: Run, tmp_path: Path, optimizer: str) -> None:
-    settings = RESNET | {"weights": str(base.path), "freeze": 2, "layer_decay": 0.6, "optimizer": optimizer}
+    weights = shutil.copytree(base.path, tmp_path / "weights")
+    settings = RESNET | {"weights": str(weights), "freeze": 2, "layer_decay": 0.6, "optimizer": optimizer}
     settings |= {"ema": 0.9, "clip_norm": 1.0, "warmup": 0.3, "lr": 0.01, "augmentation": {"crop_padding": 0.125}}
     whole = train(data=digits, output=str(tmp_path / "whole"), **settings)
     cut = train(data=digits, output=str(tmp_path / "cut"), reporter=Interrupting(), **settings)
     assert cut.interrupted
+    shutil.rmtree(weights)  # what it started from is not needed any more
     again = train(data=digits, resume=cut.path)
     for file in ("model.safetensors", "last/state.safetensors"):
         first, second = load_file(whole.path / file), load_file(again.path / file)
         assert first.keys() == second.keys()
         assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_run_says_what_it_started_from(digits: ImageData, base: Run, tmp_path: Path) -> None:
+    config = json.loads((base.path / "config.json").read_text())
+    assert config["source"] is None
+    origin = {"licence": "Apache-2.0", "origin": "https://example.org/weights", "url": "https://example.org/1"}
+    weights = shutil.copytree(base.path, tmp_path / "weights")
+    (weights / "config.json").write_text(json.dumps(config | {"source": origin}))
+    run = train(data=digits, output=str(tmp_path / "run"), **RESNET | {"weights": str(weights), "budget": "32samples"})
+    digest = hashlib.sha256((weights / "model.safetensors").read_bytes()).hexdigest()
+    started_from = {"title": str(weights), "sha256": digest, **origin}
+    assert json.loads((run.path / "config.json").read_text())["source"] == started_from
+    assert yaml.safe_load((run.path / "recipe.yaml").read_text())["network"]["started_from"] == started_from
+    passport = convert(run.path, RESNET["arch"], tmp_path / "converted.safetensors")
+    assert (passport.licence, passport.origin) == (origin["licence"], origin["origin"])
 
 
 @pytest.mark.slow

@@ -2,8 +2,9 @@
 
 import dataclasses
 import importlib.util
+import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ from corinth.registry import Entry, configure, entry, list_models
 from corinth.tasks.kinds import KINDS
 from corinth.training.finetune import freeze
 from corinth.training.recipe import Recipe
-from corinth.weights import known_checkpoint, load_weights, needed_options, read_config
+from corinth.weights import known_checkpoint, load_weights, needed_options, origin_of, read_config
+from corinth.weights.folder import as_config
 
 
 def build_model(
@@ -41,6 +43,27 @@ def build_model(
     return model, Preprocess.measured(
         data, size=size, channels=model.cfg.in_chans, fit=recipe.fit, interpolation=recipe.interpolation
     )
+
+
+def describe_network(recipe: Recipe, model: Any, preprocess: Preprocess) -> dict[str, Any]:
+    """What `rebuild_model` needs, as plain values, and where the weights came from that it started with."""
+    return json.loads(
+        json.dumps(
+            {
+                "config": dataclasses.asdict(model.cfg),
+                "preprocess": preprocess.to_dict(),
+                "started_from": None if recipe.weights is None else origin_of(recipe.weights),
+            }
+        )
+    )
+
+
+def rebuild_model(recipe: Recipe, network: Mapping[str, Any]) -> tuple[nn.Module, Preprocess]:
+    """The network of a run that is to go on, whose weights come from its resume state, and its preprocessing."""
+    model = entry(recipe.arch).cls(configure_for(entry(recipe.arch), as_config(network["config"])))
+    if recipe.freeze is not None:
+        freeze(model, recipe.freeze, recipe.arch)
+    return model, Preprocess.from_dict(network["preprocess"])
 
 
 def build_network(

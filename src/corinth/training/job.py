@@ -32,7 +32,7 @@ from corinth.tasks.kinds import KINDS
 from corinth.training import checkpoint
 from corinth.training.batch_size import choose_batch_size, evaluation_size
 from corinth.training.budget import parse_budget
-from corinth.training.build import build_model, compile_model, planned_preprocess
+from corinth.training.build import build_model, compile_model, describe_network, planned_preprocess, rebuild_model
 from corinth.training.interrupts import stop_on_signal
 from corinth.training.loop import Loop, Row
 from corinth.training.optimizers import find_optimizer
@@ -121,7 +121,13 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
     if not processes.is_main:
         reporter = SilentReporter()
     checkpoint.seed_everything(recipe.seed)
-    model, preprocess = build_model(recipe, data, reporter.message)
+    before = read_origin(Path(recipe.output or "")) if resumed else {}
+    if "network" in before:
+        network = before["network"]
+        model, preprocess = rebuild_model(recipe, network)
+    else:
+        model, preprocess = build_model(recipe, data, reporter.message)
+        network = describe_network(recipe, model, preprocess)
     model.to(processes.device)
     if recipe.channels_last:
         model.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
@@ -134,7 +140,7 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
         recipe = replace(recipe, batch_size=size, eval_batch_size=evaluation_size(recipe, size))
     loader, val_loader = make_loaders(recipe, data, preprocess, processes)
     folder = Path(recipe.output or "") if resumed else new_folder(recipe, data.name, processes)
-    if resumed and (began_with := read_origin(folder)["data"]["fingerprint"]) != data.fingerprint:
+    if resumed and (began_with := before["data"]["fingerprint"]) != data.fingerprint:
         raise DataError(
             f"{data.spec} is not what the run {folder} began with (fingerprint {data.fingerprint[:12]}, "
             f"was {began_with[:12]}); start a new run"
@@ -171,6 +177,7 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
                 preprocess=preprocess,
                 classes=data.classes,
                 task=task.name,
+                source=network["started_from"],
                 extra={"data": described},
             )
         append_line(folder / METRICS, row)
@@ -193,7 +200,7 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
             restore(loop, *checkpoint.read_state(folder / STATE))
         if processes.is_main:
             write_metrics(folder / METRICS, loop.rows)  # a row that came after the resume state will come again
-            write_recipe(folder, recipe, described, processes.device)
+            write_recipe(folder, recipe, described, network, processes.device)
         reporter.start(
             {
                 "run": str(folder),

@@ -92,8 +92,13 @@ def _made(path: Path) -> bool:
     return True
 
 
-def write_recipe(folder: Path, recipe: Recipe, data: dict[str, Any], device: torch.device) -> None:
-    """Everything needed to run it again: the recipe, the data's fingerprint, versions and the machine."""
+def write_recipe(
+    folder: Path, recipe: Recipe, data: dict[str, Any], network: dict[str, Any], device: torch.device
+) -> None:
+    """Everything needed to run it again: the recipe, the data's fingerprint, versions and the machine.
+
+    `network` is what a resumed training builds again without looking at images or at the weights it started from.
+    """
     on_gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
     made_with = {
         "corinth": corinth.__version__,
@@ -107,11 +112,13 @@ def write_recipe(folder: Path, recipe: Recipe, data: dict[str, Any], device: tor
         **on_gpu,
     }
     text = yaml.safe_dump(
-        {"recipe": recipe.to_dict(), "data": data, "made_with": made_with}, sort_keys=False, allow_unicode=True
+        {"recipe": recipe.to_dict(), "data": data, "network": network, "made_with": made_with},
+        sort_keys=False,
+        allow_unicode=True,
     )
     write_text(folder / RECIPE, text)
 
 
 def read_origin(folder: Path) -> dict[str, Any]:
-    """`recipe.yaml` whole: recipe, data and made_with."""
+    """`recipe.yaml` whole: recipe, data, network and made_with."""
     return yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))

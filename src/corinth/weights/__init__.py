@@ -5,6 +5,7 @@ from corinth.weights.folder import ModelConfig, load_model, read_config, save_mo
 from corinth.weights.hub import fetch, hub_id
 from corinth.weights.known import KnownCheckpoint
 from corinth.weights.loading import Source, dump_weights, key_maps, load_weights
+from corinth.weights.origin import origin_of
 from corinth.weights.report import LoadReport
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "load_model",
     "load_weights",
     "needed_options",
+    "origin_of",
     "other_architecture",
     "read_config",
     "save_model",

@@ -67,7 +67,7 @@ class ModelConfig:
         try:
             return cls(
                 arch=rest.pop("arch"),
-                config={name: _tuples(value) for name, value in rest.pop("config").items()},
+                config=as_config(rest.pop("config")),
                 preprocess=Preprocess.from_dict(rest.pop("preprocess")),
                 classes=tuple(rest.pop("classes")),
                 task=rest.pop("task"),
@@ -165,6 +165,11 @@ def read_config(path: str | Path) -> ModelConfig:
             "name the architecture and load it with load_weights"
         )
     return ModelConfig.from_dict(metadata, file)
+
+
+def as_config(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a config that JSON or YAML gave, with tuples for lists."""
+    return {name: _tuples(value) for name, value in values.items()}
 
 
 def _tuples(value: Any) -> Any:

@@ -20,9 +20,10 @@ from corinth.registry import configure, entry
 from corinth.weights.adapting import config_of, head_names, input_names
 from corinth.weights.describing import FREE, known_checkpoint, other_architecture
 from corinth.weights.folder import CONFIG_FILE, ModelConfig, load_model, read_config, save_model
-from corinth.weights.hub import digest_of, hub_id, torchvision_table
+from corinth.weights.hub import torchvision_table
 from corinth.weights.known import KnownCheckpoint
 from corinth.weights.loading import Source, choose_layout, dump_weights, key_maps, load_weights
+from corinth.weights.origin import NOT_STATED, origin_of
 from corinth.weights.reading import MODEL_FILE, SUFFIXES, Tensors, find_file, read_tensors
 from corinth.weights.report import LoadReport, some
 
@@ -226,19 +227,18 @@ def _classes(loaded: _Loaded) -> Sequence[str]:
 
 def _passport(source: str | Path, loaded: _Loaded, to: Target) -> Passport:
     """All but the measurements."""
-    known, config = loaded.known, config_of(loaded.model)
-    before = (loaded.own.source if loaded.own else None) or {}
+    config, origin = config_of(loaded.model), origin_of(source)
     registered = entry(loaded.arch).config
     theirs = key_maps(loaded.model).get(to)
     targets = {} if theirs is None else {name: theirs.to_theirs(name) for name in loaded.model.state_dict()}
     return Passport(
-        title=str(source).partition("#")[0] if hub_id(source) else str(source),
+        title=origin["title"],
         arch=loaded.arch,
-        sha256=digest_of(loaded.file),
-        licence=known.licence if known else str(before.get("licence", "not stated")),
-        origin=known.origin if known else str(before.get("origin", "not stated")),
-        url=known.url if known else before.get("url"),
-        revision=known.revision if known else before.get("revision"),
+        sha256=origin["sha256"],
+        licence=origin["licence"],
+        origin=origin["origin"],
+        url=origin.get("url"),
+        revision=origin.get("revision"),
         read_as=loaded.layout,
         written_as=to,
         options={
@@ -319,7 +319,7 @@ def _timm_config(loaded: _Loaded, preprocess: Preprocess, classes: Sequence[str]
             "crop_mode": {"crop": "center"}.get(preprocess.fit, preprocess.fit),
             "interpolation": preprocess.interpolation,
             "num_classes": count,
-            "license": None if licence == "not stated" else licence,
+            "license": None if licence == NOT_STATED else licence,
         },
     }
 
