@@ -1,5 +1,6 @@
 """`corinth convert`, and hub ids wherever a command takes weights."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,9 @@ def test_a_file_of_ones_own_with_its_preprocessing(cli: Cli, tmp_path: Path) -> 
     _, config = load_model(tmp_path / "own")
     assert config.classes == ("cat", "dog")
     assert config.preprocess.size == (32, 32)
+    again = cli("convert", tmp_path / "own", "resnet18", "--img-size", 64, "--output", tmp_path / "larger")
+    assert again.code == 0, again.err
+    assert load_model(tmp_path / "larger")[1].preprocess == dataclasses.replace(config.preprocess, size=(64, 64))
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def stated_preprocess(options: Stated, arch: str, weights: str) -> "Preprocess |
     """The preprocessing that the flags state; another size alone changes that of known weights."""
     from corinth.data import Preprocess
     from corinth.registry import card
-    from corinth.weights import known_checkpoint
+    from corinth.training.build import weights_preprocess
 
     if options.img_size is None and not options.mean and not options.std:
         if options.fit is not None:
@@ -156,10 +156,10 @@ def stated_preprocess(options: Stated, arch: str, weights: str) -> "Preprocess |
     _, *size = card(arch).input_size
     size = size if options.img_size is None else [options.img_size] * 2
     if not options.mean or not options.std:
-        known = known_checkpoint(weights)
+        known = weights_preprocess(weights)
         if known is None or options.mean or options.std:
             raise UsageError("a foreign checkpoint's preprocessing is --img-size, --mean and --std together")
-        return dataclasses.replace(known.preprocess, size=(size[0], size[1]), fit=options.fit or known.preprocess.fit)
+        return dataclasses.replace(known, size=(size[0], size[1]), fit=options.fit or known.fit)
     fit = options.fit or "crop"
     return Preprocess(size=(size[0], size[1]), channels=len(options.mean), mean=options.mean, std=options.std, fit=fit)
 
