@@ -11,6 +11,7 @@ _PUBLIC = {
     "list_models": "corinth.registry",
     "card": "corinth.registry",
     "load_weights": "corinth.weights",
+    "load_backbone": "corinth.weights",
     "dump_weights": "corinth.weights",
     "train": "corinth.training",
     "Recipe": "corinth.training",
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from corinth.training import Recipe as Recipe
     from corinth.training import train as train
     from corinth.weights import dump_weights as dump_weights
+    from corinth.weights import load_backbone as load_backbone
     from corinth.weights import load_weights as load_weights
 
 

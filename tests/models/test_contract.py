@@ -21,7 +21,8 @@ from corinth.layers.auxiliary import WithAux
 from corinth.registry import configure, entry
 from corinth.training.recipe import recipe_for
 
-NAMES = corinth.list_models()
+SEGMENTERS = corinth.list_models(task="semantic-segmentation")
+NAMES = corinth.list_models(task="image-classification") + SEGMENTERS
 CLASSES = 7
 every_model = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in NAMES]
@@ -38,6 +39,16 @@ def small(name: str, **overrides: Any) -> dict[str, Any]:
     if "img_size" in fields:
         options["img_size"] = cfg.min_size
     return options | overrides
+
+
+def answer(name: str, x: Tensor, classes: int) -> tuple[int, ...]:
+    """The shape of the logits: for each image, or for each pixel of it."""
+    return (len(x), classes, *x.shape[2:]) if name in SEGMENTERS else (len(x), classes)
+
+
+def stride(name: str) -> int:
+    """What must divide the sides of the images; 1 for a classifier."""
+    return configure(name).stride if name in SEGMENTERS else 1
 
 
 def build(name: str, **overrides: Any) -> nn.Module:
@@ -65,12 +76,13 @@ def close(a: Tensor, b: Tensor, tolerance: float = 1e-5) -> bool:
 @every_model
 def test_the_card_is_exact(name: str) -> None:
     card = corinth.card(name)
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+    with torch.device("meta"):
         model = corinth.create_model(name).eval()
-        logits = model(torch.empty(1, *card.input_size))
+        with FlopCounterMode(display=False) as counter:
+            logits = model(torch.empty(1, *card.input_size))
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == card.params
     assert counter.get_total_flops() == 2 * card.macs
-    assert logits.shape == (1, configure(name).num_classes)
+    assert logits.shape == answer(name, torch.empty(1, *card.input_size, device="meta"), configure(name).num_classes)
     assert card.paper
     assert 1980 < card.year < 2100
     assert card.recipe, "a card carries the recipe that trains its architecture on small images"
@@ -84,7 +96,7 @@ def test_forward_at_a_second_size(name: str) -> None:
     assert cfg.min_size != corinth.card(name).input_size[-1], "the default is the smallest: choose a larger second size"
     with torch.inference_mode():
         logits = shared(name)(images(name))
-    assert logits.shape == (2, CLASSES)
+    assert logits.shape == answer(name, images(name), CLASSES)
     assert logits.isfinite().all()
 
 
@@ -92,13 +104,15 @@ def test_forward_at_a_second_size(name: str) -> None:
 def test_forward_at_a_larger_and_oblong_size(name: str) -> None:
     cfg = configure(name)
     size = corinth.card(name).input_size[-1]
+    more = 5 if name not in SEGMENTERS else 2 * stride(name)
     with torch.device("meta"):
         if hasattr(cfg, "img_size"):
             larger = corinth.create_model(name, img_size=2 * size).eval()
             assert larger(torch.empty(1, cfg.in_chans, 2 * size, 2 * size)).shape == (1, cfg.num_classes)
         else:
             model = corinth.create_model(name).eval()
-            assert model(torch.empty(1, cfg.in_chans, size + 32, size + 5)).shape == (1, cfg.num_classes)
+            x = torch.empty(1, cfg.in_chans, size + 32, size + more)
+            assert model(x).shape == answer(name, x, cfg.num_classes)
 
 
 @every_model
@@ -106,7 +120,10 @@ def test_every_parameter_receives_a_gradient(name: str) -> None:
     model = build(name).train()
     result = model(images(name, batch=4))
     outputs = (result.logits, *result.aux) if isinstance(result, WithAux) else (result,)
-    sum(nn.functional.cross_entropy(output, torch.tensor([0, 1, 2, 3])) for output in outputs).backward()
+    targets = torch.tensor([0, 1, 2, 3])
+    if name in SEGMENTERS:
+        targets = torch.randint(CLASSES, (4, *result.shape[2:]), generator=torch.Generator().manual_seed(2))
+    sum(nn.functional.cross_entropy(output, targets) for output in outputs).backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None, f"{key} has no gradient"
         assert parameter.grad.isfinite().all(), f"{key} has a gradient that is not finite"
@@ -120,7 +137,7 @@ def test_head_reset(name: str) -> None:
     model.reset_head(3)
     assert model.cfg.num_classes == 3
     with torch.inference_mode():
-        assert model(images(name)).shape == (2, 3)
+        assert model(images(name)).shape == answer(name, images(name), 3)
     after = model.state_dict()
     assert after.keys() == before.keys()
     for key, value in after.items():
@@ -140,14 +157,14 @@ def test_features_mode(name: str) -> None:
     with torch.inference_mode():
         features = bare(images(name))
         feature_map = model.forward_features(images(name))
-    assert features.ndim == 2
+    assert features.ndim == (4 if name in SEGMENTERS else 2)
     assert len(features) == 2
     assert features.isfinite().all()
     assert feature_map.ndim == 4
     assert len(feature_map) == 2
     bare.reset_head(CLASSES)
     with torch.inference_mode():
-        assert bare(images(name)).shape == (2, CLASSES)
+        assert bare(images(name)).shape == answer(name, images(name), CLASSES)
 
 
 @every_model
@@ -204,7 +221,8 @@ def test_a_seed_decides_everything(name: str) -> None:
 def test_any_number_of_input_channels(name: str, in_chans: int) -> None:
     with torch.device("meta"):
         model = corinth.create_model(name, **small(name, in_chans=in_chans)).eval()
-        assert model(images(name, in_chans=in_chans).to("meta")).shape == (2, CLASSES)
+        x = images(name, in_chans=in_chans).to("meta")
+        assert model(x).shape == answer(name, x, CLASSES)
 
 
 @every_model
@@ -260,3 +278,14 @@ def test_the_config_is_frozen_and_plain(name: str) -> None:
 
     assert configure(name, **{key: listed(value) for key, value in dataclasses.asdict(cfg).items()}) == cfg
     assert isinstance(entry(name).cls(configure(name, **small(name))), nn.Module)
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_a_network_for_places_takes_every_size_that_its_stride_divides(name: str) -> None:
+    cfg = configure(name)
+    assert cfg.min_size % cfg.stride == 0
+    with torch.device("meta"):
+        model = corinth.create_model(name).eval()
+        for height, width in ((1, 3), (2, 1), (5, 4)):
+            x = torch.empty(1, cfg.in_chans, cfg.min_size + height * cfg.stride, cfg.min_size + width * cfg.stride)
+            assert model(x).shape == answer(name, x, cfg.num_classes)

@@ -284,3 +284,73 @@ def test_resnet_cifar_with_padded_shortcuts() -> None:
         return linear(state, "head", x.flatten(2).mean(dim=2))
 
     assert_twins(random_model("resnet20_cifar10"), twin, images(2, 3, 20, 20))
+
+
+def norm(state: State, name: str, x: Tensor) -> Tensor:
+    """Batch norm with running statistics, where the network has it."""
+    if f"{name}.running_mean" not in state:
+        return x
+    mean, var = state[f"{name}.running_mean"], state[f"{name}.running_var"]
+    scale = state[f"{name}.weight"] / (var + 1e-5).sqrt()
+    return (x - mean[:, None, None]) * scale[:, None, None] + state[f"{name}.bias"][:, None, None]
+
+
+@pytest.mark.parametrize("name", ["unet", "unet_bn"])
+def test_unet(name: str) -> None:
+    """Figure 1, with the up-convolutions written as one matrix product for each of the four places of a 2x2 window."""
+    step = 3 if name == "unet_bn" else 2
+
+    def two(state: State, row: str, x: Tensor) -> Tensor:
+        for index in (0, step):
+            x = norm(state, f"{row}.{index + 1}", conv(state, f"{row}.{index}", F.pad(x, (1, 1, 1, 1)))).clamp(min=0)
+        return x
+
+    def grow(state: State, row: str, x: Tensor) -> Tensor:
+        weight, bias = state[f"{row}.weight"], state[f"{row}.bias"]
+        out = x.new_zeros(len(x), weight.shape[1], 2 * x.shape[2], 2 * x.shape[3])
+        for i in (0, 1):
+            for j in (0, 1):
+                out[:, :, i::2, j::2] = torch.einsum("bchw,cd->bdhw", x, weight[:, :, i, j]) + bias[:, None, None]
+        return out
+
+    def twin(state: State, x: Tensor) -> Tensor:
+        a = two(state, "down.0", x)
+        b = two(state, "down.1", F.max_pool2d(a, 2))
+        c = two(state, "down.2", F.max_pool2d(b, 2))
+        d = two(state, "down.3", F.max_pool2d(c, 2))
+        y = two(state, "down.4", F.max_pool2d(d, 2))
+        for index, beside in enumerate((d, c, b, a)):
+            y = two(state, f"merge.{index}", torch.cat([beside, grow(state, f"up.{index}", y)], dim=1))
+        return conv(state, "head", y)
+
+    assert_twins(random_model(name, width=4, num_classes=3), twin, images(2, 1, 32, 48))
+
+
+def test_semantic_fpn() -> None:
+    """Figure 3: every level by itself, from the pyramid's sums to a quarter of the image's side."""
+    model = random_model("semantic_fpn_resnet18", channels=32, num_classes=3)
+    maps: Any = model.backbone
+
+    def unit(state: State, name: str, x: Tensor) -> Tensor:
+        x = conv(state, f"{name}.0", x, padding=1)
+        groups = x.unflatten(1, (32, -1))  # (B, groups, C / groups, H, W)
+        mean, var = groups.mean((2, 3, 4), keepdim=True), groups.var((2, 3, 4), keepdim=True, unbiased=False)
+        x = ((groups - mean) / (var + 1e-5).sqrt()).flatten(1, 2)
+        return (x * state[f"{name}.1.weight"][:, None, None] + state[f"{name}.1.bias"][:, None, None]).clamp(min=0)
+
+    def double(x: Tensor) -> Tensor:
+        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+    def twin(state: State, x: Tensor) -> Tensor:
+        sides = [conv(state, f"pyramid.laterals.{i}", found) for i, found in enumerate(maps(x))]
+        for i in (2, 1, 0):  # the coarser one, each pixel twice in both directions
+            sides[i] = sides[i] + sides[i + 1].repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        levels = [conv(state, f"pyramid.smooths.{i}", side, padding=1) for i, side in enumerate(sides)]
+        total = unit(state, "branch.0.convs.0", levels[0])
+        for i in (1, 2, 3):
+            for j in range(i):
+                levels[i] = double(unit(state, f"branch.{i}.convs.{j}", levels[i]))
+            total = total + levels[i]
+        return F.interpolate(conv(state, "head", total), scale_factor=4, mode="bilinear", align_corners=False)
+
+    assert_twins(model, twin, images(2, 3, 64, 96))

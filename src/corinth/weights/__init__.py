@@ -1,5 +1,6 @@
 """Weights in and out: our own folders, and foreign checkpoints through invertible key maps."""
 
+from corinth.weights.backbone import load_backbone
 from corinth.weights.describing import known_checkpoint, needed_options, other_architecture
 from corinth.weights.folder import ModelConfig, load_model, read_config, save_model
 from corinth.weights.hub import fetch, hub_id
@@ -18,6 +19,7 @@ __all__ = [
     "hub_id",
     "key_maps",
     "known_checkpoint",
+    "load_backbone",
     "load_model",
     "load_weights",
     "needed_options",

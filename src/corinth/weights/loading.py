@@ -52,7 +52,7 @@ def load_weights(
     then the model is left as it was. A source without a layout for this architecture is a `UsageError`. A model
     inside a wrapper (torch.compile, data parallel) is filled where it is.
     """
-    model = _bare(model)
+    model = bare(model)
     name = type(model).__name__ if arch is None else entry(arch).name
     found = unwrap(weights, "the state dict") if isinstance(weights, Mapping) else read_tensors(weights)
     known = None if isinstance(weights, Mapping) or found.metadata is not None else known_checkpoint(weights)
@@ -74,7 +74,7 @@ def dump_weights(model: nn.Module, *, source: Source) -> dict[str, Tensor]:
 
     They share the model's memory, as those of `state_dict()` do.
     """
-    model = _bare(model)
+    model = bare(model)
     maps = key_maps(model)
     if source not in maps:
         raise _no_layout(type(model).__name__, source, maps)
@@ -90,11 +90,11 @@ def dump_weights(model: nn.Module, *, source: Source) -> dict[str, Tensor]:
     return dumped
 
 
-def _bare(model: nn.Module) -> nn.Module:
+def bare(model: nn.Module) -> nn.Module:
     """The model itself, without what torch.compile and data parallelism put around it."""
     for name in ("module", "_orig_mod"):
         if isinstance(inner := getattr(model, name, None), nn.Module):
-            return _bare(inner)
+            return bare(inner)
     return model
 
 
