@@ -85,6 +85,16 @@ def decode(file: str | Path | bytes) -> np.ndarray:
         raise UnreadableImage(_reason(error)) from error
 
 
+@contextmanager
+def opened(file: str | Path) -> Generator[Image.Image]:
+    """A Pillow image whose damage, here or where it is read further, is an `UnreadableImage`."""
+    try:
+        with _open(file) as image:
+            yield image
+    except _DAMAGE as error:
+        raise UnreadableImage(_reason(error)) from error
+
+
 def read_header(path: str | Path) -> Header:
     """Size and channels without decoding the pixels, so damage further on is not seen. Raises `UnreadableImage`."""
     try:

@@ -12,6 +12,7 @@ import numpy as np
 from corinth.data import binary, builtin
 from corinth.data.collect import CLASSIFICATION, Collected, Progress, check_names
 from corinth.data.folders import count_class_folders, open_folders
+from corinth.data.masks import MaskSource, is_mask_folder, open_masks
 from corinth.data.source import ArraySource, FileSource, ImageSource, TargetSource
 from corinth.data.splits import check_classes, make_splits
 from corinth.data.tables import TABLE_SUFFIXES, open_table
@@ -128,6 +129,8 @@ def open_data(
     notes += said
     if classes is None and found.task == CLASSIFICATION:
         check_classes(source, splits, spec)
+    if classes is None and isinstance(source, MaskSource):
+        source.check_classes(spec)
     sizes, channels = source.sizes, source.channels
     if found.corrupt:
         notes.append(f"{len(found.corrupt)} files cannot be used and are left out")
@@ -203,6 +206,8 @@ def _open_folder(path: Path, name: str, max_corrupt: float, progress: Progress |
         return binary.open_idx(path, name=name)
     if batches := binary.cifar_folder(path):
         return binary.open_cifar10(batches, name=name)
+    if is_mask_folder(path):
+        return open_masks(path, max_corrupt=max_corrupt, progress=progress)
     tables = sorted(p for p in path.iterdir() if p.suffix.lower() in TABLE_SUFFIXES and not p.name.startswith("."))
     if tables and count_class_folders(path) < 2:  # at most a folder for all the images
         if len(tables) > 1:
@@ -218,10 +223,7 @@ def _onto(source: ImageSource, classes: tuple[str, ...], spec: str) -> ImageSour
     """Labels as positions in the run's own class names."""
     check_names(classes, "the run's classes")
     if isinstance(source, TargetSource):
-        if source.classes != classes:
-            have, known = ", ".join(map(repr, source.classes[:5])), ", ".join(map(repr, classes[:5]))
-            raise DataError(f"{spec}: its classes ({have}) are not those that the run knows ({known})")
-        return source
+        return source.onto(classes, spec)
     index = {name: i for i, name in enumerate(classes)}
     counts = np.bincount(source.labels, minlength=len(source.classes))
     unseen = [(name, int(n)) for name, n in zip(source.classes, counts, strict=True) if n and name not in index]

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -50,6 +50,10 @@ class TargetSource(ImageSource, Protocol):
 
     def fingerprint_bytes(self) -> Iterable[bytes]:
         """What changes when a target does."""
+        ...
+
+    def onto(self, classes: Sequence[str], where: str) -> "TargetSource":
+        """The same with labels that are positions in `classes`; `DataError` for one that is not among them."""
         ...
 
 
