@@ -1,6 +1,17 @@
 """Tasks: networks, losses, metrics and whose turn it is."""
 
 from corinth.tasks.classification import ImageClassification, balanced_weights
+from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
 from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
 
-__all__ = ["Batch", "ImageClassification", "Phase", "Predictions", "Task", "Term", "balanced_weights"]
+__all__ = [
+    "Batch",
+    "ImageClassification",
+    "MaskPredictions",
+    "Phase",
+    "Predictions",
+    "SemanticSegmentation",
+    "Task",
+    "Term",
+    "balanced_weights",
+]
