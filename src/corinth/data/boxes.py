@@ -163,6 +163,7 @@ def _collect(
         {name: np.flatnonzero(splits == name) for name in ("train", "val", "test") if (splits == name).any()},
         corrupt,
         [*notes, *found.notes],
+        task="object-detection",
     )
 
 
