@@ -173,13 +173,17 @@ def _images(
 
 def _add(image: Annotated, row: dict[str, Any], where: str, name: str) -> None:
     box = row.get("bbox")
-    numbers = isinstance(box, list) and len(box) == 4
-    if not numbers or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in box):
-        raise DataError(f"{where} has the bbox {box!r}; [x, y, width, height] in pixels is needed")
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        raise DataError(f"{where} has the bbox {str(box)[:80]}; [x, y, width, height] in pixels is needed")
     x, y, width, height = map(float, box)
     image.names.append(name)
     image.corners.append((x, y, x + width, y + height))
     image.ignore.append(bool(row.get("iscrowd", 0)))
+
+
+def _is_number(value: Any) -> bool:
+    """A number that a float can hold; not finite ones are found when boxes are checked."""
+    return isinstance(value, float) or (type(value) is int and abs(value) < 2**53)
 
 
 def _whole(row: dict[str, Any], field: str, where: str) -> int:

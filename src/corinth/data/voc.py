@@ -84,7 +84,7 @@ def _parts(folder: Path, known: set[str]) -> tuple[dict[str, str], list[str]]:
     for part, file in files:
         if not file.is_file():
             continue
-        for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        for number, line in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
             words = line.split()
             if not words:
                 continue
@@ -112,7 +112,7 @@ def _fill(image: Annotated, root: ElementTree.Element) -> None:
         raise UnreadableImage(f"its first tag is <{root.tag}>, not <annotation>")
     width, height = (_number(root, f"size/{side}", default=0.0) for side in ("width", "height"))
     if width > 0 and height > 0:  # some programs write 0
-        image.size = int(height), int(width)
+        image.size = int(min(height, 1e9)), int(min(width, 1e9))
     for position, item in enumerate(root.findall("object"), start=1):
         where = f"object {position}"
         name = (item.findtext("name") or "").strip()
