@@ -98,7 +98,8 @@ class FCOSHead(nn.Module):
         for x, scale, stride in zip(levels, self.scales, STRIDES, strict=True):
             logits.append(self.classify(self.class_tower(x)))
             box = self.box_tower(x)
-            distances.append(positive(scale * self.regress(box).float()) * stride)
+            distance = scale * self.regress(box)
+            distances.append(positive(distance.to(torch.promote_types(distance.dtype, torch.float32))) * stride)
             centreness.append(self.centre(box))
         return PointOutputs(tuple(logits), tuple(distances), tuple(centreness), STRIDES)
 
