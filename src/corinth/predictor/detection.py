@@ -18,6 +18,7 @@ from corinth.predictor.predictor import DensePredictor, Picture
 from corinth.tasks.average_precision import average_precision, image_precision, library
 from corinth.tasks.detection import Decoding, decode
 
+AT_ONCE = 2**24  # input pixels of a batch at most: pyramids of large images take much memory
 SHOWN = 0.3  # score from which a detection is worth showing; average precision wants the weaker ones too
 
 
@@ -165,6 +166,7 @@ class Detector(DensePredictor):
             raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
         truth = source.onto(self.classes, data.name)
         store = make_store(data, split, self.preprocess)
+        batch_size = max(1, min(batch_size, AT_ONCE // (self.preprocess.size[0] * self.preprocess.size[1])))
         found: list[np.ndarray] = []
         index: list[int] = []
         with torch.inference_mode():

@@ -161,7 +161,9 @@ SMALL: dict[str, Any] = {
     "batch_size": 16,
     "weight_decay": 0.05,
     "clip_norm": 1.0,
-    "augmentation": {"crop_padding": 0.0625, "flip": True},
+    "eval_batch_size": 32,
+    "fit": "pad",
+    "augmentation": {"random_resized_crop": (0.5, 1.0), "flip": True},
 }
 PUBLISHED: dict[str, Any] = {  # section 4: 90k iterations of 16 images, the rate divided by ten at 60k and 80k
     "optimizer": "sgd",
@@ -175,6 +177,7 @@ PUBLISHED: dict[str, Any] = {  # section 4: 90k iterations of 16 images, the rat
     "schedule": "step",
     "step_at": (0.6667, 0.8889),
     "step_gamma": 0.1,
+    "fit": "pad",
     "warmup": 0.0056,  # 500 iterations, of the authors' code
     "augmentation": {"flip": True},
 }
