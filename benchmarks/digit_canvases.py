@@ -1,6 +1,6 @@
 """Find handwritten digits on canvases: a detection task made of real images, whose boxes are exact.
 
-    python benchmarks/digit_canvases.py [--model fcos_resnet18] [--epochs 12] [--seed 0] [--threads 1]
+    python benchmarks/digit_canvases.py [--model fcos_resnet18] [--epochs 8] [--seed 0] [--threads 1]
 
 Writes a COCO-format folder from `mnist_t10k` in $CORINTH_DATA: black canvases of 128 x 128 pixels with 1 to 6 digits of
 14 to 56 pixels, some of which touch; the boxes are those of the ink. The first 8,000 of the 10,000 images make the
@@ -91,7 +91,7 @@ def write(folder: Path, seed: int = 0) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="fcos_resnet18", choices=corinth.list_models(task="object-detection"))
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="default: as many as torch takes")
     parser.add_argument("--device", default="auto")
@@ -114,13 +114,14 @@ def main() -> None:
         threads=args.threads,
         device=args.device,
         output=str(output),
+        precision="bf16",
         augmentation=augmentation,
     )
     if run.interrupted:
         sys.exit("interrupted")
     minutes = (time.monotonic() - started) / 60
     found = corinth.load_run(run.path, device=args.device).evaluate(corinth.open_data(str(data)))
-    flags = f"--epochs {args.epochs} --seed {args.seed} --augmentation.no-flip"
+    flags = f"--epochs {args.epochs} --seed {args.seed} --precision bf16 --augmentation.no-flip"
     row = {
         "arch": args.model,
         "command": f"corinth train --data {data} --model {args.model} {flags}",

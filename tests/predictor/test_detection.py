@@ -188,7 +188,8 @@ def test_the_truth_is_drawn_like_a_prediction(data: ImageData, tmp_path: Path) -
     assert picture.mode == "RGB"
     assert picture.size == (192 * 3, 128 * 3)  # enlarged, so that names can be read
     assert detector().write(pixels, truth, tmp_path / "x.png") == [tmp_path / "x.png"]
-    assert Image.open(tmp_path / "x.png").size == picture.size
+    with Image.open(tmp_path / "x.png") as written:
+        assert written.size == picture.size
 
 
 @pytest.mark.parametrize("ground", [0, 128, 255])
