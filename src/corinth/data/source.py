@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -98,7 +99,7 @@ class FileSource:
     classes: tuple[str, ...]
     headers: tuple[Header, ...]
 
-    @property
+    @cached_property  # asked for image by image
     def sizes(self) -> np.ndarray:
         return np.array([header.size for header in self.headers], dtype=np.int64).reshape(-1, 2)
 
