@@ -1,6 +1,9 @@
 """COCO's average precision on cases whose value can be worked out by hand, and against a plain twin."""
 
 import importlib
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -133,6 +136,29 @@ def test_the_metric_gathers_batches() -> None:
     expected = average_precision(truths, detections, 2)
     assert float(values["map"]) == pytest.approx(expected.map, abs=1e-4)
     assert float(values["map50"]) == pytest.approx(expected.map50, abs=1e-4)
+
+
+WORKER = """
+import sys
+import torch
+from corinth.tasks.average_precision import BoxPrecision
+rank, store = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+metric = BoxPrecision(2)
+if rank == 1:  # the other one has no sample
+    metric.update([torch.tensor([[0, 0.9, 10, 10, 30, 30]])], torch.tensor([[[0.0, 10, 10, 30, 30]]]), torch.arange(1))
+print(float(metric.compute()["map"]))
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_processes_without_samples_join_in(tmp_path: Path) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    commands = [[sys.executable, str(script), str(rank), str(tmp_path / "store")] for rank in (0, 1)]
+    workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
+    assert [worker.communicate(timeout=120)[0].strip()[:5] for worker in workers] == ["1.0", "1.0"]
 
 
 def test_without_the_library_the_command_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

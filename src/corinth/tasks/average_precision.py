@@ -116,7 +116,10 @@ def image_precision(
 
 
 class BoxPrecision(Metric):
-    """mAP over the samples of all processes; gives `map`, `map50`, `map75`. A class without boxes does not count."""
+    """mAP over the samples of all processes; gives `map`, `map50`, `map75`. A class without boxes does not count.
+
+    States are flat, as torchmetrics joins an empty one of a process without samples to them.
+    """
 
     full_state_update = False
     truth: list[Tensor]
@@ -133,8 +136,8 @@ class BoxPrecision(Metric):
         """Detections (n, 6) of each sample, boxes (B, M, 5) filled up with label -1, the samples' positions (B,)."""
         for rows, boxes, position in zip(found, truth, index.tolist(), strict=True):
             boxes = boxes[boxes[:, 0] >= 0]
-            self.truth.append(F.pad(boxes.float(), (1, 0), value=position))
-            self.found.append(F.pad(rows.float(), (1, 0), value=position))
+            self.truth.append(F.pad(boxes.float(), (1, 0), value=position).flatten())
+            self.found.append(F.pad(rows.float(), (1, 0), value=position).flatten())
 
     def compute(self) -> dict[str, Tensor]:
         truth, found = (_joined(rows, columns) for rows, columns in ((self.truth, 6), (self.found, 7)))
@@ -198,10 +201,10 @@ def _renumbered(rows: np.ndarray, image: int, numbers: dict[tuple[int, int], int
 
 
 def _joined(rows: list[Tensor] | Tensor, columns: int) -> np.ndarray:
-    """Of one process a list; of several, torchmetrics has joined them."""
-    if isinstance(rows, Tensor):
-        return rows.cpu().numpy()
-    return torch.cat(rows).cpu().numpy() if rows else np.empty((0, columns))
+    """The rows of flat states: of one process a list of them; of several, torchmetrics has joined them."""
+    if isinstance(rows, list):
+        rows = torch.cat(rows) if rows else torch.empty(0)
+    return rows.cpu().numpy().reshape(-1, columns)
 
 
 def _mean(values: np.ndarray) -> float:
