@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from corinth.data import binary, builtin
+from corinth.data.boxes import is_box_data, open_boxes
 from corinth.data.collect import CLASSIFICATION, Collected, Progress, check_names
 from corinth.data.folders import count_class_folders, open_folders
 from corinth.data.masks import MaskSource, is_mask_folder, open_masks
@@ -193,11 +194,14 @@ def _collect(
         if path_column or label_column:
             raise UsageError(f"{path} is a folder; path_column and label_column belong to a table")
         return path.resolve().name, _open_folder(path, path.resolve().name, max_corrupt, progress)
+    if is_box_data(path):
+        return path.stem, open_boxes(path, max_corrupt=max_corrupt, progress=progress)
     if path.suffix.lower() in TABLE_SUFFIXES:
         columns = {"path_column": path_column, "label_column": label_column}
         return path.stem, open_table(path, max_corrupt=max_corrupt, progress=progress, **columns)
     raise UsageError(
-        f"{path} is a file of no known kind; data is a folder of class folders or a table ({', '.join(TABLE_SUFFIXES)})"
+        f"{path} is a file of no known kind; data is a folder of class folders, a table ({', '.join(TABLE_SUFFIXES)}) "
+        "or annotations of boxes (COCO's .json)"
     )
 
 
@@ -208,6 +212,8 @@ def _open_folder(path: Path, name: str, max_corrupt: float, progress: Progress |
         return binary.open_cifar10(batches, name=name)
     if is_mask_folder(path):
         return open_masks(path, max_corrupt=max_corrupt, progress=progress)
+    if is_box_data(path):
+        return open_boxes(path, max_corrupt=max_corrupt, progress=progress)
     tables = sorted(p for p in path.iterdir() if p.suffix.lower() in TABLE_SUFFIXES and not p.name.startswith("."))
     if tables and count_class_folders(path) < 2:  # at most a folder for all the images
         if len(tables) > 1:
@@ -236,7 +242,7 @@ def _onto(source: ImageSource, classes: tuple[str, ...], spec: str) -> ImageSour
 
 
 def _concrete(source: ImageSource) -> ArraySource | FileSource:
-    if not isinstance(source, ArraySource | FileSource):
+    if not isinstance(source, ArraySource | FileSource) or isinstance(source, TargetSource):
         raise UsageError(f"labels of a {type(source).__name__} cannot be replaced")
     return source
 

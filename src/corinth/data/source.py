@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -102,7 +103,7 @@ class FileSource:
     classes: tuple[str, ...]
     headers: tuple[Header, ...]
 
-    @property
+    @cached_property  # asked for image by image
     def sizes(self) -> np.ndarray:
         return np.array([header.size for header in self.headers], dtype=np.int64).reshape(-1, 2)
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from corinth.inspect.counts import meta_input, meta_twin
+from corinth.layers.features import Features
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,10 @@ def stages(model: Any) -> list[Stage]:
     """Every parameter in exactly one stage, the stages in the order in which an image meets them, the head last.
 
     A child of the network is a stage, and of a child that is a plain row of modules (a `Sequential` or `ModuleList`)
-    each part is one. A part with vectors only, such as a norm, belongs to the stage before it. What inference leaves
-    out (auxiliary heads) belongs to the head, and a parameter of the network's own to the first stage. The order is
-    that of the calls for the smallest legal image on the meta device; `model` is neither run nor changed.
+    each part is one; of a backbone its own stages are. A part with vectors only, such as a norm, belongs to the stage
+    before it. What inference leaves out (auxiliary heads) belongs to the head, and a parameter of the network's own to
+    the first stage. The order is that of the calls for the smallest legal image on the meta device; `model` is neither
+    run nor changed.
     """
     units = _units(model)
     names: list[str] = []  # of the stages
@@ -53,7 +55,9 @@ def _units(model: nn.Module) -> dict[str, nn.Module]:
     """Children, and the parts of those that are plain rows; a subclass of `Sequential` is a block, not a row."""
     units: dict[str, nn.Module] = {}
     for name, child in model.named_children():
-        if type(child) in (nn.Sequential, nn.ModuleList):
+        if isinstance(child, Features):
+            units |= {f"{name}.body.{key}": part for key, part in _units(child.body).items()}
+        elif type(child) in (nn.Sequential, nn.ModuleList):
             units |= {f"{name}.{key}": part for key, part in child.named_children()}
         else:
             units[name] = child

@@ -35,7 +35,8 @@ class FPN(nn.Module):
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_uniform_(layer.weight, a=1)
-                nn.init.zeros_(layer.bias)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """(B, C_i, H_i, W_i), finest first, to as many (B, channels, H_i, W_i), and the extra levels behind them."""

@@ -1,6 +1,7 @@
 """Tasks: networks, losses, metrics and whose turn it is."""
 
 from corinth.tasks.classification import ImageClassification, balanced_weights
+from corinth.tasks.detection import ObjectDetection
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
 from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
 
@@ -8,6 +9,7 @@ __all__ = [
     "Batch",
     "ImageClassification",
     "MaskPredictions",
+    "ObjectDetection",
     "Phase",
     "Predictions",
     "SemanticSegmentation",

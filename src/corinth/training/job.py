@@ -27,7 +27,7 @@ from corinth.data.preflight import preflight
 from corinth.errors import DataError, TrainingError, UsageError
 from corinth.files import append_line, sweep
 from corinth.inspect import count_macs, count_params
-from corinth.tasks import ImageClassification, SemanticSegmentation, Task, balanced_weights
+from corinth.tasks import ImageClassification, ObjectDetection, SemanticSegmentation, Task, balanced_weights
 from corinth.tasks.kinds import KINDS
 from corinth.training import checkpoint
 from corinth.training.batch_size import choose_batch_size, evaluation_size
@@ -48,7 +48,10 @@ from corinth.weights import save_model
 # what a resumed run may do otherwise than it began; everything else would make it another run
 RESUMABLE = ("budget", "device", "early_stopping", "evaluate_every", "save_every", "tensorboard", "threads")
 
-TASKS: dict[str, Callable[[nn.Module, Sequence[str]], Task]] = {"semantic-segmentation": SemanticSegmentation}
+TASKS: dict[str, Callable[[nn.Module, Sequence[str]], Task]] = {
+    "object-detection": ObjectDetection,
+    "semantic-segmentation": SemanticSegmentation,
+}
 GPU_SHARE = 0.2  # of the free memory, for images that stay on the GPU
 
 

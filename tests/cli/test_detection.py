@@ -1,0 +1,71 @@
+"""`doctor`, `train`, `evaluate` and `predict` on data with boxes, and what is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from digit_scenes import scenes
+
+Cli = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def canvases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve canvases of digits in COCO's format, without parts."""
+    folder = tmp_path_factory.mktemp("canvases")
+    images, boxes = scenes(count=12, side=64, seed=1)
+    content: dict[str, list[Any]] = {"images": [], "annotations": [], "categories": []}
+    for i, (image, rows) in enumerate(zip(images, boxes)):
+        Image.fromarray(image).save(folder / f"{i}.png")
+        content["images"].append({"id": i, "file_name": f"{i}.png"})
+        for label, x1, y1, x2, y2 in rows.astype(int).tolist():
+            number = len(content["annotations"]) + 1
+            box = [x1, y1, x2 - x1, y2 - y1]
+            content["annotations"].append({"id": number, "image_id": i, "category_id": label, "bbox": box})
+    content["categories"] = [{"id": label, "name": f"digit {label}"} for label in range(10)]
+    (folder / "boxes.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.slow
+def test_from_boxes_to_drawings(cli: Cli, canvases: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = {"backbone": "mobilenetv3_small_050", "channels": 32, "norm_groups": 8, "head_depth": 1}
+    from corinth import train
+
+    trained = train(
+        arch="fcos_mobilenetv2_100", data=str(canvases), options=options, budget="1ep", batch_size=4, output=str(run)
+    )
+    assert {"val_loss", "val_map", "val_map50", "val_map75", "train_box"} <= set(trained.metrics[-1])
+    found = cli("evaluate", run, "--output", tmp_path / "scores.json")
+    assert found.code == 0, found.err
+    assert "digit 3" in found.out
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["samples"] == 2
+    assert 0 <= scores["map"] <= scores["map50"] <= 1
+    drawn = cli("predict", run, canvases, "--draw", tmp_path / "drawn", "--format", "json")
+    assert drawn.code == 0, drawn.err
+    assert len(json.loads(drawn.out)) == 12
+    with Image.open(tmp_path / "drawn" / "3.png") as picture:
+        assert picture.size == (512, 512)
+        assert np.asarray(picture).any()
+    assert cli("predict", run, canvases / "1.png", "--format", "csv").out.startswith("name,")
+
+
+def test_the_doctor_looks_at_boxes(cli: Cli, canvases: Path) -> None:
+    found = cli("doctor", "--data", canvases)
+    assert found.code == 0, found.err
+    assert "12" in found.out
+
+
+def test_tasks_do_not_mix(cli: Cli, canvases: Path, photos: Path) -> None:
+    found = cli("train", "--data", canvases, "--model", "resnet18")
+    assert found.code == 2
+    assert "is data for object-detection and resnet18 does image-classification" in found.sentence
+    found = cli("train", "--data", photos, "--model", "fcos_resnet18")
+    assert "is data for image-classification and fcos_resnet18 does object-detection" in found.sentence

@@ -1,0 +1,29 @@
+"""Handwritten digits of scikit-learn on dark canvases: small scenes whose boxes are exact."""
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+
+
+def scenes(*, count: int, side: int, seed: int, digits: int = 3) -> tuple[np.ndarray, list[np.ndarray]]:
+    """uint8 (count, side, side), and float32 (n, 5) each: label, x1, y1, x2, y2. No two boxes overlap."""
+    known = load_digits()
+    rng = np.random.default_rng(seed)
+    images = np.zeros((count, side, side), dtype=np.uint8)
+    boxes: list[np.ndarray] = []
+    for canvas in images:
+        rows: list[list[float]] = []
+        while len(rows) < digits:
+            which, size = rng.integers(len(known.images)), int(rng.integers(side // 5, side // 2))
+            ink = Image.fromarray((known.images[which] * 15.9).astype(np.uint8)).resize((size, size))
+            pixels = np.asarray(ink)
+            ys, xs = np.nonzero(pixels > 40)
+            pixels = pixels[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+            h, w = pixels.shape
+            x, y = int(rng.integers(side - w + 1)), int(rng.integers(side - h + 1))
+            if any(x < r[3] and r[1] < x + w and y < r[4] and r[2] < y + h for r in rows):
+                continue
+            canvas[y : y + h, x : x + w] = pixels
+            rows.append([known.target[which], x, y, x + w, y + h])
+        boxes.append(np.array(rows, dtype=np.float32))
+    return images, boxes
