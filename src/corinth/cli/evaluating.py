@@ -52,6 +52,7 @@ class Options:
     path_column: str | None = None
     label_column: str | None = None
     batch_size: int = 512
+    """Images that go through the network together, at most."""
     device: str = "auto"
     json: bool = False
     """JSON on stdout."""

@@ -16,8 +16,11 @@ from corinth.data import ImageData, open_data
 from corinth.data.images import OPTIONS, refuse_options
 from corinth.data.preflight import preflight
 from corinth.errors import DataError, UsageError
+from corinth.tasks.kinds import KINDS
 from corinth.training import Reporter
 from corinth.training.interrupts import Stop, stop_on_signal
+
+LATENCY_BATCH = {False: 64, True: 8}  # images; True: of networks that answer for places in images
 
 
 def compare(
@@ -32,7 +35,7 @@ def compare(
     overrides: Mapping[str, Any] | None = None,
     resume: bool = True,
     latency: bool = True,
-    latency_batch: int = 64,
+    latency_batch: int | None = None,
     report: bool = True,
     reporter: Reporter | None = None,
 ) -> Leaderboard:
@@ -42,12 +45,14 @@ def compare(
     own recipe, changed by `overrides` (for all) and `recipes[label]` (for one). `seeds` is how many, or which.
     `control="shuffled-labels"` permutes the labels of the training and validation parts, by seed: all should score at
     chance.
+    `latency_batch` images go through a network together when its latency is measured besides that of one image; by
+    default 64, and 8 where networks answer for every place of large images.
     A run that fails becomes a row with its reason. An interrupted comparison is saved, and the same call goes on
     with it, inside the run where it stopped. `output` defaults to runs/<date>-compare-<data>. Returns the board,
     with leaderboard.csv, leaderboard.json and report.html in its `path`. Raises `UsageError` for a wrong name or
     option and `DataError` for data that cannot be used, before anything is trained.
     """
-    if not isinstance(latency_batch, int) or latency_batch < 1:
+    if latency_batch is not None and (not isinstance(latency_batch, int) or latency_batch < 1):
         raise UsageError(f"latency_batch {latency_batch!r} is not valid; it must be a whole number from 1")
     if isinstance(data, str):
         data = open_data(data, **{key: value for key, value in (overrides or {}).items() if key in OPTIONS})
@@ -62,7 +67,8 @@ def compare(
         check_plan(plan, data)
     claim_folder(folder, plan, resume=resume)
 
-    done = _execute(plan, data, folder, measure=latency, batch=latency_batch, reporter=reporter)
+    batch = latency_batch or LATENCY_BATCH[KINDS[data.task].dense]
+    done = _execute(plan, data, folder, measure=latency, batch=batch, reporter=reporter)
     board = make_board(plan, data, folder, **vars(done))
     board.save(folder)
     if report and board.leader is not None:

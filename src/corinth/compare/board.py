@@ -14,6 +14,7 @@ from corinth.compare.statistics import Difference, method_text, paired_differenc
 from corinth.data import ImageData
 from corinth.errors import CorinthError
 from corinth.report.machine import machine_facts
+from corinth.tasks.kinds import KINDS
 
 LEVEL = 0.95
 Scores = dict[str, tuple[list[int], np.ndarray]]  # label -> its seeds (S), 1 where right (S, N)
@@ -61,7 +62,12 @@ def make_board(
     if seeds:
         validated = len(data.positions("val")) > 0
         method = method_text(
-            seeds=seeds, samples=samples, comparisons=len(pairs) // 2, validated=validated, level=LEVEL
+            seeds=seeds,
+            samples=samples,
+            comparisons=len(pairs) // 2,
+            validated=validated,
+            level=LEVEL,
+            sample_score=KINDS[data.task].sample_name if KINDS[data.task].dense else None,
         )
     return Leaderboard(
         rows=tuple(rows),

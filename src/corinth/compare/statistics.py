@@ -145,7 +145,8 @@ def score_interval(scores: np.ndarray, pool: Dispersion | None = None, *, level:
 
     For 0/1 scores this is Wilson's interval at the effective sample size, the number of independent samples that
     would leave as much doubt (Korn & Graubard 1998; Dean & Pagano 2015), so it stays within [0, 1] and 100 %
-    correct does not mean an interval of width zero. Other scores get the t interval.
+    correct does not mean an interval of width zero. Other scores get the t interval, cut at 0 and 1 where all are
+    shares.
     """
     scores = _matrix(scores)
     seeds, samples = scores.shape
@@ -153,7 +154,8 @@ def score_interval(scores: np.ndarray, pool: Dispersion | None = None, *, level:
     variance = variance_of_mean(scores, pool)
     half = variance.half_width(alpha)
     if not _is_binary(scores):
-        return Interval(mean, mean - half, mean + half, level, seeds, samples)
+        low, high = (0.0, 1.0) if scores.min() >= 0 and scores.max() <= 1 else (-np.inf, np.inf)
+        return Interval(mean, max(mean - half, low), min(mean + half, high), level, seeds, samples)
     t = _quantile(alpha, variance.sample_df)
     # All right or all wrong: seeds that agree on every sample are worth one seed.
     effective = min(mean * (1 - mean) * t**2 / half**2, seeds * samples) if 0 < mean < 1 else samples
@@ -212,13 +214,30 @@ def holm(p_values: Mapping[tuple[str, str], float], *, alpha: float) -> tuple[di
 
 
 def method_text(
-    *, seeds: int, samples: int, comparisons: int, validated: bool = True, level: float = 0.95
+    *,
+    seeds: int,
+    samples: int,
+    comparisons: int,
+    validated: bool = True,
+    level: float = 0.95,
+    sample_score: str | None = None,
 ) -> list[str]:
-    """Method and assumptions, in words, a paragraph each, for the report. `seeds` is the most that a row has."""
+    """Method and assumptions, in words, a paragraph each, for the report. `seeds` is the most that a row has.
+
+    `sample_score` names what a sample scores where it is a share; none: it is right or wrong.
+    """
+    score = "share" if sample_score is None else f"mean {sample_score}"
+    of = "that the model gets right, averaged over seeds" if sample_score is None else "and the seeds"
+    table = "right and wrong answers" if sample_score is None else "scores"
+    interval = (
+        "Score intervals are Wilson intervals at the effective sample size, so a perfect score has an interval too."
+        if sample_score is None
+        else "Score intervals are Student's, cut at 0 and 100 %."
+    )
     percent = f"{100 * level:.0f} %"
     chosen = "checkpoints were chosen on the validation part" if validated else "the last checkpoint was taken"
     text = [
-        f"The score is the share of the {samples:,} test samples that the model gets right, averaged over seeds. Every "
+        f"The score is the {score} of the {samples:,} test samples {of}. Every "
         f"architecture was trained on the same training part; {chosen}; the test part was scored once for each run, "
         "after training."
     ]
@@ -226,11 +245,10 @@ def method_text(
         text += [
             f"Intervals hold {percent} of the time over both a new set of seeds and a new set of test samples of the "
             f"same kind. Seeds and samples are treated as crossed random effects: the variance of the mean comes from "
-            f"a two-way analysis of variance of the {seeds} x {samples:,} table of right and wrong answers. What seeds "
+            f"a two-way analysis of variance of the {seeds} x {samples:,} table of {table}. What seeds "
             "add is pooled over the architectures, relative to p(1 - p), with Student's t at the Welch-Satterthwaite "
             "degrees of freedom; an architecture that varies more keeps its own, larger part, and one that finished a "
-            "single seed is taken to vary as the others do. Score intervals are Wilson intervals at the effective "
-            "sample size, so a perfect score has an interval too."
+            f"single seed is taken to vary as the others do. {interval}"
         ]
     else:
         text += [
@@ -239,7 +257,7 @@ def method_text(
             "seeds before relying on a ranking."
         ]
     if comparisons:
-        text += _method_of_differences(comparisons, level)
+        text += _method_of_differences(comparisons, level, binary=sample_score is None)
     return [
         *text,
         "Assumed: test samples are independent of each other and of the training samples; seeds are exchangeable, and "
@@ -248,11 +266,15 @@ def method_text(
     ]
 
 
-def _method_of_differences(comparisons: int, level: float) -> list[str]:
+def _method_of_differences(comparisons: int, level: float, *, binary: bool) -> list[str]:
+    few = (
+        " So that few disagreements do not look like certainty, one more is counted for each side (Bonett and Price "
+        "2012)."
+    )
     return [
         "Differences are paired: the same seed and the same sample, one architecture's answer minus the other's, "
-        "with the same analysis of variance; the part due to seeds is the sum of both architectures'. So that few "
-        "disagreements do not look like certainty, one more is counted for each side (Bonett and Price 2012).",
+        "with the same analysis of variance; the part due to seeds is the sum of both architectures'."
+        + (few if binary else ""),
         f"p values are corrected by Holm's procedure for {comparisons} comparison{'s' if comparisons != 1 else ''}: "
         "every pair, because the leader was chosen on the same data. The interval of a difference is drawn at the "
         "level of its step, so it leaves out zero exactly where the difference is called real. An architecture whose "

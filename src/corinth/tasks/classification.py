@@ -117,7 +117,12 @@ def balanced_weights(labels: Any, num_classes: int) -> Tensor:
 
     A class that does not occur gets weight 0: no sample asks for it.
     """
-    counts = torch.bincount(torch.as_tensor(labels), minlength=num_classes).double()
+    return weights_of_counts(torch.bincount(torch.as_tensor(labels), minlength=num_classes))
+
+
+def weights_of_counts(counts: Tensor) -> Tensor:
+    """`balanced_weights` of labels that occur `counts` (K,) times."""
+    counts = counts.double()
     present = counts > 0
-    weights = torch.where(present, len(labels) / (present.sum() * counts.clamp(min=1)), 0.0)
+    weights = torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0.0)
     return weights.float()

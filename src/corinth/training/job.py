@@ -1,7 +1,7 @@
 """From a recipe to a run folder: open the data, build the network and the loaders, run the loop, keep the best."""
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,11 +23,13 @@ from corinth.data import (
 )
 from corinth.data.images import OPTIONS, refuse_options
 from corinth.data.loader import Transform
+from corinth.data.masks import MaskSource
 from corinth.data.preflight import preflight
 from corinth.errors import DataError, TrainingError, UsageError
 from corinth.files import append_line, sweep
 from corinth.inspect import count_macs, count_params
 from corinth.tasks import ImageClassification, ObjectDetection, SemanticSegmentation, Task, balanced_weights
+from corinth.tasks.classification import weights_of_counts
 from corinth.tasks.kinds import KINDS
 from corinth.training import checkpoint
 from corinth.training.batch_size import choose_batch_size, evaluation_size
@@ -48,10 +50,6 @@ from corinth.weights import save_model
 # what a resumed run may do otherwise than it began; everything else would make it another run
 RESUMABLE = ("budget", "device", "early_stopping", "evaluate_every", "save_every", "tensorboard", "threads")
 
-TASKS: dict[str, Callable[[nn.Module, Sequence[str]], Task]] = {
-    "object-detection": ObjectDetection,
-    "semantic-segmentation": SemanticSegmentation,
-}
 GPU_SHARE = 0.2  # of the free memory, for images that stay on the GPU
 
 
@@ -239,11 +237,17 @@ def make_task(recipe: Recipe, model: nn.Module, data: ImageData) -> Task:
         balanced = recipe.class_weights == "balanced"
         weights = balanced_weights(data.labels("train"), data.num_classes) if balanced else None
         return ImageClassification(model, data.classes, label_smoothing=recipe.label_smoothing, class_weights=weights)
-    for name in ("label_smoothing", "class_weights"):
-        if getattr(recipe, name) not in (0.0, "none"):
-            value = getattr(recipe, name)
-            raise UsageError(f"{name} {value} is for classification, and {data.name} is for {data.task}")
-    return TASKS[data.task](model, data.classes)
+    if recipe.label_smoothing:
+        raise UsageError(f"label_smoothing {recipe.label_smoothing} is for classification, not for {data.task}")
+    if data.task == "object-detection":
+        if recipe.class_weights != "none":
+            raise UsageError(f"class_weights {recipe.class_weights} is not for {data.task}; leave it out")
+        return ObjectDetection(model, data.classes)
+    weights = None
+    if recipe.class_weights == "balanced":
+        assert isinstance(data.source, MaskSource)
+        weights = weights_of_counts(torch.from_numpy(data.source.pixels[data.positions("train")].sum(axis=0)))
+    return SemanticSegmentation(model, data.classes, class_weights=weights)
 
 
 def make_transform(recipe: Recipe, data: ImageData, preprocess: Preprocess) -> Transform:

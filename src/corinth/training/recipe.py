@@ -67,7 +67,7 @@ class Recipe:
     """Share of the peak learning rate that cosine and one-cycle end with."""
     label_smoothing: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
-    """balanced: rare classes weigh more in the loss."""
+    """balanced: rare classes weigh more in the loss (of segmentation: rare pixels)."""
     clip_norm: float | None = None
     """Largest norm of a phase's gradient."""
     accumulate: int = 1

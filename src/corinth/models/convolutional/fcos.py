@@ -173,6 +173,7 @@ PUBLISHED: dict[str, Any] = {  # section 4: 90k iterations of 16 images, the rat
     "weight_decay": 1e-4,
     "decay_norm_and_bias": True,
     "batch_size": 16,
+    "eval_batch_size": 16,
     "budget": "1440000samples",
     "schedule": "step",
     "step_at": (0.6667, 0.8889),

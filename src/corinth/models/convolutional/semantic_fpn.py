@@ -131,6 +131,7 @@ SMALL: dict[str, Any] = {
     "warmup": 0.2,
     "clip_norm": 1.0,
     "batch_size": 8,
+    "eval_batch_size": 16,
     "fit": "pad",
     "augmentation": {"random_resized_crop": (0.5, 1.0), "flip": True},
 }

@@ -135,6 +135,7 @@ SMALL: dict[str, Any] = {
     "warmup": 0.2,
     "clip_norm": 1.0,
     "batch_size": 4,
+    "eval_batch_size": 8,
     "fit": "pad",
     "augmentation": {"random_resized_crop": (0.5, 1.0), "flip": True},
 }
@@ -146,6 +147,7 @@ PUBLISHED: dict[str, Any] = {  # section 3: one large tile a batch, momentum 0.9
     "weight_decay": 0.0,
     "schedule": "constant",
     "batch_size": 1,
+    "eval_batch_size": 8,
     "budget": "40ep",
     "fit": "pad",
     "augmentation": {"flip": True},
