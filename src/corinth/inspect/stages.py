@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from corinth.inspect.counts import meta_input, meta_twin
-from corinth.layers.features import Features
+from corinth.layers.features import units_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def stages(model: Any) -> list[Stage]:
     the first stage. The order is that of the calls for the smallest legal image on the meta device; `model` is neither
     run nor changed.
     """
-    units = _units(model)
+    units = units_of(model, deep=False)
     names: list[str] = []  # of the stages
     place: dict[int, int] = {}  # parameter -> stage
     for name in _called(model, list(units)):
@@ -49,19 +49,6 @@ def stages(model: Any) -> list[Stage]:
     for name, parameter in model.named_parameters():
         found[place.get(id(parameter), len(names) - 1)][name] = parameter
     return [Stage(_short(name, names), parameters) for name, parameters in zip(names, found, strict=True)]
-
-
-def _units(model: nn.Module) -> dict[str, nn.Module]:
-    """Children, and the parts of those that are plain rows; a subclass of `Sequential` is a block, not a row."""
-    units: dict[str, nn.Module] = {}
-    for name, child in model.named_children():
-        if isinstance(child, Features):
-            units |= {f"{name}.body.{key}": part for key, part in _units(child.body).items()}
-        elif type(child) in (nn.Sequential, nn.ModuleList):
-            units |= {f"{name}.{key}": part for key, part in child.named_children()}
-        else:
-            units[name] = child
-    return units
 
 
 def _called(model: Any, units: list[str]) -> list[str]:

@@ -57,7 +57,7 @@ class Features(nn.Module):
     def _drop_behind(self, last: int, order: list[str]) -> None:
         """Put nothing in place of what is called behind the call `last`, or not at all."""
         needed = set(order[: last + 1])
-        for name, unit in _units(self.body).items():
+        for name, unit in units_of(self.body).items():
             if name not in needed and any(True for _ in unit.parameters()):
                 self.body.set_submodule(name, nn.Identity())
 
@@ -118,7 +118,7 @@ def _trace(model: Any, size: int) -> tuple[list[tuple[Place, int, bool]], list[s
     options = {"num_classes": 0} | ({"img_size": size} if hasattr(model.cfg, "img_size") else {})
     with torch.device("meta"):
         twin: Any = type(model)(dataclasses.replace(model.cfg, **options)).eval()
-    units = _units(twin)
+    units = units_of(twin)
     head = getattr(twin, "head_parts", ())
     found: list[tuple[Place, int, bool]] = []
     order: list[str] = []
@@ -144,14 +144,21 @@ def _trace(model: Any, size: int) -> tuple[list[tuple[Place, int, bool]], list[s
     return found, order
 
 
-def _units(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
-    """Children by name, the parts of plain rows in their place; a subclass of a row is a block, not a row."""
+def units_of(module: nn.Module, *, deep: bool = True) -> dict[str, nn.Module]:
+    """Children by name, with the parts of plain rows in their place; `deep`: of rows in rows, too.
+
+    A subclass of a row is a block, not a row. A backbone inside another network has units of its own.
+    """
     units: dict[str, nn.Module] = {}
     for name, child in module.named_children():
-        if type(child) in _ROWS:
-            units |= _units(child, f"{prefix}{name}.")
+        if isinstance(child, Features):
+            parts = {f"body.{key}": part for key, part in units_of(child.body, deep=deep).items()}
+        elif type(child) in _ROWS:
+            parts = units_of(child) if deep else dict(child.named_children())
         else:
-            units[prefix + name] = child
+            units[name] = child
+            continue
+        units |= {f"{name}.{key}": part for key, part in parts.items()}
     return units
 
 
