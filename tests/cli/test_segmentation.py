@@ -1,0 +1,108 @@
+"""`doctor`, `train`, `evaluate`, `predict` and `compare` on data with masks, and what bad data get."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+Cli = Callable[..., Any]
+
+
+@pytest.fixture
+def plates(tmp_path: Path) -> Path:
+    """Twelve grey images with a bright disc, and where it is."""
+    folder = tmp_path / "plates"
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    rows, columns = np.mgrid[:24, :30]
+    for i in range(12):
+        y, x = draw.integers(8, 16), draw.integers(8, 22)
+        disc = (rows - y) ** 2 + (columns - x) ** 2 < 36
+        image = draw.integers(0, 80, disc.shape) + 150 * disc
+        Image.fromarray(image.astype(np.uint8)).save(folder / f"images/{i}.png")
+        Image.fromarray((255 * disc).astype(np.uint8)).save(folder / f"masks/{i}.png")
+    (folder / "classes.txt").write_text("plate\ndisc\n")
+    return folder
+
+
+def test_from_masks_to_drawings(cli: Cli, plates: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = ("--set", "width=4", "--set", "depth=2", "--lr", "0.02", "--budget", "8ep", "--quiet")
+    found = cli("train", "--data", plates, "--model", "unet_bn", *options, "--output", run)
+    assert found.code == 0, found.err
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert {"val_loss", "val_miou", "val_dice", "val_pixel_accuracy", "train_loss"} <= set(last)
+    assert "<html" in (run / "report.html").read_text()
+    found = cli("evaluate", run, "--output", tmp_path / "scores.json")
+    assert found.code == 0, found.err
+    assert "disc" in found.out
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["samples"] == 2
+    assert scores["miou"] > 0.6
+    drawn = cli("predict", run, plates / "images", "--draw", tmp_path / "drawn", "--format", "json")
+    assert drawn.code == 0, drawn.err
+    assert len(json.loads(drawn.out)) == 12
+    with Image.open(tmp_path / "drawn" / "3_mask.png") as mask, Image.open(tmp_path / "drawn" / "3.png") as picture:
+        assert mask.mode == "P"
+        assert mask.size == (30, 24)
+        assert set(np.unique(np.asarray(mask)).tolist()) <= {0, 1}
+        assert picture.width == 480
+    table = cli("predict", run, plates / "images" / "1.png", "--format", "csv").out
+    assert table.startswith("name,label,share,error\n")
+
+
+@pytest.mark.slow
+def test_a_comparison(plates: Path, tmp_path: Path) -> None:
+    from corinth import compare
+
+    small = {"options": {"width": 2, "depth": 2}}
+    recipes = {"unet": small, "unet_bn": small}
+    board = compare(str(plates), list(recipes), budget="1ep", seeds=1, recipes=recipes, output=tmp_path / "board")
+    assert board.exit_code == 0
+    assert {row.label for row in board.rows} == set(recipes)
+    assert all(0 <= row.score_test <= 1 for row in board.rows if row.score_test is not None)
+
+
+def test_the_doctor_looks_at_masks(cli: Cli, plates: Path) -> None:
+    found = cli("doctor", "--data", plates)
+    assert found.code == 0, found.err
+    assert "12" in found.out
+
+
+def test_tasks_do_not_mix(cli: Cli, plates: Path, photos: Path) -> None:
+    found = cli("train", "--data", plates, "--model", "resnet18")
+    assert found.code == 2
+    assert "is data for semantic-segmentation and resnet18 does image-classification" in found.sentence
+    found = cli("train", "--data", photos, "--model", "unet")
+    assert found.code == 2
+    assert "is data for image-classification and unet does semantic-segmentation" in found.sentence
+
+
+def missing(folder: Path) -> str:
+    (folder / "masks" / "3.png").unlink()
+    return "1 of 12 images have no mask"
+
+
+def unequal(folder: Path) -> str:
+    for i in (0, 1):
+        Image.fromarray(np.zeros((24, 31), dtype=np.uint8)).save(folder / f"masks/{i}.png")
+    return "the mask has 31 x 24 pixels and its image 30 x 24"
+
+
+def outside(folder: Path) -> str:
+    for i in range(12):
+        Image.fromarray(np.resize(np.array([0, 1, 2], dtype=np.uint8), (24, 30))).save(folder / f"masks/{i}.png")
+    return "its value 2 is none of the 2 classes, whose ids are 0 to 1"
+
+
+@pytest.mark.parametrize("spoil", [missing, unequal, outside])
+def test_bad_masks_are_one_sentence(cli: Cli, plates: Path, spoil: Callable[[Path], str]) -> None:
+    says = spoil(plates)
+    found = cli("train", "--data", plates, "--model", "unet")
+    assert found.code == 1
+    assert says in found.sentence
