@@ -132,7 +132,7 @@ def main() -> None:
         "images": found.samples,
         "boxes": found.boxes,
         "minutes": round(minutes, 1),
-        "machine": machine() + (f", {run.recipe.device}" if args.device != "cpu" else ""),
+        "machine": machine(),
         "curve": [{key: r.get(key) for key in ("epoch", "train_loss", "val_loss", "val_map")} for r in run.metrics],
     }
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []

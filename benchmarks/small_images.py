@@ -23,6 +23,7 @@ from corinth.data.images import ImageData
 from corinth.errors import CorinthError
 
 EPOCHS = {"digits": 15, "cifar10_subset": 15}
+CLASSIFIERS = corinth.list_models(task="image-classification")
 RESULTS = Path(__file__).parent / "results" / "small_images.json"
 
 
@@ -83,7 +84,7 @@ def train_and_score(arch: str, name: str) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", choices=EPOCHS, default=["digits"])
-    parser.add_argument("--models", nargs="+", choices=corinth.list_models(), default=corinth.list_models())
+    parser.add_argument("--models", nargs="+", choices=CLASSIFIERS, default=CLASSIFIERS)
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, one thread each")
     args = parser.parse_args()
     RESULTS.parent.mkdir(exist_ok=True)
