@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import corinth
 from corinth.compare import Leaderboard, jobs
@@ -171,3 +173,31 @@ def test_rare_pixels_can_weigh_more(masks: Path, tmp_path: Path) -> None:
     found = [load_run(run.path).evaluate(open_data(masks), "train") for run in (plain, balanced)]
     recall = [evaluation.confusion[1, 1] / evaluation.confusion[1].sum() for evaluation in found]  # ty: ignore[unresolved-attribute]
     assert recall[1] > recall[0]  # of the ink, which is rare
+
+
+def test_a_backbone_starts_from_a_classifier(masks: Path, tmp_path: Path) -> None:
+    """Its own run, or a file of plain tensors; what is around it starts fresh, and images are normalised as for it."""
+    narrow = {"budget": "8samples", "batch_size": 4, "threads": 1}
+    first = corinth.train(arch="mobilenetv3_small_050", data="digits", output=str(tmp_path / "first"), **narrow)
+    kept = load_file(first.path / "model.safetensors")
+    torch.save(dict(kept), tmp_path / "plain.pth")
+    options = {"backbone": "mobilenetv3_small_050", "channels": 64}
+    for weights in (first.path, tmp_path / "plain.pth"):
+        run = corinth.train(
+            arch="semantic_fpn_mobilenetv2_100",
+            data=str(masks),
+            weights=str(weights),
+            freeze="backbone",
+            options=options,
+            output=str(tmp_path / f"run-{weights.name}"),
+            **narrow,
+        )
+        after = load_file(run.path / "model.safetensors")
+        frozen = [key for key in after if key.startswith("backbone.body.") and after[key].ndim == 4]
+        assert len(frozen) > 20
+        assert all(torch.equal(after[key], kept[key.removeprefix("backbone.body.")]) for key in frozen)
+    config = json.loads((tmp_path / "run-first" / "config.json").read_text())
+    theirs = json.loads((first.path / "config.json").read_text())
+    assert config["preprocess"]["mean"] == theirs["preprocess"]["mean"]
+    assert config["preprocess"]["fit"] == "pad"
+    assert config["source"]["title"] == str(first.path)

@@ -42,7 +42,7 @@ def test_a_side_that_cannot_be_halved_is_refused(size: tuple[int, int]) -> None:
 
 
 def test_semantic_fpn_takes_sides_that_its_stride_does_not_divide() -> None:
-    model = corinth.create_model("semantic_fpn_resnet18", num_classes=3, channels=32).eval()
+    model = corinth.create_model("semantic_fpn_resnet18", num_classes=3, channels=64).eval()
     with torch.no_grad():
         assert model(torch.rand(1, 3, 45, 67)).shape == (1, 3, 45, 67)
 
@@ -62,15 +62,15 @@ def test_what_no_backbone_can_be() -> None:
         corinth.create_model("semantic_fpn_resnet18", backbone="resnet20_cifar10")
     with pytest.raises(UsageError, match="unet is no backbone: features can be had of what classifies images"):
         corinth.create_model("semantic_fpn_resnet18", backbone="unet")
-    with pytest.raises(UsageError, match="channels 48 is not a multiple of 32, the groups of its norms"):
-        corinth.create_model("semantic_fpn_resnet18", channels=48)
+    with pytest.raises(UsageError, match="channels 80 is not a multiple of 32, the groups of its norms"):
+        corinth.create_model("semantic_fpn_resnet18", channels=80)
 
 
 def test_pretrained_weights_for_the_backbone_alone(tmp_path: Path) -> None:
     torch.manual_seed(0)
     classifier = corinth.create_model("resnet18", num_classes=7)
     save_file(classifier.state_dict(), tmp_path / "resnet18.safetensors")
-    model: Any = corinth.create_model("semantic_fpn_resnet18", channels=32, num_classes=3)
+    model: Any = corinth.create_model("semantic_fpn_resnet18", channels=64, num_classes=3)
     around = {key: value.clone() for key, value in model.state_dict().items() if not key.startswith("backbone.")}
     report = corinth.load_backbone(model, tmp_path / "resnet18.safetensors")
     assert report.missing
@@ -79,7 +79,7 @@ def test_pretrained_weights_for_the_backbone_alone(tmp_path: Path) -> None:
     assert len(own) == len(theirs) - 2
     assert all(torch.equal(value, theirs[key]) for key, value in own.items())
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in around.items())
-    grey: Any = corinth.create_model("semantic_fpn_resnet18", channels=32, in_chans=1)
+    grey: Any = corinth.create_model("semantic_fpn_resnet18", channels=64, in_chans=1)
     corinth.load_backbone(grey, tmp_path / "resnet18.safetensors")
     torch.testing.assert_close(grey.backbone.body.stem.conv.weight, theirs["stem.conv.weight"].sum(1, keepdim=True))
 
@@ -88,7 +88,7 @@ def test_backbones_that_cannot_be_filled(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Unet has no backbone to fill; give weights of the whole network"):
         corinth.load_backbone(corinth.create_model("unet", width=1), tmp_path)
     save_file(corinth.create_model("resnet20_cifar10").state_dict(), tmp_path / "other.safetensors")
-    model = corinth.create_model("semantic_fpn_resnet18", channels=32)
+    model = corinth.create_model("semantic_fpn_resnet18", channels=64)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(WeightsError):
         corinth.load_backbone(model, tmp_path / "other.safetensors")
@@ -96,7 +96,7 @@ def test_backbones_that_cannot_be_filled(tmp_path: Path) -> None:
 
 
 def test_a_saved_network_comes_back(tmp_path: Path) -> None:
-    model = corinth.create_model("semantic_fpn_mobilenetv2_100", channels=32, num_classes=2).eval()
+    model = corinth.create_model("semantic_fpn_mobilenetv2_100", channels=64, num_classes=2).eval()
     plain = Preprocess(size=(64, 32), channels=3, mean=(0.5,) * 3, std=(0.5,) * 3, fit="pad")
     save_model(
         tmp_path,

@@ -328,7 +328,7 @@ def test_unet(name: str) -> None:
 
 def test_semantic_fpn() -> None:
     """Figure 3: every level by itself, from the pyramid's sums to a quarter of the image's side."""
-    model = random_model("semantic_fpn_resnet18", channels=32, num_classes=3)
+    model = random_model("semantic_fpn_resnet18", channels=64, num_classes=3)
     maps: Any = model.backbone
 
     def unit(state: State, name: str, x: Tensor) -> Tensor:

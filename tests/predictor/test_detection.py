@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from corinth.data import ImageData, Preprocess, open_data
 from corinth.errors import DataError, UsageError, WeightsError
 from corinth.layers.points import PointOutputs, grid_points
-from corinth.predictor import draw_boxes
+from corinth.predictor import draw_boxes, drawing
 from corinth.predictor.detection import Box, BoxPrediction, Detector
 
 STRIDES = (8, 16, 32, 64, 128)
@@ -198,7 +198,7 @@ def test_boxes_show_on_any_ground(ground: int) -> None:
     boxes = [Box("a", 0.9, (100, 200, 300, 400)), Box("b", None, (700, 2, 800, 100))]
     drawn = np.asarray(draw_boxes.draw(pixels, boxes, ["a", "b"])).astype(int)
     assert drawn.shape == (600, 800, 3)
-    for (x, y), colour in (((100, 300), draw_boxes.COLOURS[0]), ((750, 99), draw_boxes.COLOURS[1])):
+    for (x, y), colour in (((100, 300), drawing.BASE[0]), ((750, 99), drawing.BASE[1])):
         assert tuple(drawn[y, x]) == colour
     assert np.abs(drawn[300, 90:101] - ground).max() > 100  # rim and line stand out
     assert tuple(drawn[300, 200]) == (ground,) * 3  # nothing inside

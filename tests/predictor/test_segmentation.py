@@ -15,8 +15,8 @@ import corinth
 from corinth.data import Preprocess, open_data
 from corinth.errors import DataError, UsageError, WeightsError
 from corinth.predictor import load_run
-from corinth.predictor.colours import BASE, colour
 from corinth.predictor.draw_masks import draw, write_mask
+from corinth.predictor.drawing import BASE, colour
 from corinth.predictor.segmentation import MaskPrediction, Segmenter
 from corinth.weights import save_model
 

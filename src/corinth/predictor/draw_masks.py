@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from corinth.data.preprocess import IGNORED
 from corinth.errors import DataError
 from corinth.files import replacing
-from corinth.predictor.colours import colour, ink
+from corinth.predictor.drawing import Font, colour, enlarged, font_for, tag, tag_size
 
-LEAST = 480  # pixels of the drawing's longer side: smaller images are enlarged, or no name could be read on them
 OPACITY = 0.5
 NAMED = 0.01  # of the image that a region must cover for its name to stand in it
 BACKGROUNDS = frozenset({"background", "unlabelled", "unlabeled", "void", "none", "_background_"})
@@ -27,22 +26,21 @@ def draw(image: np.ndarray, mask: np.ndarray, classes: Sequence[str]) -> Image.I
     """
     if image.shape[:2] != mask.shape:
         raise DataError(f"a mask of {mask.shape} pixels does not fit an image of {image.shape[:2]}")
-    times = -(-LEAST // max(mask.shape))
     plain = [number for number in range(len(classes)) if _is_background(number, classes)]
     shown = np.isin(mask, [*plain, IGNORED], invert=True)
     tint = np.array([colour(number) for number in range(256)], dtype=np.float32)[mask]
     pixels = np.asarray(Image.fromarray(image).convert("RGB"), dtype=np.float32)
     share = np.where(_rims(mask), 1.0, OPACITY) * shown
     blended = pixels + (tint - pixels) * share[..., None]
-    picture = Image.fromarray(blended.round().astype(np.uint8))
-    picture = picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
-    font = ImageFont.load_default(size=max(13, round(max(picture.size) / 45)))
+    picture, times = enlarged(Image.fromarray(blended.round().astype(np.uint8)))
+    font = font_for(picture)
     pen = ImageDraw.Draw(picture)
     present = [number for number in np.unique(mask).tolist() if number < len(classes)]
     for number in present:
         if number not in plain and (place := _middle(mask == number)) is not None:
-            centre = ((place[1] + 0.5) * times, (place[0] + 0.5) * times)
-            _tag(pen, classes[number], centre, picture.size, colour(number), font)
+            width, height = tag_size(pen, classes[number], font)
+            corner = ((place[1] + 0.5) * times - width / 2, (place[0] + 0.5) * times - height / 2)
+            tag(pen, classes[number], corner, picture.size, colour(number), font)
     return _with_key(picture, [(classes[n], None if n in plain else colour(n)) for n in present], font)
 
 
@@ -87,27 +85,10 @@ def _middle(region: np.ndarray) -> tuple[int, int] | None:
     return int(row), int(column)
 
 
-def _tag(
-    pen: ImageDraw.ImageDraw,
-    text: str,
-    centre: tuple[float, float],
-    size: tuple[int, int],
-    background: tuple[int, int, int],
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-) -> None:
-    """A name on its class's colour, around `centre` and within the picture."""
-    left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
-    width, height = right - left + 6, bottom - top + 6
-    x = max(0, min(round(centre[0] - width / 2), size[0] - width))
-    y = max(0, min(round(centre[1] - height / 2), size[1] - height))
-    pen.rectangle((x, y, x + width, y + height), fill=background, outline=ink(background))
-    pen.text((x + 3 - left, y + 3 - top), text, font=font, fill=ink(background))
-
-
 def _with_key(
     picture: Image.Image,
     entries: Sequence[tuple[str, tuple[int, int, int] | None]],
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    font: Font,
 ) -> Image.Image:
     """The picture with rows of colours and names below it; without a colour there is an empty frame."""
     measure = ImageDraw.Draw(picture)

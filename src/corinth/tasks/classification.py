@@ -10,6 +10,7 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from corinth.layers.auxiliary import WithAux
+from corinth.tasks.means import CrossEntropy
 from corinth.tasks.task import Phase, Predictions, Task, Term
 
 
@@ -89,27 +90,6 @@ class ImageClassification(Task):
     def rank(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """By top-1; small validation parts tie often, so then by loss."""
         return metrics["top1"], -metrics["loss"]
-
-
-class CrossEntropy(Metric):
-    """Mean cross-entropy over samples, in nats."""
-
-    full_state_update = False
-    total: Tensor
-    count: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        """Logits (B, K) and labels (B,)."""
-        self.total += F.cross_entropy(preds, target, reduction="sum")
-        self.count += len(target)
-
-    def compute(self) -> Tensor:
-        return self.total / self.count
 
 
 def balanced_weights(labels: Any, num_classes: int) -> Tensor:

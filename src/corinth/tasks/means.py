@@ -1,12 +1,13 @@
-"""A streaming mean of values that are means themselves."""
+"""Streaming means, of what the tasks measure."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
 
-class CountedMean(Metric):
-    """The mean of means, each weighed by the number that it is over."""
+class _Mean(Metric):
+    """A sum over a count, both added up over batches and processes."""
 
     full_state_update = False
     total: Tensor
@@ -17,9 +18,26 @@ class CountedMean(Metric):
         self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros(()), dist_reduce_fx="sum")
 
+    def compute(self) -> Tensor:
+        return self.total / self.count
+
+
+class CountedMean(_Mean):
+    """The mean of means, each weighed by the number that it is over."""
+
     def update(self, value: Tensor, count: float) -> None:
         self.total += value.detach() * count
         self.count += count
 
-    def compute(self) -> Tensor:
-        return self.total / self.count
+
+class CrossEntropy(_Mean):
+    """Mean cross-entropy in nats, over samples or over the pixels of masks; targets that are `ignored` do not count."""
+
+    def __init__(self, ignored: int = -100) -> None:
+        super().__init__()
+        self.ignored = ignored
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Logits (B, K, ...) and class numbers (B, ...)."""
+        self.total += F.cross_entropy(preds, target.long(), ignore_index=self.ignored, reduction="sum")
+        self.count += (target != self.ignored).sum()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from corinth.data.preprocess import IGNORED
+from corinth.tasks.means import CrossEntropy
 from corinth.tasks.task import Phase, Task, Term
 
 
@@ -62,7 +63,7 @@ class SemanticSegmentation(Task):
     def metrics(self) -> MetricCollection:
         """`loss` (cross-entropy of the pixels, without weights), `miou`, `dice`, `pixel_accuracy`."""
         named: dict[str, Metric | MetricCollection] = {
-            "loss": PixelCrossEntropy(),
+            "loss": CrossEntropy(ignored=IGNORED),
             "scores": MaskScores(len(self.classes)),
         }
         return MetricCollection(named, compute_groups=False)
@@ -94,7 +95,7 @@ def overlaps(counts: Tensor) -> tuple[Tensor, Tensor]:
 
     NaN where neither the truth nor the network has a pixel of the class.
     """
-    counts = counts.double()
+    counts = counts.cpu().double()  # not every device has doubles
     both, total = counts.diagonal(), counts.sum(0) + counts.sum(1)
     return both / (total - both), 2 * both / total
 
@@ -116,30 +117,9 @@ class MaskScores(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         iou, dice = overlaps(self.counts)
-        counted = self.counts.sum().clamp(min=1)
+        counts = self.counts.cpu().double()
         return {
             "miou": iou.nanmean(),
             "dice": dice.nanmean(),
-            "pixel_accuracy": self.counts.diagonal().sum().double() / counted,
+            "pixel_accuracy": counts.diagonal().sum() / counts.sum().clamp(min=1),
         }
-
-
-class PixelCrossEntropy(Metric):
-    """Mean cross-entropy over the pixels that have a class, in nats."""
-
-    full_state_update = False
-    total: Tensor
-    count: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        """Logits (B, K, H, W) and ids (B, H, W)."""
-        self.total += F.cross_entropy(preds, target.long(), ignore_index=IGNORED, reduction="sum")
-        self.count += (target != IGNORED).sum()
-
-    def compute(self) -> Tensor:
-        return self.total / self.count.clamp(min=1)

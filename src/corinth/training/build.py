@@ -16,7 +16,14 @@ from corinth.registry import Entry, configure, entry, list_models
 from corinth.tasks.kinds import KINDS
 from corinth.training.finetune import freeze
 from corinth.training.recipe import Recipe
-from corinth.weights import known_checkpoint, load_weights, needed_options, origin_of, read_config
+from corinth.weights import (
+    known_checkpoint,
+    load_backbone,
+    load_weights,
+    needed_options,
+    origin_of,
+    read_config,
+)
 from corinth.weights.folder import as_config
 
 
@@ -72,7 +79,7 @@ def build_network(
     """The network of `build_model`, the (H, W) of its input, and the preprocessing of its weights; no image is read."""
     found = entry(recipe.arch)
     check_task(found, data)
-    known = weights_preprocess(recipe.weights) if recipe.weights is not None else None
+    known = start_preprocess(recipe, found, data)
     size = input_size(recipe, found, data, known)
     channels = known.channels if known else data.channels
     needed = needed_options(recipe.weights, found.name) if recipe.weights is not None else {}
@@ -88,7 +95,9 @@ def build_network(
     if min(size) < config.min_size:
         raise UsageError(f"img_size {min(size)} is too small for {recipe.arch}; it must be at least {config.min_size}")
     model = found.cls(config)
-    if recipe.weights is not None:
+    if recipe.weights is not None and starts_backbone(recipe, found):
+        say(f"weights of the backbone: {load_backbone(model, recipe.weights)}")
+    elif recipe.weights is not None:
         say(f"weights: {load_weights(model, recipe.weights, arch=found.name)}")
     if recipe.freeze is not None:
         say(freeze(model, recipe.freeze, found.name))
@@ -107,9 +116,9 @@ def check_task(found: Entry, data: ImageData) -> None:
 
 def planned_preprocess(recipe: Recipe, data: ImageData) -> Preprocess:
     """What the images will go through, but for mean and spread, which take reading images to know."""
-    known = weights_preprocess(recipe.weights) if recipe.weights is not None else None
     found = entry(recipe.arch)
     check_task(found, data)
+    known = start_preprocess(recipe, found, data)
     size = input_size(recipe, found, data, known)
     asked = recipe.options.get("in_chans")
     channels = asked if isinstance(asked, int) else known.channels if known else data.channels
@@ -151,6 +160,30 @@ def configure_for(found: Entry, options: dict[str, Any]) -> Any:
         return configure(found.name, **options)
     except TypeError as error:
         raise UsageError(str(error)) from error
+
+
+def starts_backbone(recipe: Recipe, found: Entry) -> bool:
+    """Whether the recipe's weights are a classifier's, for the backbone of a network that has one.
+
+    A file that does not say what it is can be nothing else: only Corinth writes whole networks with backbones, and
+    its files say so.
+    """
+    if recipe.weights is None or not hasattr(found.config, "backbone"):
+        return False
+    known = known_checkpoint(recipe.weights)
+    try:
+        return known is not None or read_config(recipe.weights).arch != found.name
+    except WeightsError:
+        return True
+
+
+def start_preprocess(recipe: Recipe, found: Entry, data: ImageData) -> Preprocess | None:
+    """What is known of the recipe's weights; of a backbone's the channels, the mean and the spread of its images."""
+    known = weights_preprocess(recipe.weights) if recipe.weights is not None else None
+    if known is None or not starts_backbone(recipe, found):
+        return known
+    size = input_size(recipe, found, data, None)
+    return dataclasses.replace(known, size=size, fit=recipe.fit, interpolation=recipe.interpolation, crop_pct=1.0)
 
 
 def weights_preprocess(path: str) -> Preprocess | None:

@@ -54,6 +54,8 @@ class FCOSConfig:
         checks.whole("norm_groups", self.norm_groups, 1)
         if self.channels % self.norm_groups:
             raise ValueError(f"channels {self.channels} do not fall into norm_groups {self.norm_groups} of one size")
+        if self.channels == self.norm_groups:
+            raise ValueError(f"norm_groups {self.norm_groups} leave one channel a group; there must be at least two")
         checks.one_of("distance", self.distance, get_args(Distance))
         checks.head_fields(self)
 

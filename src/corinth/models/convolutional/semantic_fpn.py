@@ -41,7 +41,7 @@ class SemanticFpnConfig:
     num_classes: int = 12  # 0: the sum of the levels, (B, channels, H/4, W/4)
 
     def __post_init__(self) -> None:
-        checks.whole("channels", self.channels, 1)
+        checks.whole("channels", self.channels, 2 * GROUPS)  # one channel of a map of one pixel has no variance
         if self.channels % GROUPS:
             raise ValueError(f"channels {self.channels} is not a multiple of {GROUPS}, the groups of its norms")
         checks.head_fields(self)
