@@ -28,7 +28,7 @@ def compile_graph(graph: GraphModule, images: Tensor, *, any_batch: bool = False
     Weights become constants (`freezing`), which lets oneDNN lay them out once and take activations and sums into its
     convolutions. The settings of the compiler hold inside this call only. Raises `RuntimeError` where it fails.
     """
-    dynamic = ((torch.export.Dim("batch", min=1), None, None, None),) if any_batch else None
+    dynamic = ({0: torch.export.Dim("batch", min=1)},) if any_batch else None
     if any_batch and len(images) == 1:  # of one image, its number is a constant
         images = torch.cat([images, images]).contiguous(memory_format=_layout(images))
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

@@ -19,8 +19,8 @@ def capture(model: nn.Module, images: Tensor) -> GraphModule:
     """
     several = images if len(images) > 1 else torch.cat([images, images])  # of one image, its number is a constant
     with torch.no_grad():
-        batch = torch.export.Dim("batch", min=1)
-        program = torch.export.export(model, (several,), dynamic_shapes=((batch, None, None, None),), strict=False)
+        sizes = ({0: torch.export.Dim("batch", min=1)},)
+        program = torch.export.export(model, (several,), dynamic_shapes=sizes, strict=False)
         graph = _plain(program.module(check_guards=False))
         fold_constants(graph)
     return graph

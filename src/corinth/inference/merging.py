@@ -89,9 +89,7 @@ def _padded(graph: GraphModule, mix: Mix) -> tuple[Tensor, Tensor | None]:
     return torch.cat(padded), torch.cat(biases) if biases else None
 
 
-def _is_faster(
-    graph: GraphModule, mix: Mix, x: Tensor, weight: Tensor, bias: Tensor | None, seconds: float
-) -> bool:
+def _is_faster(graph: GraphModule, mix: Mix, x: Tensor, weight: Tensor, bias: Tensor | None, seconds: float) -> bool:
     found = [conv_arguments(conv) for conv in mix.convs]
     weights = [constant(graph, arguments["weight"]) for arguments in found]
     biases = [None if arguments["bias"] is None else constant(graph, arguments["bias"]) for arguments in found]

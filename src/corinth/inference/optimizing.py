@@ -117,14 +117,13 @@ def optimize(
     Steps, in this order: `channels_last`; batch norms folded into convolutions; mixed depthwise kernels merged;
     compiled, for the example's batch size, if `compile`; in bfloat16, if `precision` is "bf16". Each is timed against
     the form so far for about `seconds`, and kept if it is faster and the outputs stay within `tolerance` of the
-    original's (the largest difference as a share of the largest output; default 1e-4, for bf16 5e-2). The model
+    original's (the largest difference as a share of the largest output; by default 1e-4, and 5e-2 in bf16). The model
     itself is never changed. `threads` sets torch's threads for the measurements and the compiled code, and is put
     back; call the result under the same number. Raises `UsageError` for a model or an example that it cannot work with.
     """
     images = _checked(model, example, precision, tolerance, seconds)
-    limit = TOLERANCE[precision] if tolerance is None else tolerance
     with intra_op_threads(threads) as used, torch.no_grad():
-        search = _Search(model, images, limit, seconds)
+        search = _Search(model, images, tolerance, seconds)
         search.channels_last()
         if search.captures():
             search.fold()
@@ -133,13 +132,13 @@ def optimize(
                 search.compile()
             if precision == "bf16":
                 search.bf16(compile=compile)
-        return Optimized(search.form, search.report(precision, used))
+        return Optimized(search.form, search.report(used))
 
 
 class _Search:
     """The best form so far, and what was tried."""
 
-    def __init__(self, model: nn.Module, images: Tensor, tolerance: float, seconds: float) -> None:
+    def __init__(self, model: nn.Module, images: Tensor, tolerance: float | None, seconds: float) -> None:
         self.images, self.tolerance, self.seconds = images, tolerance, seconds
         self.twin = copy.deepcopy(model).eval().requires_grad_(False)
         self.original = self.form = _Form(self.twin)
@@ -196,7 +195,7 @@ class _Search:
             self._try("bf16", form)
         return None
 
-    def report(self, precision: str, threads: int) -> OptimizationReport:
+    def report(self, threads: int) -> OptimizationReport:
         times = measure(lambda: self.original(self.images), lambda: self.form(self.images), seconds=self.seconds)
         answer = self.form(self.images)
         same = self.form is self.original
@@ -206,13 +205,16 @@ class _Search:
             after_ms=times.before_ms if same else times.after_ms,
             gain=1.0 if same else times.gain,
             difference=_difference(answer, self.expected),
-            tolerance=self.tolerance,
+            tolerance=self._limit(self.form),
             agreement=(answer.flatten(1).argmax(1) == self.expected.flatten(1).argmax(1)).float().mean().item(),
-            precision="bf16" if self.form.dtype == torch.bfloat16 else "fp32",
+            precision=_precision(self.form),
             shape=tuple(self.images.shape),
             machine=_machine(),
             threads=threads,
         )
+
+    def _limit(self, form: _Form) -> float:
+        return TOLERANCE[_precision(form)] if self.tolerance is None else self.tolerance
 
     def _any(self) -> GraphModule:
         assert self.graph is not None
@@ -238,12 +240,13 @@ class _Search:
     def _try(self, name: str, candidate: _Form) -> bool:
         """Whether the candidate is right and faster than the form so far; if so it takes its place."""
         difference = _difference(candidate(self.images), self.expected)
-        if not difference <= self.tolerance:  # nor if it is not a number
+        limit = self._limit(candidate)
+        if not difference <= limit:  # nor if it is not a number
             self.steps.append(
                 Step(
                     name=name,
                     kept=False,
-                    reason=f"outputs differ by {difference:.1e} of the largest, more than {self.tolerance:.0e}",
+                    reason=f"outputs differ by {difference:.1e} of the largest, more than {limit:.0e}",
                     difference=difference,
                 )
             )
@@ -278,7 +281,9 @@ def _checked(model: nn.Module, example: Any, precision: str, tolerance: float | 
     if not isinstance(example, Tensor):
         raise UsageError(f"the example is {type(example).__name__}; it must be a tensor of images (B, C, H, W)")
     if example.dim() != 4 or not example.numel():
-        raise UsageError(f"the example has the shape {tuple(example.shape)}; it must be images (B, C, H, W), at least 1")
+        raise UsageError(
+            f"the example has the shape {tuple(example.shape)}; it must be images (B, C, H, W), at least 1"
+        )
     places = {str(value.device) for value in (*model.parameters(), *model.buffers(), example)}
     if places != {"cpu"}:
         raise UsageError(
@@ -300,6 +305,10 @@ def _first_answer(form: _Form, images: Tensor) -> Tensor:
     if not answer.isfinite().all():
         raise UsageError("the model's own outputs for the example are not finite, so no other form can be checked")
     return answer
+
+
+def _precision(form: _Form) -> Precision:
+    return "bf16" if form.dtype == torch.bfloat16 else "fp32"
 
 
 def _difference(answer: Tensor, expected: Tensor) -> float:
