@@ -11,8 +11,7 @@ from torch._inductor import config as inductor
 
 import corinth
 from corinth.errors import UsageError
-from corinth.inference import Optimized, OptimizationReport, optimize
-from corinth.inference import optimizing
+from corinth.inference import OptimizationReport, Optimized, optimize, optimizing
 from corinth.inference.compiling import missing_compiler
 
 TINY = {
@@ -51,7 +50,7 @@ def randomised(model: nn.Module) -> nn.Module:
 def network(name: str, **options: object) -> tuple[nn.Module, Tensor]:
     torch.manual_seed(0)
     model = randomised(corinth.create_model(name, num_classes=5, **options)).eval()
-    chans = getattr(model, "cfg").in_chans
+    chans = model.cfg.in_chans
     return model, torch.randn(2, chans, TINY[name], TINY[name], generator=torch.Generator().manual_seed(1))
 
 
@@ -109,7 +108,8 @@ def test_a_step_that_is_not_faster_is_dropped(monkeypatch: pytest.MonkeyPatch) -
     fast = quick(*network("resnet18"))
     assert [step.kept for step in fast.report.steps] == [False, False]
     assert {step.reason for step in fast.report.steps} == {"not faster"}
-    assert fast.report.gain == 1 and fast.report.difference == 0
+    assert fast.report.gain == 1
+    assert fast.report.difference == 0
 
 
 def test_a_step_that_leaves_the_tolerance_is_dropped_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,9 @@ def test_the_report_says_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert report.machine.endswith(f"torch {torch.__version__}")
     text = str(report)
     assert "2 images of 3x32x32, fp32, 1 thread" in text
-    assert "channels_last" in text and "kept: faster" in text and "2.00 times as fast" in text
+    assert "channels_last" in text
+    assert "kept: faster" in text
+    assert "2.00 times as fast" in text
     assert report.to_dict()["steps"][0]["name"] == "channels_last"
     with pytest.raises(dataclasses.FrozenInstanceError):
         report.gain = 3.0  # ty: ignore[invalid-assignment]
@@ -192,14 +194,16 @@ def test_compiled_for_the_example_and_for_any_other_batch(precision: str, monkey
         for batch in (images, images[:1], torch.cat([images, images[:1]])):
             expected = model(batch)
             assert (fast(batch) - expected).abs().max() <= limit * expected.abs().max()
-    assert fast._any_batch is not None and fast._any_batch.compiled
+    assert fast._any_batch is not None
+    assert fast._any_batch.compiled
     assert inductor.freezing == settings
 
 
 def test_for_inference_only() -> None:
     model, images = network("lenet5")
     fast = quick(model, images)
-    assert fast.eval() is fast and not fast.training
+    assert fast.eval() is fast
+    assert not fast.training
     with pytest.raises(UsageError, match="for inference only; train the model"):
         fast.train()
     with pytest.raises(UsageError, match="has no gradients; train the model"):

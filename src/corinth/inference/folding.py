@@ -24,7 +24,7 @@ def fold_norms(graph: GraphModule) -> tuple[int, int]:
         widths = [len(constant(graph, conv_arguments(conv)["weight"])) for conv in convs]
         for conv, factor, offset in zip(convs, scale.split(widths), shift.split(widths)):
             _scale(graph, conv, factor, offset)
-        norm.replace_all_uses_with(norm.args[0])  # ty: ignore[invalid-argument-type]
+        norm.replace_all_uses_with(norm.args[0])
         graph.graph.erase_node(norm)
         folded += 1
     tidy(graph)

@@ -72,8 +72,8 @@ def _split_of(parts: list[Any]) -> Node | None:
     split = parts[0].args[0] if parts[0].args else None
     if not isinstance(split, Node) or split.target is not aten.split_with_sizes.default or split.args[2:] != (1,):
         return None
-    whole = len(parts) == len(split.args[1])  # ty: ignore[invalid-argument-type]
-    return split.args[0] if whole and all(p.args == (split, n) for n, p in enumerate(parts)) else None  # ty: ignore
+    whole = len(parts) == len(split.args[1])
+    return split.args[0] if whole and all(p.args == (split, n) for n, p in enumerate(parts)) else None
 
 
 def _padded(graph: GraphModule, mix: Mix) -> tuple[Tensor, Tensor | None]:

@@ -186,9 +186,9 @@ class _Search:
     def bf16(self, *, compile: bool) -> None:
         if not torch.ops.mkldnn._is_mkldnn_bf16_supported() or not torch.cpu._is_avx512_bf16_supported():
             return self._skip("bf16", "this processor has no bfloat16 instructions (AVX512-BF16)")
-        graph = copy.deepcopy(self._any()).to(torch.bfloat16)
+        graph: Any = copy.deepcopy(self._any())
+        graph.to(torch.bfloat16, memory_format=torch.channels_last)
         form: _Form | None = _Form(graph, torch.channels_last, torch.bfloat16, graph)
-        graph.to(memory_format=torch.channels_last)
         if compile and missing_compiler() is None:
             form = self._compiled("bf16", form)
         if form is not None:
