@@ -7,7 +7,7 @@ PEERS := .peers
 DEMO_MODELS := cnn,lenet5,lenet5_1998,nin_cifar10,resnet20_cifar10
 DEMO_OUTPUT ?= demo
 
-.PHONY: demo test test-slow parity lint format bench docs clean
+.PHONY: demo test test-slow parity runtimes lint format bench docs clean
 
 # torch first and alone: a later install then finds it there and does not look for another build.
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -32,6 +32,14 @@ $(PEERS)/.ready: $(VENV)/.ready constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(PEERS) --constraint constraints.txt timm torchvision pytorchcv
 	touch $@
 
+# ONNX Runtime, OpenVINO and the exporter, for benchmarks/optimized.py; beside the peers, for the same reason.
+$(PEERS)/.runtimes: $(PEERS)/.ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(PEERS) --constraint constraints.txt \
+		onnxruntime openvino onnx onnxscript onnx-ir ml_dtypes protobuf flatbuffers
+	touch $@
+
+runtimes: $(PEERS)/.runtimes ## what benchmarks/optimized.py compares with
+
 parity: $(PEERS)/.ready ## outputs and gradients against timm, torchvision and pytorchcv
 	$(BIN)/pytest -n 2 -m parity tests/parity
 
@@ -45,7 +53,7 @@ format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.ready $(PEERS)/.ready ## every benchmark; hours on two cores, see benchmarks/README.md
+bench: $(VENV)/.ready $(PEERS)/.runtimes ## every benchmark; hours on two cores, see benchmarks/README.md
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 docs: $(VENV)/.ready ## run the code blocks of the README and the docs

@@ -1,5 +1,6 @@
 """What every benchmark here shares: which machine, how to time side by side, how to print the result."""
 
+import importlib.util
 import os
 import platform
 import statistics
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+RUNTIMES = ("onnx", "onnxscript", "onnxruntime", "openvino")
 PEERS = Path(__file__).parent.parent / ".peers"
 
 
@@ -72,3 +74,10 @@ def import_peers() -> None:
     library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     import_peers.library = library  # type: ignore[attr-defined]  # a Library that is collected takes its operators along
+
+
+def import_runtimes() -> None:
+    """Check that ONNX Runtime and OpenVINO, and what exports to them, can be imported."""
+    missing = [name for name in RUNTIMES if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.exit(f"{', '.join(missing)} cannot be imported; run `make runtimes` first")

@@ -18,6 +18,7 @@ _PUBLIC = {
     "compare": "corinth.compare",
     "load_run": "corinth.predictor",
     "open_data": "corinth.data",
+    "optimize": "corinth.inference",
     "CorinthError": "corinth.errors",
 }
 __all__ = ["__version__", *_PUBLIC]
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from corinth.compare import compare as compare
     from corinth.data import open_data as open_data
     from corinth.errors import CorinthError as CorinthError
+    from corinth.inference import optimize as optimize
     from corinth.predictor import load_run as load_run
     from corinth.registry import card as card
     from corinth.registry import create_model as create_model

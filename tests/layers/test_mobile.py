@@ -102,7 +102,7 @@ def random_norms(module: nn.Module) -> None:
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("size", [4, 40])  # too small to fold, large enough
+@pytest.mark.parametrize("size", [4, 224])  # too small to fold, large enough
 def test_norms_are_folded_without_a_trace(unit: mobile.ConvNormAct, size: int) -> None:
     unit = unit.eval()
     random_norms(unit)
@@ -110,7 +110,7 @@ def test_norms_are_folded_without_a_trace(unit: mobile.ConvNormAct, size: int) -
     expected = unit(x)
     assert not unit._folds(x)
     with torch.no_grad():
-        assert unit._folds(x) == (size == 40)
+        assert unit._folds(x) == (size == 224)
         torch.testing.assert_close(unit(x), expected)
         seen = []
         handle = unit.norm.register_forward_hook(lambda _module, _inputs, output: seen.append(output))

@@ -17,6 +17,8 @@ from corinth.layers.depthwise import depthwise
 
 Activation = Literal["relu", "relu6", "swish", "hard_swish"]
 Gate = Literal["sigmoid", "hard_sigmoid"]
+SMALL_MAP = 20480  # values up to which torch keeps a dilated convolution of one sample from oneDNN
+WORTH_FOLDING = 2**16  # values from which a pass of batch norm over a map takes longer than scaling the weights
 
 
 class Swish(nn.Module):
@@ -70,7 +72,7 @@ class Conv2d(nn.Conv2d):
     @property
     def taps(self) -> int:
         """Weights that make one output value."""
-        return self.weight[0].numel()
+        return self.weight.numel() // self.out_channels
 
     def scaled(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """conv(x) * scale + shift, of a convolution without bias."""
@@ -112,11 +114,12 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int
     """A 1x1 convolution.
 
     torch leaves fewer than 16 samples on one thread to a matrix product that takes twice as long as oneDNN, but
-    gives every dilated convolution to oneDNN; the dilation of a single tap changes nothing. For maps of one pixel
-    the matrix product is the faster one.
+    gives every dilated convolution of a map that is not small to oneDNN; the dilation of a single tap changes
+    nothing. For maps of one pixel the matrix product is the faster one.
     """
     one_thread = not torch.compiler.is_compiling() and x.is_cpu and torch.get_num_threads() == 1
-    if one_thread and len(x) < 16 and x.dtype == torch.float32 and x.shape[-2] * x.shape[-1] > 1:
+    large = one_thread and x.numel() > SMALL_MAP and x.shape[-2] * x.shape[-1] > 1
+    if large and len(x) < 16 and x.dtype == torch.float32:
         return F.conv2d(x, weight, bias, dilation=2, groups=groups)
     return F.conv2d(x, weight, bias, groups=groups)
 
@@ -162,13 +165,14 @@ class NormAct(nn.Module):
             return False
         conv: Any = self.conv
         norm = self.norm
-        if not hasattr(conv, "scaled") or not isinstance(norm, nn.BatchNorm2d) or norm.training:
+        if not hasattr(conv, "scaled") or not isinstance(norm, nn.BatchNorm2d):
             return False
-        if not norm.affine or norm.running_var is None or norm.weight.dtype.itemsize < 4:
+        positions = len(x) * x.shape[-2] * x.shape[-1] // conv.stride[0] ** 2
+        if positions * norm.num_features < WORTH_FOLDING or positions < 4 * conv.taps:
+            return False  # before all that costs more to ask
+        if norm.training or not norm.affine or norm.running_var is None or norm.weight.dtype.itemsize < 4:
             return False
         if any(weight.dtype != norm.weight.dtype for weight in conv.parameters()):
-            return False
-        if len(x) * x.shape[-2] * x.shape[-1] // conv.stride[0] ** 2 < 4 * conv.taps:
             return False
         return not any(part._forward_hooks or part._forward_pre_hooks for part in (conv, norm))
 

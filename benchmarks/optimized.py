@@ -1,0 +1,272 @@
+"""Corinth against timm or torchvision, ONNX Runtime and OpenVINO: the same weights, outputs compared before any timing.
+
+    python benchmarks/optimized.py [--models resnet50 ...] [--batch 1 32] [--train-batch 32] [--parts eager ...]
+                                   [--seconds 6] [--threads 2] [--again]
+
+Four parts of each row: `eager` (inference, ours and the peer's, the peer in NCHW and in channels_last), `train`
+(forward, cross-entropy, backward), `compiled` (the same inference under torch.compile), `optimised`
+(`corinth.optimize` in fp32 and bf16 against ONNX Runtime in fp32 and OpenVINO in fp32 and bf16). The forms of a part
+take turns, round after round, for about `--seconds`, at least 3 rounds. Each part of each row is merged into
+benchmarks/results/optimized.json when it is done, and not measured again without `--again`: an interrupted benchmark
+goes on. At the end stand the geometric means and whether the bars hold.
+"""
+
+import argparse
+import copy
+import gc
+import json
+import math
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import corinth
+from common import import_peers, import_runtimes, machine, side_by_side
+from corinth.registry import configure
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Whose implementation, by what name there, with the options that make the two the same."""
+
+    source: Literal["timm", "torchvision", "pytorchcv"]
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    ours: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self) -> nn.Module:
+        if self.source == "timm":
+            import timm
+
+            return timm.create_model(self.name, **self.options)
+        if self.source == "pytorchcv":
+            from pytorchcv.model_provider import get_model
+
+            return get_model(self.name, **self.options)
+        import torchvision
+
+        return getattr(torchvision.models, self.name)(weights=None, **self.options)
+
+
+TIMM = (
+    *("resnet18", "resnet50", "inception_v3", "inception_v4", "inception_resnet_v2", "densenet121"),
+    *("mobilenetv1_100", "mobilenetv2_100", "mobilenetv3_small_100", "mobilenetv3_large_100"),
+    *("efficientnet_b0", "mixnet_s", "mixnet_m", "mixnet_l"),
+)
+PEERS = {
+    "alexnet": Peer("torchvision", "alexnet"),
+    "vgg16_bn": Peer("torchvision", "vgg16_bn"),
+    "nin_cifar10": Peer("pytorchcv", "nin_cifar10", ours={"pool_padding": 1}),
+    "googlenet_bn": Peer("torchvision", "googlenet", {"aux_logits": False, "init_weights": False}),
+    "resnet20_cifar10": Peer("pytorchcv", "resnet20_cifar10", ours={"shortcut": "B"}),
+    "bn_inception": Peer("pytorchcv", "bninception", ours={"conv_bias": True}),
+    **{name: Peer("timm", name) for name in TIMM},
+}
+PARTS = ("eager", "train", "compiled", "optimised")
+RESULTS = Path(__file__).parent / "results" / "optimized.json"
+LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
+TOLERANCE = 1e-4
+Forms = dict[str, Callable[[], Tensor]]
+
+
+def pair(name: str) -> tuple[nn.Module, nn.Module]:
+    """Ours and the peer's with the same weights: our own initial ones, and running statistics that are not trivial."""
+    torch.manual_seed(0)
+    peer = PEERS.get(name, Peer("timm", name))
+    still = {option: 0.0 for option in ("drop_rate", "drop_path_rate") if hasattr(configure(name), option)}
+    ours = corinth.create_model(name, **still, **peer.ours)
+    for key, value in ours.state_dict().items():
+        if key.endswith("running_var"):
+            value.uniform_(0.5, 1.5)
+    theirs = peer.build()
+    theirs.load_state_dict(corinth.dump_weights(ours, source=peer.source))
+    for module in theirs.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return ours, theirs
+
+
+def in_layouts(label: str, model: nn.Module, x: Tensor, make: Callable, layouts: tuple[str, ...]) -> Forms:
+    forms = {}
+    for layout in layouts:
+        twin = copy.deepcopy(model).to(memory_format=LAYOUTS[layout])  # ty: ignore[no-matching-overload]
+        forms[f"{label}, {layout}"] = make(twin, x.contiguous(memory_format=LAYOUTS[layout]))
+    return forms
+
+
+def inference(model: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], Tensor]:
+    def run() -> Tensor:
+        with torch.inference_mode():
+            return model(x)
+
+    return run
+
+
+def compiled(model: nn.Module, x: Tensor) -> Callable[[], Tensor]:
+    return inference(torch.compile(model, dynamic=False), x)  # ty: ignore[invalid-argument-type]
+
+
+def training(model: nn.Module, x: Tensor) -> Callable[[], Tensor]:
+    targets = torch.arange(len(x)) % 10
+
+    def run() -> Tensor:
+        model.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(model(x), targets)
+        loss.backward()
+        return loss.detach()
+
+    return run
+
+
+def runtimes(model: nn.Module, x: Tensor, threads: int) -> Forms:
+    """ONNX Runtime and OpenVINO, on the model as torch exports it."""
+    import onnxruntime
+    import openvino
+
+    forms: Forms = {}
+    array = x.numpy()
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/model.onnx"
+        torch.onnx.export(model.eval(), (x,), path, dynamo=True, external_data=False, verbose=False)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        feed = {session.get_inputs()[0].name: array}
+        forms["ONNX Runtime"] = lambda: torch.from_numpy(session.run(None, feed)[0])
+        for precision in ("f32", "bf16"):
+            settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision}
+            request = openvino.Core().compile_model(path, "CPU", {**settings, "PERFORMANCE_HINT": "LATENCY"})
+            request = request.create_infer_request()
+            label = "OpenVINO" if precision == "f32" else "OpenVINO, bf16"
+            forms[label] = lambda request=request: torch.from_numpy(request.infer([array])[0].copy())
+    return forms
+
+
+def forms_of(part: str, name: str, x: Tensor, threads: int) -> tuple[Forms, dict]:
+    """The forms to time, ours and the others', and what else to keep."""
+    ours, theirs = pair(name)
+    ours.train(part == "train")
+    theirs.train(part == "train")
+    if part == "optimised":
+        fp32 = corinth.optimize(ours, x, seconds=1)
+        bf16 = corinth.optimize(ours, x, seconds=1, precision="bf16")
+        forms = {"corinth, optimised": inference(fp32, x), "corinth, optimised, bf16": inference(bf16, x)}
+        reports = {"fp32": fp32.report.to_dict(), "bf16": bf16.report.to_dict()}
+        return forms | runtimes(ours, x, threads), {"reports": reports}
+    make = {"eager": inference, "compiled": compiled, "train": training}[part]
+    layouts = tuple(LAYOUTS) if part != "compiled" else ("channels_last",)
+    return in_layouts("peer", theirs, x, make, layouts) | in_layouts("corinth", ours, x, make, ("channels_last",)), {}
+
+
+def bench(part: str, name: str, batch: int, seconds: float, threads: int) -> dict:
+    """Time one part of one row."""
+    x = torch.randn(batch, *corinth.card(name).input_size, generator=torch.Generator().manual_seed(1))
+    forms, extra = forms_of(part, name, x, threads)
+    answers = {label: call() for label, call in forms.items()}
+    expected = next(iter(answers.values())) if part != "optimised" else answers["ONNX Runtime"]
+    for label, answer in answers.items():
+        worst = ((answer - expected).abs().max() / expected.abs().max()).item()
+        if worst > (0.1 if "bf16" in label else TOLERANCE):
+            sys.exit(f"{name}, {part}, {label}: outputs differ by {worst:.1e} of the largest; nothing was timed")
+    if part == "optimised":
+        for label in [label for label in answers if "bf16" in label]:
+            same = (answers[label].argmax(1) == expected.argmax(1)).float().mean().item()
+            extra.setdefault("agreement", {})[label] = same
+    times = rounds_for(forms, seconds)
+    return {"ms": {label: times[label] for label in forms}, "machine": machine(), **extra}
+
+
+def rounds_for(forms: Forms, seconds: float) -> dict[str, list[float]]:
+    """Median and quartiles in milliseconds, of as many rounds as `seconds` allow, at least 3."""
+    start = time.perf_counter()
+    for call in forms.values():
+        call()
+    one = time.perf_counter() - start
+    times = side_by_side(forms, rounds=min(100, max(3, int(seconds / max(one, 1e-9)))), warmup=0 if one > 1 else 1)
+    return {label: [round(1e3 * t, 3) for t in (found.median, found.low, found.high)] for label, found in times.items()}
+
+
+def ratios(rows: dict[str, dict]) -> dict[str, dict[str, float]]:
+    """For each question and row, how many times as fast as the best other form Corinth is."""
+    found: dict[str, dict[str, float]] = {}
+    for key, row in rows.items():
+        part = key.split(", ")[1]
+        ms = {label: times[0] for label, times in row["ms"].items()}
+        if part == "optimised":
+            others = min(ms["ONNX Runtime"], ms["OpenVINO"])
+            found.setdefault("optimised", {})[key] = others / ms["corinth, optimised"]
+            found.setdefault("optimised bf16", {})[key] = others / ms["corinth, optimised, bf16"]
+            found.setdefault("optimised bf16 over OpenVINO's bf16", {})[key] = (
+                ms["OpenVINO, bf16"] / ms["corinth, optimised, bf16"]
+            )
+        else:
+            theirs = [value for label, value in ms.items() if label.startswith("peer")]
+            found.setdefault(part, {})[key] = min(theirs) / ms["corinth, channels_last"]
+            if "peer, NCHW" in ms:
+                found.setdefault(f"{part}, peer in NCHW", {})[key] = ms["peer, NCHW"] / ms["corinth, channels_last"]
+    return found
+
+
+def bars(found: dict[str, dict[str, float]]) -> list[str]:
+    """Each question's geometric mean and lowest row, and which bars hold."""
+    lines = []
+    for question, values in found.items():
+        low = min(values, key=values.__getitem__)
+        lines.append(f"{question:38} geometric mean {mean(values):.3f}, lowest {values[low]:.3f} ({low})")
+    both = {**found.get("eager", {}), **{f"{k} train": v for k, v in found.get("train", {}).items()}}
+    mix = {key: value for key, value in both.items() if key.startswith("mixnet")}
+    checks = [
+        ("eager and training step: every one at least 0.97", both and min(both.values()) >= 0.97),
+        ("eager and training step: geometric mean at least 1.05", both and mean(both) >= 1.05),
+        ("MixNets: every one at least 1.3", mix and min(mix.values()) >= 1.3),
+        ("optimised fp32: geometric mean at least 0.95", mean(found.get("optimised", {})) >= 0.95),
+        ("optimised bf16: geometric mean at least 1.5", mean(found.get("optimised bf16", {})) >= 1.5),
+    ]
+    return lines + [f"{'holds' if held else 'DOES NOT HOLD'}: {what}" for what, held in checks]
+
+
+def mean(values: dict[str, float]) -> float:
+    return math.exp(sum(map(math.log, values.values())) / len(values)) if values else math.nan
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=list(PEERS))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--batch", type=int, nargs="*", default=[1, 32])
+    parser.add_argument("--train-batch", type=int, nargs="*", default=[32])
+    parser.add_argument("--seconds", type=float, default=6.0, help="of one part of one row, less warming up")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--again", action="store_true", help="measure what is in the results already")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    import_peers()
+    if "optimised" in args.parts:
+        import_runtimes()
+    warnings.filterwarnings("ignore")  # the exporters'
+    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in args.models:
+        for part in args.parts:
+            for batch in args.train_batch if part == "train" else args.batch:
+                key = f"{name}, {part}, batch {batch}"
+                if key in rows and not args.again:
+                    continue
+                rows[key] = bench(part, name, batch, args.seconds, args.threads)
+                print(key, {label: times[0] for label, times in rows[key]["ms"].items()}, flush=True)
+                RESULTS.write_text(json.dumps({key: rows[key] for key in sorted(rows)}, indent=1) + "\n")
+                torch.compiler.reset()
+                gc.collect()
+    print("\n".join(bars(ratios(rows))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,328 @@
+"""`optimize`: try what makes a network faster at inference, and keep what is measured to be faster and right."""
+
+import copy
+import dataclasses
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from corinth.errors import UsageError
+from corinth.inference.compiling import compile_graph, missing_compiler
+from corinth.inference.folding import fold_norms
+from corinth.inference.graphs import capture
+from corinth.inference.measuring import measure
+from corinth.inference.merging import merge_mixes
+from corinth.inference.report import OptimizationReport, Step
+from corinth.inspect.speed import intra_op_threads
+
+Precision = Literal["fp32", "bf16"]
+TOLERANCE: dict[str, float] = {"fp32": 1e-4, "bf16": 5e-2}  # of the largest output
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A way to run the network: what is called, and the layout and type that it wants its images in."""
+
+    run: Callable[[Tensor], Tensor]
+    layout: torch.memory_format = torch.contiguous_format
+    dtype: torch.dtype = torch.float32
+    graph: GraphModule | None = None  # that `run` is, or was compiled from
+    compiled: bool = False
+
+    def __call__(self, images: Tensor) -> Tensor:
+        images = images.to(self.dtype).contiguous(memory_format=self.layout)
+        return self.run(images).to(torch.float32)
+
+
+class Optimized(nn.Module):
+    """A network for inference alone: called with images (B, C, H, W) as the model it was made of.
+
+    Its images have the size of the example. A batch of another size runs too; where the form is compiled, the first
+    such batch compiles a second form, for any number of images, which takes seconds. `report` says what was done. It
+    has no parameters of its own, cannot be trained, and is made anew on each machine rather than saved.
+    """
+
+    def __init__(self, form: _Form, report: OptimizationReport) -> None:
+        super().__init__()
+        self.report = report
+        self._form = form
+        self._any_batch: _Form | None = None if form.compiled else form
+        super().train(False)
+
+    def train(self, mode: bool = True) -> "Optimized":
+        """Refuses to: raises `UsageError` unless `mode` is False."""
+        if mode:
+            raise UsageError("an optimized model is for inference only; train the model that it was made of")
+        return self
+
+    def requires_grad_(self, requires_grad: bool = True) -> "Optimized":
+        """Refuses to: raises `UsageError` unless `requires_grad` is False."""
+        if requires_grad:
+            raise UsageError("an optimized model has no gradients; train the model that it was made of")
+        return self
+
+    def extra_repr(self) -> str:
+        return f"{self.report.gain:.2f} times as fast, {', '.join(s.name for s in self.report.steps if s.kept)}"
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) to the model's outputs, without gradients."""
+        batch, *size = self.report.shape
+        if images.dim() != 4 or list(images.shape[1:]) != size or not len(images):
+            want = "x".join(map(str, size))
+            raise UsageError(
+                f"images of shape {tuple(images.shape)} do not fit this optimized model; it was made for (any, {want})"
+            )
+        if images.device.type != "cpu" or images.dtype != torch.float32:
+            raise UsageError(f"images are {images.dtype} on {images.device}; this optimized model takes float32 on cpu")
+        if images.requires_grad and torch.is_grad_enabled():
+            raise UsageError("an optimized model has no gradients, but the images require one; detach them")
+        with torch.no_grad():
+            return self._form(images) if len(images) == batch else self._for_any_batch(images)
+
+    def _for_any_batch(self, images: Tensor) -> Tensor:
+        if self._any_batch is None:
+            self._any_batch = self._compile_any_batch(images)
+        return self._any_batch(images)
+
+    def _compile_any_batch(self, images: Tensor) -> _Form:
+        """Compiled for any number of images; the graph itself where that fails or its outputs are others."""
+        graph: Any = self._form.graph
+        plain = dataclasses.replace(self._form, run=graph, compiled=False)
+        prepared = images.to(plain.dtype).contiguous(memory_format=plain.layout)
+        try:
+            form = dataclasses.replace(plain, run=compile_graph(graph, prepared, any_batch=True), compiled=True)
+        except RuntimeError:
+            return plain
+        return form if _difference(form(images), plain(images)) <= self.report.tolerance else plain
+
+
+def optimize(
+    model: nn.Module,
+    example: Tensor,
+    *,
+    precision: Precision = "fp32",
+    tolerance: float | None = None,
+    compile: bool = True,
+    threads: int | None = None,
+    seconds: float = 2.0,
+) -> Optimized:
+    """The fastest form of `model` on this machine's processor, chosen by measuring on `example` (B, C, H, W).
+
+    Steps, in this order: `channels_last`; batch norms folded into convolutions; mixed depthwise kernels merged;
+    compiled, for the example's batch size, if `compile`; in bfloat16, if `precision` is "bf16". Each is timed against
+    the form so far for about `seconds`, and kept if it is faster and the outputs stay within `tolerance` of the
+    original's (the largest difference as a share of the largest output; by default 1e-4, and 5e-2 in bf16). The model
+    itself is never changed. `threads` sets torch's threads for the measurements and the compiled code, and is put
+    back; call the result under the same number. Raises `UsageError` for a model or an example that it cannot work with.
+    """
+    images = _checked(model, example, precision, tolerance, seconds)
+    with intra_op_threads(threads) as used, torch.no_grad():
+        search = _Search(model, images, tolerance, seconds)
+        search.channels_last()
+        if search.captures():
+            search.fold()
+            search.merge()
+            if compile:
+                search.compile()
+            if precision == "bf16":
+                search.bf16(compile=compile)
+        return Optimized(search.form, search.report(used))
+
+
+class _Search:
+    """The best form so far, and what was tried."""
+
+    def __init__(self, model: nn.Module, images: Tensor, tolerance: float | None, seconds: float) -> None:
+        self.images, self.tolerance, self.seconds = images, tolerance, seconds
+        self.twin = copy.deepcopy(model).eval().requires_grad_(False)
+        self.original = self.form = _Form(self.twin)
+        self.expected = _first_answer(self.original, images)
+        self.graph: GraphModule | None = None
+        self.steps: list[Step] = []
+
+    def channels_last(self) -> None:
+        twin: Any = copy.deepcopy(self.twin)
+        self._try("channels_last", _Form(twin.to(memory_format=torch.channels_last), torch.channels_last))
+
+    def captures(self) -> bool:
+        """Whether the model can be had as a graph, without which there are no further steps."""
+        try:
+            self.graph = capture(self.twin, self.images)
+        except (RuntimeError, ValueError, TypeError) as error:
+            self._skip("graph", f"torch.export cannot trace this model: {_first_line(error)}")
+        return self.graph is not None
+
+    def fold(self) -> None:
+        graph: Any = self.graph
+        folded, norms = fold_norms(graph)
+        graph.to(memory_format=self.form.layout)
+        name = f"{folded} of {norms} batch norms folded" if norms else "run as a graph"
+        self._try(name, _Form(graph, self.form.layout, graph=graph))
+
+    def merge(self) -> None:
+        graph = copy.deepcopy(self.graph)
+        assert graph is not None
+        images = self.images.contiguous(memory_format=self.form.layout)
+        merged, mixes = merge_mixes(graph, images, seconds=self.seconds)
+        if not mixes:
+            return
+        name = "mixed depthwise kernels merged"
+        if not merged:
+            self._skip(name, f"in none of {mixes} layers one convolution was faster")
+        elif self._try(f"{name} in {merged} of {mixes} layers", _Form(graph, self.form.layout, graph=graph)):
+            self.graph = graph
+
+    def compile(self) -> None:
+        form = self._compiled("compiled", _Form(self._any(), self.form.layout, graph=self.graph))
+        if form is not None:
+            self._try("compiled", form)
+
+    def bf16(self, *, compile: bool) -> None:
+        if not torch.ops.mkldnn._is_mkldnn_bf16_supported() or not torch.cpu._is_avx512_bf16_supported():
+            return self._skip("bf16", "this processor has no bfloat16 instructions (AVX512-BF16)")
+        graph: Any = copy.deepcopy(self._any())
+        graph.to(torch.bfloat16, memory_format=torch.channels_last)
+        form: _Form | None = _Form(graph, torch.channels_last, torch.bfloat16, graph)
+        if compile and missing_compiler() is None:
+            form = self._compiled("bf16", form)
+        if form is not None:
+            self._try("bf16", form)
+        return None
+
+    def report(self, threads: int) -> OptimizationReport:
+        times = measure(lambda: self.original(self.images), lambda: self.form(self.images), seconds=self.seconds)
+        answer = self.form(self.images)
+        same = self.form is self.original
+        return OptimizationReport(
+            steps=tuple(self.steps),
+            before_ms=times.before_ms,
+            after_ms=times.before_ms if same else times.after_ms,
+            gain=1.0 if same else times.gain,
+            difference=_difference(answer, self.expected),
+            tolerance=self._limit(self.form),
+            agreement=(answer.flatten(1).argmax(1) == self.expected.flatten(1).argmax(1)).float().mean().item(),
+            precision=_precision(self.form),
+            shape=tuple(self.images.shape),
+            machine=_machine(),
+            threads=threads,
+        )
+
+    def _limit(self, form: _Form) -> float:
+        return TOLERANCE[_precision(form)] if self.tolerance is None else self.tolerance
+
+    def _any(self) -> GraphModule:
+        assert self.graph is not None
+        return self.graph
+
+    def _compiled(self, name: str, form: _Form) -> _Form | None:
+        """The form with its graph compiled; None, and a step that says why, where that is not possible."""
+        if (reason := missing_compiler()) is not None:
+            self._skip(name, f"not available: {reason}")
+            return None
+        assert form.graph is not None
+        images = self.images.to(form.dtype).contiguous(memory_format=form.layout)
+        try:
+            run = compile_graph(form.graph, images)
+        except RuntimeError as error:
+            self._skip(name, f"the compiler failed: {_first_line(error)}")
+            return None
+        return dataclasses.replace(form, run=run, compiled=True)
+
+    def _skip(self, name: str, reason: str) -> None:
+        self.steps.append(Step(name=name, kept=False, reason=reason))
+
+    def _try(self, name: str, candidate: _Form) -> bool:
+        """Whether the candidate is right and faster than the form so far; if so it takes its place."""
+        difference = _difference(candidate(self.images), self.expected)
+        limit = self._limit(candidate)
+        if not difference <= limit:  # nor if it is not a number
+            self.steps.append(
+                Step(
+                    name=name,
+                    kept=False,
+                    reason=f"outputs differ by {difference:.1e} of the largest, more than {limit:.0e}",
+                    difference=difference,
+                )
+            )
+            return False
+        before = self.form
+        times = measure(lambda: before(self.images), lambda: candidate(self.images), seconds=self.seconds)
+        kept = times.gain > 1
+        self.steps.append(
+            Step(
+                name=name,
+                kept=kept,
+                reason="faster" if kept else "not faster",
+                before_ms=times.before_ms,
+                after_ms=times.after_ms,
+                gain=times.gain,
+                difference=difference,
+            )
+        )
+        if kept:
+            self.form = candidate
+        return kept
+
+
+def _checked(model: nn.Module, example: Any, precision: str, tolerance: float | None, seconds: float) -> Tensor:
+    """The example as a batch without gradients."""
+    if precision not in get_args(Precision):
+        raise UsageError(f"precision {precision!r} is none of {', '.join(get_args(Precision))}")
+    if tolerance is not None and not 0 < tolerance < 1:
+        raise UsageError(f"tolerance {tolerance!r} is not between 0 and 1: it is a share of the largest output")
+    if not seconds > 0:
+        raise UsageError(f"seconds {seconds!r} is not more than 0")
+    if not isinstance(example, Tensor):
+        raise UsageError(f"the example is {type(example).__name__}; it must be a tensor of images (B, C, H, W)")
+    if example.dim() != 4 or not example.numel():
+        raise UsageError(
+            f"the example has the shape {tuple(example.shape)}; it must be images (B, C, H, W), at least 1"
+        )
+    places = {str(value.device) for value in (*model.parameters(), *model.buffers(), example)}
+    if places != {"cpu"}:
+        raise UsageError(
+            f"model and example are on {' and '.join(sorted(places))}; optimize works on the cpu, so move both there"
+        )
+    kinds = {value.dtype for value in (*model.parameters(), example) if value.is_floating_point()}
+    if kinds != {torch.float32} or not example.is_floating_point():
+        raise UsageError("model and example must be float32; precision='bf16' asks for a bfloat16 form of them")
+    return example.detach()
+
+
+def _first_answer(form: _Form, images: Tensor) -> Tensor:
+    try:
+        answer = form.run(images)
+    except RuntimeError as error:
+        raise UsageError(f"the model cannot run images of {tuple(images.shape)}: {_first_line(error)}") from error
+    if not isinstance(answer, Tensor):
+        raise UsageError(f"the model answers with {type(answer).__name__}; optimize works with one tensor (B, ...)")
+    if not answer.isfinite().all():
+        raise UsageError("the model's own outputs for the example are not finite, so no other form can be checked")
+    return answer
+
+
+def _precision(form: _Form) -> Precision:
+    return "bf16" if form.dtype == torch.bfloat16 else "fp32"
+
+
+def _difference(answer: Tensor, expected: Tensor) -> float:
+    """The largest difference as a share of the largest value; NaN if anything is."""
+    largest = expected.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
+    return ((answer - expected).abs().max() / largest).item()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _machine() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, torch {torch.__version__}"
