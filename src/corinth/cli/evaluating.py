@@ -217,7 +217,8 @@ def _show_classes(result: "Scores") -> None:
     from corinth.predictor import Evaluation
 
     per_class = result.to_dict()["per_class"]
-    names = {"f1": "F1", "support": "images"}
+    names = {"f1": "F1", "iou": "IoU", "dice": "Dice", "ap": "AP", "ap50": "AP50"}
+    names["support"] = "images" if isinstance(result, Evaluation) else "boxes"
     columns = [names.get(name, name.replace("_", " ")) for name in next(iter(per_class.values()))]
     rows = [(name, *(_number(value) for value in values.values())) for name, values in per_class.items()]
     print_table({"class": "left", **dict.fromkeys(columns, "right")}, rows)
