@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corinth import create_model
-from corinth.models.convolutional.mixnet import MixConv, MixNetConfig, PairConv2d
+from corinth.layers.mixed import MixConv
+from corinth.models.convolutional.mixnet import MixNetConfig, PairConv2d
 
 SMALL = MixNetConfig(variant="S")
 KERNELS = {  # figure 4, block by block

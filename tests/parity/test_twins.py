@@ -354,3 +354,48 @@ def test_semantic_fpn() -> None:
         return F.interpolate(conv(state, "head", total), scale_factor=4, mode="bilinear", align_corners=False)
 
     assert_twins(model, twin, images(2, 3, 64, 96))
+
+
+def test_mixnetpp_branch_by_branch() -> None:
+    """Corinth's own design, as its docstring tells it: no layer of the library is called."""
+
+    def unit(state: State, name: str, x: Tensor, **how: Any) -> Tensor:
+        return norm(state, f"{name}.norm", conv(state, f"{name}.conv", x, **how))
+
+    def swish(x: Tensor) -> Tensor:
+        return x * torch.sigmoid(x)
+
+    def mixed(state: State, name: str, x: Tensor, kernels: tuple[int, ...], stride: int) -> Tensor:
+        y = swish(unit(state, f"{name}.expand", x)) if f"{name}.expand.conv.weight" in state else x
+        weights = [state[f"{name}.branches.conv.convs.{branch}.weight"] for branch in range(len(kernels))]
+        maps: list[Tensor] = []
+        first = 0
+        for weight, kernel in zip(weights, kernels):
+            assert weight.shape[1:] == (1, kernel, kernel)
+            part, first = y[:, first : first + len(weight)], first + len(weight)
+            if maps and stride == 1:
+                part = part + maps[-1][:, : len(weight)]
+            maps.append(F.conv2d(part, weight, None, stride, kernel // 2, groups=len(weight)))
+        y = swish(norm(state, f"{name}.branches.norm", torch.cat(maps, dim=1)))
+        hidden = swish(conv(state, f"{name}.attention.reduce", y.mean((2, 3), keepdim=True)))
+        share = torch.softmax(conv(state, f"{name}.attention.expand", hidden), dim=1) * len(kernels)
+        y = torch.cat([part * share[:, b : b + 1] for b, part in enumerate(y.split([*map(len, weights)], 1))], dim=1)
+        y = unit(state, f"{name}.project", y)
+        return y + x if x.shape == y.shape else y
+
+    def twin(state: State, x: Tensor) -> Tensor:
+        x = swish(unit(state, "stem", x, stride=2, padding=1))
+        means = []
+        three, four = (3, 5, 7), (3, 5, 7, 9)
+        stages = (((3, 5),), ((3, 5),), (three, three), (three, four, four, four))
+        for stage, layers in enumerate(stages):
+            for layer, kernels in enumerate(layers):
+                x = mixed(state, f"stages.{stage}.{layer}", x, kernels, 2 if stage and not layer else 1)
+            means.append(x.flatten(2).mean(dim=2))
+        y = torch.cat(means[1:], dim=1)
+        centred = y - y.mean(dim=1, keepdim=True)
+        y = centred / (centred.square().mean(dim=1, keepdim=True) + 1e-5).sqrt()
+        y = swish(linear(state, "last", y * state["norm.weight"] + state["norm.bias"]))
+        return linear(state, "head", y)
+
+    assert_twins(random_model("mixnetpp_s", num_classes=5, width=0.5), twin, images(2, 3, 48, 48))

@@ -261,3 +261,14 @@ def init_mobile_(module: nn.Module) -> None:
             continue
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def zero_init_residual_(model: nn.Module) -> None:
+    """Goyal et al. 2017 (1706.02677), section 5.1: every residual block starts as the identity.
+
+    For blocks that have `is_residual` and end in `project`, a `NormAct`: its norm's weight becomes zero.
+    """
+    for block in model.modules():
+        project: Any = getattr(block, "project", None)
+        if getattr(block, "is_residual", False):
+            nn.init.zeros_(project.norm.weight)

@@ -24,7 +24,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corinth.layers import checks
-from corinth.layers.mobile import ConvNormAct, SqueezeExcite, StochasticDepth, classifier, init_mobile_, round_width
+from corinth.layers.mobile import (
+    ConvNormAct,
+    SqueezeExcite,
+    StochasticDepth,
+    classifier,
+    init_mobile_,
+    round_width,
+    zero_init_residual_,
+)
 from corinth.registry import Card, register
 
 # table 1, stages 2 to 8: expansion, kernel, stride, channels, layers
@@ -51,6 +59,7 @@ class EfficientNetConfig:
     drop_rate: float = 0.2  # before the classifier
     drop_path_rate: float = 0.2  # stochastic depth of the last block; it grows linearly up to there
     same_padding: bool = False  # pad strided convolutions as TensorFlow does
+    zero_init_residual: bool = False  # start each residual block as the identity (1706.02677); not in the paper
     norm_eps: float = 1e-5
     norm_momentum: float = 0.1  # weight of a new batch in the running statistics
     in_chans: int = 3
@@ -61,6 +70,7 @@ class EfficientNetConfig:
         checks.share("drop_path_rate", self.drop_path_rate)
         checks.share("norm_momentum", self.norm_momentum)
         checks.switch("same_padding", self.same_padding)
+        checks.switch("zero_init_residual", self.zero_init_residual)
         for field in ("width", "depth", "norm_eps"):
             checks.above_zero(field, getattr(self, field))
 
@@ -138,6 +148,8 @@ class EfficientNet(nn.Module):
     def init_weights(self) -> None:
         """As the authors' code; see `init_mobile_`."""
         init_mobile_(self)
+        if self.cfg.zero_init_residual:
+            zero_init_residual_(self)
 
     def reset_head(self, num_classes: int) -> None:
         """A fresh classifier for `num_classes`; 0 removes it."""
@@ -165,12 +177,14 @@ SYNONYMS = {
     "(torchvision)",
 }
 SMALL: dict[str, Any] = {
-    "optimizer": "sgd",
-    "lr": 0.1,
+    "optimizer": "adamw",
+    "lr": 3e-3,
     "schedule": "onecycle",
-    "batch_size": 64,
-    "weight_decay": 5e-5,
+    "batch_size": 32,
+    "weight_decay": 0.05,
     "clip_norm": 1.0,
+    "label_smoothing": 0.1,
+    "options": {"zero_init_residual": True},
     "img_size": 64,
     "augmentation": {"crop_padding": 0.0625, "flip": True},
 }

@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corinth.layers import checks
+from corinth.layers.mixed import MixConv
 from corinth.layers.mobile import (
     Activation,
     ConvNormAct,
@@ -39,6 +40,7 @@ from corinth.layers.mobile import (
     init_mobile_,
     pointwise,
     round_width,
+    zero_init_residual_,
 )
 from corinth.registry import Card, register
 
@@ -102,6 +104,7 @@ class MixNetConfig:
     drop_rate: float = 0.2  # before the classifier
     drop_path_rate: float = 0.0  # stochastic depth of the last block; it grows linearly up to there
     same_padding: bool = False  # pad strided convolutions as TensorFlow does
+    zero_init_residual: bool = False  # start each residual block as the identity (1706.02677); not in the paper
     norm_eps: float = 1e-5
     norm_momentum: float = 0.1  # weight of a new batch in the running statistics
     in_chans: int = 3
@@ -113,6 +116,7 @@ class MixNetConfig:
         checks.share("drop_path_rate", self.drop_path_rate)
         checks.share("norm_momentum", self.norm_momentum)
         checks.switch("same_padding", self.same_padding)
+        checks.switch("zero_init_residual", self.zero_init_residual)
         for field in ("width", "depth", "norm_eps"):
             checks.above_zero(field, getattr(self, field))
 
@@ -135,35 +139,6 @@ class MixNetConfig:
     @property
     def norm(self) -> dict[str, Any]:
         return {"eps": self.norm_eps, "momentum": self.norm_momentum}
-
-
-class MixConv(nn.Module):
-    """Equation 2 and figure 2: equal groups of channels (the first takes the rest), each with its own kernel size.
-
-    The groups run one by one. Padded into the largest kernel they would run as one convolution, with the same result:
-    on a CPU in 0.7 (large maps, a batch of one) to 1.4 times the time (7x7 and 9x9 in batches), altogether a tie, for
-    one and a half to two times the multiply-adds.
-    """
-
-    def __init__(self, chans: int, kernels: tuple[int, ...], stride: int, *, same: bool) -> None:
-        super().__init__()
-        each, rest = divmod(chans, len(kernels))
-        self.widths = [each + rest, *[each] * (len(kernels) - 1)]
-        self.stride = (stride, stride)
-        self.taps = max(kernels) ** 2  # at most so many weights make an output value
-        self.convs = nn.ModuleList(
-            DepthwiseConv2d(width, kernel, stride, same=same) for width, kernel in zip(self.widths, kernels)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) to (B, C, H/stride, W/stride)
-        parts = zip(self.convs, x.split(self.widths, dim=1))
-        return torch.cat([conv(part) for conv, part in parts], dim=1)
-
-    def scaled(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        """`forward` times scale (C) plus shift (C)."""
-        convs: Any = self.convs
-        parts = zip(convs, x.split(self.widths, dim=1), scale.split(self.widths), shift.split(self.widths))
-        return torch.cat([conv.scaled(*part) for conv, *part in parts], dim=1)
 
 
 class PairConv2d(nn.Module):
@@ -241,6 +216,8 @@ class MixNet(nn.Module):
     def init_weights(self) -> None:
         """As the authors' code; see `init_mobile_`."""
         init_mobile_(self)
+        if self.cfg.zero_init_residual:
+            zero_init_residual_(self)
         for module in self.modules():
             if isinstance(module, PairConv2d):
                 module.init_weights()
@@ -271,12 +248,14 @@ SYNONYMS = {
     "last": "conv_head (timm)",
 }
 SMALL: dict[str, Any] = {
-    "optimizer": "sgd",
-    "lr": 0.1,
+    "optimizer": "adamw",
+    "lr": 3e-3,
     "schedule": "onecycle",
-    "batch_size": 64,
-    "weight_decay": 5e-5,
+    "batch_size": 32,
+    "weight_decay": 0.05,
     "clip_norm": 1.0,
+    "label_smoothing": 0.1,
+    "options": {"zero_init_residual": True},
     "img_size": 64,
     "augmentation": {"crop_padding": 0.0625, "flip": True},
 }

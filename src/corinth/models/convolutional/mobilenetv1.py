@@ -138,12 +138,13 @@ DEVIATIONS = (
     "RMSprop with torch's 0.99 and 1e-8",
 )
 SMALL: dict[str, Any] = {
-    "optimizer": "sgd",
-    "lr": 0.1,
+    "optimizer": "adamw",
+    "lr": 3e-3,
     "schedule": "onecycle",
-    "batch_size": 64,
-    "weight_decay": 1e-4,
+    "batch_size": 32,
+    "weight_decay": 0.05,
     "clip_norm": 1.0,
+    "label_smoothing": 0.1,
     "img_size": 64,
     "augmentation": {"crop_padding": 0.0625, "flip": True},
 }

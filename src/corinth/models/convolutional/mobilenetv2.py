@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corinth.layers import checks
-from corinth.layers.mobile import ConvNormAct, classifier, init_mobile_, round_width
+from corinth.layers.mobile import ConvNormAct, classifier, init_mobile_, round_width, zero_init_residual_
 from corinth.registry import Card, register
 
 # table 2: expansion t, channels c, layers n, first stride s
@@ -46,6 +46,7 @@ class MobileNetV2Config:
     width: float = 1.0
     drop_rate: float = 0.2  # before the classifier; that of the authors' code, the paper prints none
     same_padding: bool = False  # pad strided convolutions as TensorFlow does
+    zero_init_residual: bool = False  # start each residual block as the identity (1706.02677); not in the paper
     norm_eps: float = 1e-5  # TensorFlow's own weights want 1e-3
     norm_momentum: float = 0.1  # weight of a new batch in the running statistics
     in_chans: int = 3
@@ -55,6 +56,7 @@ class MobileNetV2Config:
         checks.head_fields(self)
         checks.share("norm_momentum", self.norm_momentum)
         checks.switch("same_padding", self.same_padding)
+        checks.switch("zero_init_residual", self.zero_init_residual)
         for field in ("width", "norm_eps"):
             checks.above_zero(field, getattr(self, field))
 
@@ -115,6 +117,8 @@ class MobileNetV2(nn.Module):
     def init_weights(self) -> None:
         """As TensorFlow's MobileNet V3 and EfficientNet; see `init_mobile_`."""
         init_mobile_(self)
+        if self.cfg.zero_init_residual:
+            zero_init_residual_(self)
 
     def reset_head(self, num_classes: int) -> None:
         """A fresh classifier for `num_classes`; 0 removes it."""
@@ -148,12 +152,14 @@ DEVIATIONS = (
     "workers, and RMSprop with torch's 0.99 for the squares, not 0.9",
 )
 SMALL: dict[str, Any] = {
-    "optimizer": "sgd",
-    "lr": 0.1,
+    "optimizer": "adamw",
+    "lr": 3e-3,
     "schedule": "onecycle",
-    "batch_size": 64,
-    "weight_decay": 5e-5,
+    "batch_size": 32,
+    "weight_decay": 0.05,
     "clip_norm": 1.0,
+    "label_smoothing": 0.1,
+    "options": {"zero_init_residual": True},
     "img_size": 64,
     "augmentation": {"crop_padding": 0.0625, "flip": True},
 }

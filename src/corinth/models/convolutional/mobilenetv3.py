@@ -25,7 +25,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corinth.layers import checks
-from corinth.layers.mobile import Activation, ConvNormAct, SqueezeExcite, classifier, init_mobile_, round_width
+from corinth.layers.mobile import (
+    Activation,
+    ConvNormAct,
+    SqueezeExcite,
+    classifier,
+    init_mobile_,
+    round_width,
+    zero_init_residual_,
+)
 from corinth.registry import Card, register
 
 Size = Literal["large", "small"]
@@ -80,6 +88,7 @@ class MobileNetV3Config:
     width: float = 1.0
     drop_rate: float = 0.2  # before the classifier (section 6.1.1)
     same_padding: bool = False  # pad strided convolutions as TensorFlow does
+    zero_init_residual: bool = False  # start each residual block as the identity (1706.02677); not in the paper
     norm_eps: float = 1e-5  # TensorFlow's and torchvision's own weights want 1e-3
     norm_momentum: float = 0.1  # weight of a new batch in the running statistics; the paper's is 0.01
     in_chans: int = 3
@@ -90,6 +99,7 @@ class MobileNetV3Config:
         checks.head_fields(self)
         checks.share("norm_momentum", self.norm_momentum)
         checks.switch("same_padding", self.same_padding)
+        checks.switch("zero_init_residual", self.zero_init_residual)
         for field in ("width", "norm_eps"):
             checks.above_zero(field, getattr(self, field))
 
@@ -158,6 +168,8 @@ class MobileNetV3(nn.Module):
     def init_weights(self) -> None:
         """As TensorFlow's implementation; see `init_mobile_`. `widen` is a 1x1 convolution there."""
         init_mobile_(self)
+        if self.cfg.zero_init_residual:
+            zero_init_residual_(self)
         nn.init.normal_(self.widen.weight, 0.0, (2 / self.widen.out_features) ** 0.5)
 
     def reset_head(self, num_classes: int) -> None:
@@ -193,12 +205,14 @@ DEVIATIONS = (
 PYTORCH = "symmetric padding and a batch-norm epsilon of 1e-5; the authors' own are in the tf_ form"
 NO_LAST_EXCITE = "no squeeze-and-excitation behind the last 1x1 convolution, which table 2 has and no public weights do"
 SMALL: dict[str, Any] = {
-    "optimizer": "sgd",
-    "lr": 0.1,
+    "optimizer": "adamw",
+    "lr": 3e-3,
     "schedule": "onecycle",
-    "batch_size": 64,
-    "weight_decay": 5e-5,
+    "batch_size": 32,
+    "weight_decay": 0.05,
     "clip_norm": 1.0,
+    "label_smoothing": 0.1,
+    "options": {"zero_init_residual": True},
     "img_size": 64,
     "augmentation": {"crop_padding": 0.0625, "flip": True},
 }
