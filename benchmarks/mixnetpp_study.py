@@ -66,7 +66,9 @@ def study(name: str, output: Path) -> dict[str, Any]:
     board = corinth.compare(
         name, MODELS, budget=budget, seeds=SEEDS, overrides={**RECIPE, **fields}, output=output / name, report=False
     )
-    return {"machine": machine(), "recipe": {**RECIPE, **fields}, "board": board.to_dict()}
+    values = board.to_dict()
+    del values["data"]["notes"]  # they name files of this machine
+    return {"machine": machine(), "recipe": {**RECIPE, **fields}, "board": values}
 
 
 def costs() -> dict[str, dict[str, int]]:
