@@ -69,3 +69,26 @@ def test_tasks_do_not_mix(cli: Cli, canvases: Path, photos: Path) -> None:
     assert "is data for object-detection and resnet18 does image-classification" in found.sentence
     found = cli("train", "--data", photos, "--model", "fcos_resnet18")
     assert "is data for image-classification and fcos_resnet18 does object-detection" in found.sentence
+
+
+def test_parts_without_boxes_are_said_and_the_run_has_its_report(
+    cli: Cli, canvases: Path, tmp_path: Path
+) -> None:
+    content = json.loads((canvases / "boxes.json").read_text())
+    for part, numbers in (("train", range(8)), ("val", range(8, 10)), ("test", range(10, 12))):
+        folder = tmp_path / "data" / part
+        folder.mkdir(parents=True)
+        for i in numbers:
+            (folder / f"{i}.png").write_bytes((canvases / f"{i}.png").read_bytes())
+        own = [row for row in content["annotations"] if row["image_id"] in numbers and part == "train"]
+        images = [row for row in content["images"] if row["id"] in numbers]
+        (folder / "boxes.json").write_text(json.dumps({**content, "images": images, "annotations": own}))
+    small = ("backbone=mobilenetv3_small_050", "channels=16", "norm_groups=8", "head_depth=1")
+    options = [word for option in small for word in ("--set", option)]
+    command = ("--data", tmp_path / "data", "--model", "fcos_mobilenetv2_100", "--budget", "1ep")
+    found = cli("train", *command, *options, "--batch-size", 4, "--output", tmp_path / "run")
+    assert found.code == 0, found.err
+    assert "the val part has not one box" in found.err
+    assert (tmp_path / "run" / "report.html").exists()
+    found = cli("compare", "--data", tmp_path / "data", "--models", "fcos_resnet18", "--budget", "1ep")
+    assert "the test part has not one box, so nothing can be compared on it" in found.sentence

@@ -106,3 +106,21 @@ def test_bad_masks_are_one_sentence(cli: Cli, plates: Path, spoil: Callable[[Pat
     found = cli("train", "--data", plates, "--model", "unet")
     assert found.code == 1
     assert says in found.sentence
+
+
+def test_a_part_without_a_pixel_to_score_is_said_and_not_validated_on(cli: Cli, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for part, ids in (("train", [0, 1]), ("val", [255]), ("test", [255])):
+        for i in range(4):
+            for name, pixels in (("images", draw.integers(0, 256, (16, 16))), ("masks", np.resize(ids, (16, 16)))):
+                path = tmp_path / "data" / part / name / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels.astype(np.uint8)).save(path)
+    small = ("--set", "width=2", "--set", "depth=2", "--budget", "1ep")
+    found = cli("train", "--data", tmp_path / "data", "--model", "unet", *small, "--output", tmp_path / "run")
+    assert found.code == 0, found.err
+    assert "the val part has no pixel with a class" in found.err
+    assert (tmp_path / "run" / "report.html").exists()
+    found = cli("compare", "--data", tmp_path / "data", "--models", "unet", "--budget", "1ep")
+    assert found.code == 1
+    assert "the test part has no pixel with a class, so nothing can be compared on it" in found.sentence

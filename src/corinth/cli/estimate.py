@@ -51,7 +51,7 @@ def estimate(recipe: Recipe, data: ImageData, *, seconds: float = 2.0) -> Estima
     model, size, _ = build_network(recipe, data)
     input_size = (model.cfg.in_chans, *size)
     macs, params = count_macs(model, input_size), count_params(model, frozen=True)
-    train, val = len(data.positions("train")), len(data.positions("val"))
+    train, val = len(data.positions("train")), len(data.positions("val")) if data.scorable("val") else 0
     wanted = min(128 if recipe.batch_size == "auto" else recipe.batch_size, train)
     model.to(device)
     first = min(_FIRST, wanted)

@@ -14,7 +14,7 @@ from corinth.compare.plan import Plan, check_plan, claim_folder, make_plan
 from corinth.compare.report import write_report
 from corinth.data import ImageData, open_data
 from corinth.data.images import OPTIONS, refuse_options
-from corinth.data.preflight import preflight
+from corinth.data.preflight import nothing_in, preflight
 from corinth.errors import DataError, UsageError
 from corinth.tasks.kinds import KINDS
 from corinth.training import Reporter
@@ -60,6 +60,8 @@ def compare(
         refuse_options(overrides or {})
     if len(data.positions("test")) < 2:
         raise DataError(f"{data.name} has no test part to compare on; give it one, or a test_share above 0")
+    if not data.scorable("test"):
+        raise DataError(f"{data.name}: the test part {nothing_in(data)}, so nothing can be compared on it; declare another")
     plan = make_plan(data, models, budget=budget, seeds=seeds, control=control, recipes=recipes, overrides=overrides)
     data = _looked_at(data, reporter)
     folder = Path(output) if output is not None else _default_folder(data)

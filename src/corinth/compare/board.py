@@ -60,7 +60,7 @@ def make_board(
     seeds, samples = max((matrix.shape for _, matrix in scores.values()), default=(0, 0))
     method: Sequence[str] = ()
     if seeds:
-        validated = len(data.positions("val")) > 0
+        validated = data.scorable("val")
         method = method_text(
             seeds=seeds,
             samples=samples,

@@ -123,7 +123,7 @@ def check_plan(plan: Plan, data: ImageData) -> None:
         recipe = contender.recipe
         choose_device(recipe.device)
         planned_preprocess(recipe, data)  # reads what the weights say of themselves
-        if recipe.early_stopping and not len(data.positions("val")):
+        if recipe.early_stopping and not data.scorable("val"):
             raise UsageError(f"early_stopping of {contender.label} needs a validation part and {data.name} has none")
 
 

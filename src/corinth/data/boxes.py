@@ -47,6 +47,10 @@ class BoxSource(FileSource):
             yield np.array([len(boxes), len(ignored)], dtype="<i8").tobytes()
             yield boxes.astype("<f4").tobytes() + ignored.astype("<f4").tobytes()
 
+    def amounts(self) -> np.ndarray:
+        """int64 (N,): boxes of each image."""
+        return np.array([len(rows) for rows in self.boxes], dtype=np.int64)
+
     def onto(self, classes: Sequence[str], where: str) -> "BoxSource":
         """The same with labels that are positions in `classes`; a class with boxes that is not there is an error."""
         index = {name: i for i, name in enumerate(classes)}

@@ -65,6 +65,13 @@ class ImageData:
             raise UsageError(f"split {split!r} is none of {', '.join(self.splits)}, all")
         return self.splits[split]
 
+    def scorable(self, split: str) -> bool:
+        """Whether a part has images and, where targets are masks or boxes, a pixel with a class or a box in them."""
+        rows = self.positions(split)
+        if isinstance(self.source, TargetSource):
+            return bool(self.source.amounts()[rows].any())
+        return len(rows) > 0
+
     def labels(self, split: str = "all") -> np.ndarray:
         """int64 labels of a part, in the order of `positions`."""
         return self.source.labels[self.positions(split)]

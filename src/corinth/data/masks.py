@@ -47,6 +47,10 @@ class MaskSource(FileSource):
         yield self.table.tobytes()
         yield from self.digests
 
+    def amounts(self) -> np.ndarray:
+        """int64 (N,): pixels of each mask that have a class."""
+        return self.pixels.sum(axis=1)
+
     def check_classes(self, where: str) -> None:
         """`DataError` unless the masks have at least two classes."""
         present = np.flatnonzero(self.pixels.sum(0))

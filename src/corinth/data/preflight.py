@@ -197,9 +197,13 @@ def _findings(data: ImageData, facts: Preflight, preprocess: Preprocess | None) 
         yield Finding(
             "warning", f"{_count(len(rare), 'class has', 'classes have')} fewer than 10 training images: {said}"
         )
+    if facts.parts["train"] and not data.scorable("train"):
+        yield Finding("error", f"the train part {nothing_in(data)}, so there is nothing to learn")
     for part in ("val", "test"):
         if not facts.parts[part]:
             yield Finding("warning", f"the {part} part is empty")
+        elif not data.scorable(part):
+            yield Finding("warning", f"the {part} part {nothing_in(data)}: no score can be computed on it")
         elif absent := [name for name, count in facts.classes.items() if count["train"] and not count[part]]:
             said = ", ".join(map(repr, absent[:_SHOWN])) + (", …" if len(absent) > _SHOWN else "")
             yield Finding("note", f"the {part} part has no image of {said}")
@@ -227,6 +231,11 @@ def _fit_findings(data: ImageData, facts: Preflight, preprocess: Preprocess) -> 
     need, free = held_bytes(data, preprocess, len(sizes)), free_memory()
     held = "are held in memory" if need <= free // 2 else "are streamed by worker processes"
     yield Finding("note", f"the prepared images take {need / 1e6:,.0f} MB of {free / 1e6:,.0f} MB free and {held}")
+
+
+def nothing_in(data: ImageData) -> str:
+    """What a part that cannot be scored lacks."""
+    return "has not one box" if data.task == "object-detection" else "has no pixel with a class"
 
 
 def _count(n: int, one: str, many: str) -> str:

@@ -53,6 +53,10 @@ class TargetSource(ImageSource, Protocol):
         """What changes when a target does."""
         ...
 
+    def amounts(self) -> np.ndarray:
+        """int64 (N,): how much there is to score in each image, pixels with a class or boxes."""
+        ...
+
     def onto(self, classes: Sequence[str], where: str) -> "TargetSource":
         """The same with labels that are positions in `classes`; `DataError` for one that is not among them."""
         ...

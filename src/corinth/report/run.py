@@ -38,7 +38,7 @@ def run_report(run: str | Path, data: ImageData | None = None) -> tuple[Path, st
         options = {key: recipe[key] for key in OPTIONS if recipe.get(key) is not None}
         data = open_data(recipe["data"], **options)
     predictor = load_run(run, device=recipe.get("device", "auto"))
-    part = "val" if len(data.splits["val"]) else "train"
+    part = "val" if data.scorable("val") else "train"
     found = predictor.evaluate(data, part, batch_size=recipe["eval_batch_size"])
     words = {"val": "validation", "train": "training"}[part]
     best = next((row for row in reversed(rows) if row.get("best")), rows[-1] if rows else {})

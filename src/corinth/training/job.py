@@ -116,7 +116,7 @@ def open_and_check(recipe: Recipe, reporter: Reporter) -> ImageData:
 
 
 def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, clock: Callable[[], float]) -> Run:
-    if recipe.early_stopping and not len(data.positions("val")):
+    if recipe.early_stopping and not data.scorable("val"):
         raise UsageError(f"early_stopping needs a validation part and {data.name} has none; set val_share above 0")
     processes = Processes(recipe.device)
     if not processes.is_main:
@@ -151,6 +151,7 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
     if recipe.tensorboard and processes.is_main:
         reporter = Several(reporter, TensorBoardReporter(folder / "tensorboard"))
     budget = parse_budget(recipe.budget)
+    val_samples = 0 if val_loader is None else len(data.positions("val"))
     macs = count_macs(model, (preprocess.channels, *preprocess.size)) if budget.kind == "flops" else 1
     pace = Pace(
         samples_planned=budget.samples(loader.samples_per_epoch, macs),
@@ -159,7 +160,7 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
         save_every=recipe.save_every,
         samples_per_epoch=loader.samples_per_epoch,
         batch_size=min(int(recipe.batch_size), loader.samples_per_epoch),
-        val_samples=len(data.positions("val")),
+        val_samples=val_samples,
         clock=clock,
     )
     described = {
@@ -209,7 +210,7 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
                 "data": data.name,
                 "classes": data.num_classes,
                 "train_samples": loader.samples_per_epoch,
-                "val_samples": len(data.positions("val")),
+                "val_samples": val_samples,
                 "parameters": count_params(model, frozen=True),
                 "budget": recipe.budget,
                 "batch_size": recipe.batch_size,
@@ -259,7 +260,7 @@ def make_transform(recipe: Recipe, data: ImageData, preprocess: Preprocess) -> T
 def make_loaders(
     recipe: Recipe, data: ImageData, preprocess: Preprocess, processes: Processes
 ) -> tuple[Loader, Loader | None]:
-    """The training part, shuffled and augmented, and the validation part; None where that is empty."""
+    """The training part, shuffled and augmented, and the validation part; None where that has nothing to score."""
     place: dict[str, Any] = {"rank": processes.rank, "world_size": processes.world_size, "device": processes.device}
     loader = Loader(
         on_device(make_store(data, "train", preprocess), processes.device),
@@ -269,7 +270,7 @@ def make_loaders(
         seed=recipe.seed,
         **place,
     )
-    if not len(data.positions("val")):
+    if not data.scorable("val"):
         return loader, None
     val_store = on_device(make_store(data, "val", preprocess), processes.device)
     return loader, Loader(val_store, recipe.eval_batch_size, **place)
