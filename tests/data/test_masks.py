@@ -378,3 +378,53 @@ def test_camvid_sample(corinth_data: Path) -> None:
     data = open_data(corinth_data / "camvid_sample8")
     assert (len(data), data.num_classes, data.native_size) == (8, 12, (360, 480))
     assert {part: len(rows) for part, rows in data.splits.items()} == {"train": 4, "val": 1, "test": 3}
+
+
+TABLE = "name,r,g,b\nground,0,0,0\nwater,128,128,128\nroad,255,255,255\ntree,0,128,0\n"
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_grey_masks_of_a_colour_table_hold_its_levels(tmp_path: Path, write: Writer, colour: bool) -> None:
+    grey = ids(0, 128, 255)
+    for i in range(6):
+        write(f"images/{i}.png", photo(i))
+        write(f"masks/{i}.png", np.stack([grey] * 3, axis=-1) if colour else grey)
+    (tmp_path / "class_dict.csv").write_text(TABLE)
+    found = open_masks(tmp_path)
+    assert found.source.classes == ("ground", "water", "road", "tree")
+    assert np.array_equal(source(tmp_path).target(0), ids(0, 1, 2))
+    assert colour or not any("ignored" in note or "black and white" in note for note in found.notes)
+
+
+def test_white_of_a_colour_table_is_a_class(tmp_path: Path, write: Writer) -> None:
+    pairs(write, "images/{}.png", "masks/{}.png", values=(0, 255))
+    (tmp_path / "class_dict.csv").write_text("name,r,g,b\nroad,255,255,255\nground,0,0,0\n")
+    assert np.array_equal(source(tmp_path).target(0), ids(1, 0))
+
+
+def test_ids_beside_a_colour_table_stay_ids(tmp_path: Path, write: Writer) -> None:
+    pairs(write, "images/{}.png", "masks/{}.png", values=(0, 1, 3, 255))
+    (tmp_path / "class_dict.csv").write_text(TABLE)
+    assert np.array_equal(source(tmp_path).target(0), ids(0, 1, 3, 255))
+
+
+def test_palettes_are_read_by_colour_where_the_table_has_all_of_theirs(tmp_path: Path, write: Writer) -> None:
+    """Programs that make images smaller number the colours anew; other palettes are for looks."""
+    (tmp_path / "class_dict.csv").write_text(TABLE)
+    for i, (last, expected) in enumerate((((128, 128, 128), ids(3, 0, 1)), ((9, 9, 9), ids(0, 1, 2)))):
+        write(f"images/{i}.png", photo(i))
+        mask = Image.fromarray(ids(0, 1, 2))
+        mask.putpalette([0, 128, 0, 0, 0, 0, *last])
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        mask.save(tmp_path / "masks" / f"{i}.png")
+        assert np.array_equal(source(tmp_path).target(i), expected)
+
+
+def test_255_is_ignored_beside_three_classes_though_the_data_hold_nothing_but_0_and_255(
+    tmp_path: Path, write: Writer
+) -> None:
+    pairs(write, "images/{}.png", "masks/{}.png", values=(0, 255))
+    found = open_data(tmp_path, classes=("0", "1", "2")).source
+    assert isinstance(found, MaskSource)
+    assert np.array_equal(found.target(0), ids(0, 255))
+    assert found.pixels.sum(axis=0).tolist() == [6 * 24, 0, 0]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from corinth.data.decode import UnreadableImage, opened
 from corinth.data.preprocess import IGNORED
@@ -42,14 +43,18 @@ def find_legend(folder: Path) -> Legend | None:
 def read_values(path: str, legend: Legend | None) -> np.ndarray:
     """The values of a mask, uint8 (h, w): class ids as they stand there, or those of a colour table.
 
-    Palette images give their indices, black-and-white ones 0 and 1; colours that are shades of grey are their level.
+    Palette images give their indices, or where all their colours are in the table, the ids of these; black-and-white
+    ones give 0 and 1; colours that are shades of grey are their level.
     Raises `UnreadableImage` for damage, for lossy files, for colours without a meaning and for ids above 255.
     """
     with opened(path) as image:
         if image.format == "JPEG":
             raise UnreadableImage("a JPEG changes the ids of pixels; save masks as PNG")
         if image.mode in ("1", "L", "P"):
-            return np.asarray(image).astype(np.uint8)
+            values = np.asarray(image).astype(np.uint8)
+            if image.mode == "P" and legend is not None and legend.colours is not None:
+                return _of_palette(values, image, legend.colours)
+            return values
         if image.mode.startswith("I"):
             values = np.asarray(image)
             if values.min() < 0 or values.max() > IGNORED:
@@ -76,8 +81,9 @@ def mask_size(path: str) -> tuple[int, int]:
 def meaning(counts: np.ndarray, legend: Legend | None, where: str) -> tuple[tuple[str, ...], np.ndarray]:
     """The names of the classes and the id of each value, uint8 (256,), from how often each value occurs, (256,).
 
-    Nothing but 0 and 255 is black and white: two classes. Else values are ids and 255 is ignored; without names
-    there are as many classes as the largest id tells. Values that are no class have the id 254.
+    Nothing but 0 and 255 is black and white: two classes. Values that cannot be ids and all are grey levels of the
+    colour table stand for its colours. Else values are ids and 255 is ignored; without names there are as many classes
+    as the largest id tells. Values that are no class have the id 254.
     """
     table = np.full(256, OUTSIDE, dtype=np.uint8)
     table[IGNORED] = IGNORED
@@ -87,6 +93,12 @@ def meaning(counts: np.ndarray, legend: Legend | None, where: str) -> tuple[tupl
     if binary and not coloured and (legend is None or len(legend.names) == 2):
         table[[0, 255]] = 0, 1
         return (legend.names if legend is not None else ("0", "1")), table
+    if legend is not None and legend.colours is not None:
+        levels = {red: number for number, (red, *rest) in enumerate(legend.colours) if rest == [red, red]}
+        seen = set(used.tolist())
+        if seen - {IGNORED} <= levels.keys() and any(level >= len(legend.names) for level in seen & levels.keys()):
+            table[list(levels)] = list(levels.values())
+            return legend.names, table
     if legend is not None:
         names = legend.names
     else:
@@ -102,6 +114,19 @@ def meaning(counts: np.ndarray, legend: Legend | None, where: str) -> tuple[tupl
 
 
 OUTSIDE = 254  # in a table of meanings: no class
+
+
+def _of_palette(values: np.ndarray, image: Image.Image, colours: tuple[tuple[int, int, int], ...]) -> np.ndarray:
+    """Ids of the colours that the indices stand for; the indices themselves where one of them has another colour."""
+    palette = np.array(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
+    ids = np.arange(256, dtype=np.uint8)
+    known = {colour: number for number, colour in enumerate(colours)}
+    for value in np.unique(values).tolist():
+        number = known.get(tuple(palette[value].tolist())) if value < len(palette) else None
+        if number is None:
+            return values
+        ids[value] = number
+    return ids[values]
 
 
 def _looked_up(pixels: np.ndarray, colours: tuple[tuple[int, int, int], ...], file: str) -> np.ndarray:

@@ -65,6 +65,8 @@ class MaskSource(FileSource):
         is not among them.
         """
         classes = tuple(classes)
+        if self.legend is None and len(classes) > 2 and self.table[IGNORED] != IGNORED:
+            return self._without_white(classes)
         own = self.classes
         if self.legend is None and len(own) <= len(classes):
             own = classes[: len(own)]
@@ -82,6 +84,14 @@ class MaskSource(FileSource):
         for old, name in enumerate(own):
             if name in index:
                 pixels[:, index[name]] = self.pixels[:, old]
+        return dataclasses.replace(self, classes=classes, table=table, pixels=pixels)
+
+    def _without_white(self, classes: tuple[str, ...]) -> "MaskSource":
+        """Masks of nothing but 0 and 255 beside three classes or more: 255 is what is ignored."""
+        table = self.table.copy()
+        table[IGNORED] = IGNORED
+        pixels = np.zeros((len(self), len(classes)), dtype=np.int64)
+        pixels[:, 0] = self.pixels[:, 0]
         return dataclasses.replace(self, classes=classes, table=table, pixels=pixels)
 
 
@@ -184,7 +194,8 @@ def _read(path: str, size: tuple[int, int], legend: Legend | None) -> _Mask | st
 
 
 def _said(names: Sequence[str], legend: Legend | None, table: np.ndarray) -> str:
-    if table[IGNORED] != IGNORED:
+    if table[IGNORED] != IGNORED and (legend is None or legend.colours is None):
         return f"masks are black and white: 0 is the class {names[0]}, 255 the class {names[1]}"
     named = f"named by {legend.file}" if legend is not None else "known by their ids in the masks"
-    return f"{len(names)} classes, {named}; pixels of value {IGNORED} are ignored"
+    ignored = f"; pixels of value {IGNORED} are ignored" if table[IGNORED] == IGNORED else ""
+    return f"{len(names)} classes, {named}{ignored}"
