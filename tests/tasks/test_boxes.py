@@ -67,3 +67,26 @@ def test_a_chain_of_boxes_each_of_which_overlaps_the_next() -> None:
 
 def test_nothing_to_suppress() -> None:
     assert suppress(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0), 0.5).tolist() == []
+
+
+@pytest.mark.parametrize("most", [None, 1, 70, 5000])
+def test_many_boxes_are_decided_block_by_block(most: int | None) -> None:
+    boxes = random_boxes(1300, 3)
+    draw = torch.Generator().manual_seed(3)
+    scores, labels = torch.rand(1300, generator=draw), torch.randint(0, 2, (1300,), generator=draw)
+    expected = greedy(boxes, scores, labels, 0.3)
+    assert suppress(boxes, scores, labels, 0.3, most).tolist() == expected[:most]
+
+
+def test_suppression_never_compares_all_boxes_with_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """5000 candidates of an image would be 25 million overlaps, a second or more on a CPU."""
+    compared: list[int] = []
+
+    def counted(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        compared.append(len(a) * len(b))
+        return iou_matrix(a, b)
+
+    monkeypatch.setattr("corinth.tasks.boxes.iou_matrix", counted)
+    boxes, scores = random_boxes(5000, 4), torch.rand(5000, generator=torch.Generator().manual_seed(4))
+    assert len(suppress(boxes, scores, torch.zeros(5000), 0.6, 100)) == 100
+    assert sum(compared) < 3_000_000

@@ -142,11 +142,7 @@ class BoxPrecision(Metric):
     def compute(self) -> dict[str, Tensor]:
         truth, found = (_joined(rows, columns) for rows, columns in ((self.truth, 6), (self.found, 7)))
         images = np.unique(np.concatenate([truth[:, 0], found[:, 0]]))
-        result = average_precision(
-            [truth[truth[:, 0] == i, 1:] for i in images],
-            [found[found[:, 0] == i, 1:] for i in images],
-            self.num_classes,
-        )
+        result = average_precision(_by_image(truth, images), _by_image(found, images), self.num_classes)
         values = {"map": result.map, "map50": result.map50, "map75": result.map75}
         return {name: torch.tensor(0.0 if np.isnan(value) else value) for name, value in values.items()}
 
@@ -205,6 +201,12 @@ def _joined(rows: list[Tensor] | Tensor, columns: int) -> np.ndarray:
     if isinstance(rows, list):
         rows = torch.cat(rows) if rows else torch.empty(0)
     return rows.cpu().numpy().reshape(-1, columns)
+
+
+def _by_image(rows: np.ndarray, images: np.ndarray) -> list[np.ndarray]:
+    """Rows whose first column is their image, for each of `images` (sorted) without that column, in their order."""
+    rows = rows[rows[:, 0].argsort(kind="stable")]
+    return np.split(rows[:, 1:], np.searchsorted(rows[:, 0], images[1:]))
 
 
 def _mean(values: np.ndarray) -> float:

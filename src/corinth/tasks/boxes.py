@@ -6,6 +6,8 @@ Boxes are (x1, y1, x2, y2) in pixels, continuous: a box is x2 - x1 pixels wide.
 import torch
 from torch import Tensor
 
+BLOCK = 512  # boxes that suppression decides together
+
 
 def iou_matrix(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over union of every box of a (N, 4) with every box of b (M, 4), (N, M); 0 where both are empty."""
@@ -29,24 +31,42 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
     return shared / union - (around - union) / around
 
 
-def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float, most: int | None = None) -> Tensor:
     """Non-maximum suppression in each class: int64 positions of the boxes (N, 4) that stay, best score first.
 
-    Greedy: from the best on, a box goes if it overlaps one of its class that stays by more than `threshold`. All
-    boxes are decided at once, again and again until nothing changes: a box's answer depends on better ones alone, so
-    after k rounds the k best have their final answer, and a few rounds do.
+    Greedy: from the best on, a box goes if it overlaps one of its class that stays by more than `threshold`. Of those
+    that stay the best `most` are given. Blocks of boxes are decided one after the other, each against what stays, so
+    with `most` the work grows with N and not with its square, and ends where enough stay.
     """
     order = scores.argsort(descending=True, stable=True)
-    boxes, labels = boxes[order], labels[order]
-    beats = (iou_matrix(boxes, boxes) > threshold) & (labels[:, None] == labels[None])
+    kept = order[:0]
+    for block in order.split(BLOCK):
+        block = block[~_beats(boxes, labels, kept, block, threshold).any(dim=0)]
+        kept = torch.cat((kept, block[_stay(_beats(boxes, labels, block, block, threshold))]))
+        if most is not None and len(kept) >= most:
+            break
+    return kept[:most]
+
+
+def _beats(boxes: Tensor, labels: Tensor, a: Tensor, b: Tensor, threshold: float) -> Tensor:
+    """Whether the box at a[i] takes that at b[j] out, should it stay and be better: bool (len(a), len(b))."""
+    return (iou_matrix(boxes[a], boxes[b]) > threshold) & (labels[a][:, None] == labels[b][None])
+
+
+def _stay(beats: Tensor) -> Tensor:
+    """Which boxes stay, the best first, bool (N,), where `beats` (N, N) is `_beats` of them and themselves.
+
+    All are decided at once, again and again until nothing changes: a box's answer depends on better ones alone, so
+    after k rounds the k best have their final answer, and a few rounds do.
+    """
     beats = beats.triu(diagonal=1)  # [i, j]: i comes before j and overlaps it
-    keep = torch.ones_like(labels, dtype=torch.bool)
-    for _ in range(len(labels)):
+    keep = torch.ones(len(beats), dtype=torch.bool, device=beats.device)
+    for _ in range(len(beats)):
         now = ~(beats & keep[:, None]).any(dim=0)
         if torch.equal(now, keep):
             break
         keep = now
-    return order[keep]
+    return keep
 
 
 def _area(boxes: Tensor) -> Tensor:

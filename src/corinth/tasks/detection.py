@@ -250,7 +250,7 @@ def decode(output: PointOutputs, size: Sequence[int], how: Decoding) -> tuple[Te
         candidates = torch.cat(rows)
         candidates[:, 2:] = candidates[:, 2:].clamp(min=0).minimum(limits)
         candidates = candidates[(candidates[:, 4] > candidates[:, 2]) & (candidates[:, 5] > candidates[:, 3])]
-        kept = suppress(candidates[:, 2:], candidates[:, 1], candidates[:, 0], how.overlap)[: how.most]
+        kept = suppress(candidates[:, 2:], candidates[:, 1], candidates[:, 0], how.overlap, how.most)
         found.append(candidates[kept])
     return tuple(found)
 
