@@ -218,3 +218,10 @@ def test_nothing_to_draw() -> None:
     picture = detector().draw(np.zeros((600, 500), dtype=np.uint8), BoxPrediction("x"))
     assert picture.size == (500, 600)
     assert not np.asarray(picture).any()
+
+
+def test_batches_are_no_larger_than_memory_bears() -> None:
+    finds, seen = detector(size=(2048, 4096)), []
+    finds.model.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+    finds.predict([scene(8, 8, None)] * 3, batch_size=64)
+    assert seen == [2, 1]

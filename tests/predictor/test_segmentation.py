@@ -1,5 +1,6 @@
 """A segmenter: masks in the images' own pixels, scores by hand, drawings, mask files."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -237,3 +238,16 @@ def test_a_mask_file_has_the_ids_and_the_colours(tmp_path: Path, segmenter: Segm
     written = segmenter.write(pixels, segmenter.predict(pixels)[0], tmp_path / "a.png")
     assert [path.name for path in written] == ["a.png", "a_mask.png"]
     assert np.array_equal(np.asarray(Image.open(written[1])), shades(pixels))
+
+
+def test_batches_are_no_larger_than_memory_bears(segmenter: Segmenter) -> None:
+    """A U-Net holds maps of 64 to 128 channels in full size: half a gigabyte for 512 x 512 pixels."""
+    assert segmenter.held(512) == 512
+    large = dataclasses.replace(segmenter.preprocess, size=(512, 512))
+    segmenter = Segmenter(segmenter.model, large, segmenter.classes, "shades")
+    assert segmenter.held(512) == 8
+    assert segmenter.held(3) == 3
+    seen: list[int] = []
+    segmenter.model.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+    segmenter.predict([picture(0, (20, 30))] * 9, batch_size=64)
+    assert seen == [8, 1]

@@ -18,7 +18,6 @@ from corinth.predictor.predictor import DensePredictor, Picture
 from corinth.tasks.average_precision import average_precision, image_precision, library
 from corinth.tasks.detection import Decoding, decode
 
-AT_ONCE = 2**24  # input pixels of a batch at most: pyramids of large images take much memory
 SHOWN = 0.3  # score from which a detection is worth showing; average precision wants the weaker ones too
 
 
@@ -124,6 +123,7 @@ class DetectionEvaluation:
 
 class Detector(DensePredictor):
     task = "object-detection"
+    at_once = 2**24
 
     def predict(
         self, images: Picture | Iterable[Picture], *, batch_size: int = 16, min_score: float = SHOWN
@@ -143,7 +143,7 @@ class Detector(DensePredictor):
                 for name, rows in zip(names, found, strict=True)
             ]
 
-        return self.answers(images, batch_size, ask, lambda name, reason: BoxPrediction(name, error=reason))
+        return self.answers(images, self.held(batch_size), ask, lambda name, reason: BoxPrediction(name, error=reason))
 
     @torch.inference_mode()
     def detect(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
@@ -166,11 +166,10 @@ class Detector(DensePredictor):
             raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
         truth = source.onto(self.classes, data.name)
         store = make_store(data, split, self.preprocess)
-        batch_size = max(1, min(batch_size, AT_ONCE // (self.preprocess.size[0] * self.preprocess.size[1])))
         found: list[np.ndarray] = []
         index: list[int] = []
         with torch.inference_mode():
-            for batch in Loader(store, batch_size, device=self.device):
+            for batch in Loader(store, self.held(batch_size), device=self.device):
                 positions = batch.index.tolist()
                 sizes = [truth.headers[position].size for position in positions]
                 found += [rows.double().numpy() for rows in self._detect(batch.inputs, sizes)]

@@ -147,7 +147,18 @@ class Predictor(ABC):
 
 
 class DensePredictor(Predictor):
-    """One that answers for places in an image, in the image's own pixels, and can draw what it says."""
+    """One that answers for places in an image, in the image's own pixels, and can draw what it says.
+
+    `at_once` is how many input pixels go through the network together at most: its maps are as large as the images,
+    or nearly, so memory must not grow with the batch that is asked for. Smaller parts change no result.
+    """
+
+    at_once: ClassVar[int]
+
+    def held(self, batch_size: int) -> int:
+        """`batch_size`, or as many images as may go through the network together; what is below 1 stays."""
+        height, width = self.preprocess.size
+        return min(batch_size, max(1, self.at_once // (height * width)))
 
     @abstractmethod
     def predict(self, images: Picture | Iterable[Picture], *, batch_size: int = 64) -> Sequence[DenseAnswer]: ...

@@ -19,7 +19,7 @@ from corinth.predictor import draw_masks
 from corinth.predictor.predictor import DensePredictor, Picture
 from corinth.tasks.segmentation import confusion, overlaps
 
-HELD = 1 << 26  # scores that a pass may hold at once; larger batches go in parts, which changes no result
+HELD = 2**26  # scores that a pass may hold at once
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,7 @@ class SegmentationEvaluation:
 
 class Segmenter(DensePredictor):
     task = "semantic-segmentation"
+    at_once = 2**21  # 8 images of 512 x 512 pixels, of which each takes half a gigabyte in the paper's U-Net
 
     def predict(self, images: Picture | Iterable[Picture], *, batch_size: int = 16) -> list[MaskPrediction]:
         """The class of every pixel of each image.
@@ -125,9 +126,7 @@ class Segmenter(DensePredictor):
             masks = self.masks(inputs, [(image.shape[0], image.shape[1]) for image in pixels])
             return [MaskPrediction(name, self.classes, mask) for name, mask in zip(names, masks, strict=True)]
 
-        if batch_size >= 1:
-            batch_size = self._held(batch_size)
-        return self.answers(images, batch_size, ask, lambda name, reason: MaskPrediction(name, error=reason))
+        return self.answers(images, self.held(batch_size), ask, lambda name, reason: MaskPrediction(name, error=reason))
 
     @torch.inference_mode()
     def masks(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
@@ -149,7 +148,7 @@ class Segmenter(DensePredictor):
         index: list[int] = []
         per_sample: list[float] = []
         with torch.inference_mode():
-            for batch in Loader(store, self._held(batch_size), device=self.device):
+            for batch in Loader(store, self.held(batch_size), device=self.device):
                 logits = self.model(batch.inputs)
                 if not logits.isfinite().all():
                     raise WeightsError("the network's outputs are not finite; its weights are damaged")
@@ -192,9 +191,9 @@ class Segmenter(DensePredictor):
             raise UsageError(f"{data.name} has no masks: it is data for {data.task}, and this {self.arch} segments")
         return data.source.onto(self.classes, data.name)
 
-    def _held(self, batch_size: int) -> int:
+    def held(self, batch_size: int) -> int:
         height, width = self.preprocess.size
-        return max(1, min(batch_size, HELD // (len(self.classes) * height * width)))
+        return min(super().held(batch_size), max(1, HELD // (len(self.classes) * height * width)))
 
 
 def _evaluation(
