@@ -37,6 +37,7 @@ def test_from_boxes_to_drawings(cli: Cli, canvases: Path, tmp_path: Path) -> Non
     run = tmp_path / "run"
     options = {"backbone": "mobilenetv3_small_050", "channels": 32, "norm_groups": 8, "head_depth": 1}
     from corinth import train
+    from corinth.report.run import run_report
 
     trained = train(
         arch="fcos_mobilenetv2_100", data=str(canvases), options=options, budget="1ep", batch_size=4, output=str(run)
@@ -45,6 +46,8 @@ def test_from_boxes_to_drawings(cli: Cli, canvases: Path, tmp_path: Path) -> Non
     found = cli("evaluate", run, "--output", tmp_path / "scores.json")
     assert found.code == 0, found.err
     assert "digit 3" in found.out
+    assert found.out.split("class ")[1].splitlines()[0].split() == ["ap", "ap50", "recall", "boxes"]
+    assert "<th>Boxes</th>" in run_report(run)[0].read_text()
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["samples"] == 2
     assert 0 <= scores["map"] <= scores["map50"] <= 1
@@ -60,7 +63,9 @@ def test_from_boxes_to_drawings(cli: Cli, canvases: Path, tmp_path: Path) -> Non
 def test_the_doctor_looks_at_boxes(cli: Cli, canvases: Path) -> None:
     found = cli("doctor", "--data", canvases)
     assert found.code == 0, found.err
-    assert "12" in found.out
+    assert "det: 12 images" in found.out.replace(canvases.name, "det")
+    assert "faster_coco_eval" in found.out
+    assert "largest class over smallest: 1.0" not in found.out  # images with a class are counted, not zeros
 
 
 def test_tasks_do_not_mix(cli: Cli, canvases: Path, photos: Path) -> None:

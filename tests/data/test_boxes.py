@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from corinth.data import open_data
 from corinth.data.boxes import BoxSource, is_box_data, open_boxes
 from corinth.data.collect import Collected
+from corinth.data.preflight import preflight
 from corinth.errors import DataError
 
 WIDTH, HEIGHT = 40, 30
@@ -341,3 +343,20 @@ def test_the_fingerprint_changes_with_a_box(coco_folder: Callable[..., Path]) ->
         content = coco([{"image_id": 10, "category_id": 90, "bbox": [x, 2, 10, 20]}])
         prints.append(b"".join(source(open_boxes(coco_folder(content))).fingerprint_bytes()))
     assert prints[0] == prints[1] != prints[2]
+
+
+def test_a_class_that_only_other_parts_have_is_said(coco_folder: Callable[..., Path]) -> None:
+    """Not an error, as it is where an image has one class: the rest of the image can be learnt."""
+    for part, boxes in (("train", [GOOD[0]]), ("test", GOOD)):
+        coco_folder(coco(boxes), root=f"data/{part}", file="boxes.json")
+        for number, name in enumerate(("a.png", "b.png")):
+            picture(coco_folder(coco(boxes), root=f"data/{part}") / name, number + 7 * len(part))
+    data = open_data(coco_folder(coco(GOOD), root="data/test").parent, val_share=0)
+    found = preflight(data)
+    assert {name: (count["train"], count["test"]) for name, count in found.classes.items()} == {
+        "cat": (0, 1),
+        "dog": (1, 1),
+    }
+    assert [f.text for f in found.findings if f.severity == "warning" and "learnt" in f.text] == [
+        "no training image has 'cat', and other parts do: it will not be learnt"
+    ]

@@ -22,6 +22,7 @@ EXTRAS = {  # package -> (extra, what is missing without it)
     "plotly": ("report", "report.html"),
     "pandas": ("tables", "Parquet data"),
     "pyarrow": ("tables", "Parquet data"),
+    "faster_coco_eval": ("detection", "average precision of boxes"),
     "tensorboard": ("tensorboard", "--tensorboard"),
 }
 

@@ -48,8 +48,11 @@ class BoxSource(FileSource):
             yield boxes.astype("<f4").tobytes() + ignored.astype("<f4").tobytes()
 
     def amounts(self) -> np.ndarray:
-        """int64 (N,): boxes of each image."""
-        return np.array([len(rows) for rows in self.boxes], dtype=np.int64)
+        """int64 (N, K): boxes of each class in each image."""
+        counts = np.zeros((len(self), len(self.classes)), dtype=np.int64)
+        for row, boxes in zip(counts, self.boxes, strict=True):
+            np.add.at(row, boxes[:, 0].astype(np.int64), 1)
+        return counts
 
     def onto(self, classes: Sequence[str], where: str) -> "BoxSource":
         """The same with labels that are positions in `classes`; a class with boxes that is not there is an error."""

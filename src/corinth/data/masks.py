@@ -48,8 +48,8 @@ class MaskSource(FileSource):
         yield from self.digests
 
     def amounts(self) -> np.ndarray:
-        """int64 (N,): pixels of each mask that have a class."""
-        return self.pixels.sum(axis=1)
+        """int64 (N, K): pixels of each class in each mask."""
+        return self.pixels
 
     def check_classes(self, where: str) -> None:
         """`DataError` unless the masks have at least two classes."""

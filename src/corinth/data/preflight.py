@@ -10,6 +10,7 @@ import numpy as np
 from corinth.data.collect import CLASSIFICATION, Progress
 from corinth.data.images import ImageData
 from corinth.data.preprocess import Preprocess
+from corinth.data.source import TargetSource
 from corinth.data.store import decode_all, free_memory, held_bytes
 from corinth.errors import DataError
 
@@ -34,7 +35,7 @@ class Preflight:
     images: int
     parts: dict[str, int]
     declared_splits: tuple[str, ...]
-    classes: dict[str, dict[str, int]]  # class -> part -> images; 0 where targets are masks or boxes
+    classes: dict[str, dict[str, int]]  # class -> part -> images of it, or with it in their masks or boxes
     imbalance: float  # images of the largest class over those of the smallest, in the training part
     sizes: dict[str, tuple[int, int]]  # "min", "median", "max" -> (H, W), each side by itself
     channels: dict[int, int]  # 1 or 3 -> images
@@ -97,11 +98,12 @@ def preflight(
     corrupt = list(data.corrupt)
     if verify:
         corrupt += _damaged(data, progress)
-    labelled = data.task == CLASSIFICATION
-    classes = {name: dict.fromkeys(data.splits, 0) for name in source.classes}
-    for part in data.splits if labelled else ():
-        for label, count in zip(*np.unique(data.labels(part), return_counts=True), strict=True):
-            classes[source.classes[label]][part] = int(count)
+    classes: dict[str, dict[str, int]] = {name: {} for name in source.classes}
+    has = source.amounts() > 0 if isinstance(source, TargetSource) else None
+    for part, rows in data.splits.items():
+        labels = np.bincount(source.labels[rows], minlength=len(classes)) if has is None else has[rows].sum(axis=0)
+        for name, count in zip(source.classes, labels.tolist(), strict=True):
+            classes[name][part] = count
     trained = [count["train"] for count in classes.values() if count["train"]]
     sizes = source.sizes
     sides = {"min": sizes.min(0), "median": np.median(sizes, 0), "max": sizes.max(0)}
@@ -184,7 +186,8 @@ def _findings(data: ImageData, facts: Preflight, preprocess: Preprocess | None) 
             "note",
             f"{_count(copies, 'image is an exact copy', 'images are exact copies')} of another one of the same part",
         )
-    if facts.imbalance > 3:
+    labelled = data.task == CLASSIFICATION
+    if labelled and facts.imbalance > 3:
         counts = {name: count["train"] for name, count in facts.classes.items() if count["train"]}
         large, small = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
         yield Finding(
@@ -192,7 +195,10 @@ def _findings(data: ImageData, facts: Preflight, preprocess: Preprocess | None) 
             f"classes are uneven: {counts[large]} training images of {large!r}, {counts[small]} of {small!r}; "
             "consider class_weights=balanced and look at the recall of each class",
         )
-    if rare := [name for name, count in facts.classes.items() if 0 < count["train"] < 10]:
+    if unseen := [name for name, count in facts.classes.items() if not count["train"] and any(count.values())]:
+        said = ", ".join(map(repr, unseen[:_SHOWN])) + (", …" if len(unseen) > _SHOWN else "")
+        yield Finding("warning", f"no training image has {said}, and other parts do: it will not be learnt")
+    if labelled and (rare := [name for name, count in facts.classes.items() if 0 < count["train"] < 10]):
         said = ", ".join(map(repr, rare[:_SHOWN])) + (", …" if len(rare) > _SHOWN else "")
         yield Finding(
             "warning", f"{_count(len(rare), 'class has', 'classes have')} fewer than 10 training images: {said}"

@@ -54,7 +54,7 @@ class TargetSource(ImageSource, Protocol):
         ...
 
     def amounts(self) -> np.ndarray:
-        """int64 (N,): how much there is to score in each image, pixels with a class or boxes."""
+        """int64 (N, K): how much each image has of every class, in pixels or boxes."""
         ...
 
     def onto(self, classes: Sequence[str], where: str) -> "TargetSource":
