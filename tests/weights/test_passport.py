@@ -11,7 +11,7 @@ import torch
 from corinth import create_model, load_weights
 from corinth.data import Preprocess
 from corinth.errors import CorinthError
-from corinth.predictor import Classifier
+from corinth.predictor import Classifier, load_run
 from corinth.weights import load_model, read_config, save_model
 from corinth.weights.passport import convert, passport_of
 from fake_hub import Hub, state_in
@@ -206,3 +206,22 @@ def test_ones_own_run_says_itself_what_it_is(tmp_path: Path) -> None:
     refused("holds the architecture lenet5, not resnet18", tmp_path / "run", "resnet18", tmp_path / "o")
     refused("Corinth's own; its layout is not timm", tmp_path / "run", "lenet5", tmp_path / "o", layout="timm")
     refused("lenet5 has no timm|no weights layout 'timm'", tmp_path / "run", "lenet5", tmp_path / "o", to="timm")
+
+
+@pytest.mark.parametrize(
+    ("arch", "task", "options"),
+    [
+        ("unet", "semantic-segmentation", {"width": 2, "depth": 2}),
+        ("fcos_mobilenetv2_100", "object-detection", {"backbone": ARCH, "channels": 16, "norm_groups": 8}),
+    ],
+)
+def test_networks_for_masks_and_boxes_stay_what_they_are(
+    arch: str, task: str, options: dict, tmp_path: Path
+) -> None:
+    model = create_model(arch, num_classes=2, in_chans=1, **options)
+    seen = Preprocess(size=(64, 64), channels=1, mean=(0.5,), std=(0.25,), fit="pad")
+    save_model(tmp_path / "run", model, arch=arch, preprocess=seen, classes=("a", "b"))
+    assert read_config(tmp_path / "run").task == task
+    passport = convert(tmp_path / "run", arch, tmp_path / "converted")
+    assert (passport.converted, passport.round_trip) == (0.0, 0.0)
+    assert load_run(tmp_path / "converted", device="cpu").task == task

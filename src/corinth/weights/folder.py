@@ -94,15 +94,15 @@ def save_model(
     arch: str,
     preprocess: Preprocess,
     classes: Sequence[str],
-    task: str = "image-classification",
+    task: str | None = None,
     source: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> ModelConfig:
     """Write `model.safetensors` and `config.json` into the folder `path`, each of them whole or not at all.
 
     The safetensors carry the config too, so that the file alone is enough; where `path` is a .safetensors file, it is
-    all that is written. `extra` adds entries such as "data" to the config. A full disk is a `CorinthError`, and what
-    was there before stays.
+    all that is written. `task` is the first of the architecture's card if it is not given. `extra` adds entries such
+    as "data" to the config. A full disk is a `CorinthError`, and what was there before stays.
     """
     if shapes(model) != sketch(model):
         raise UsageError(f"this {type(model).__name__} is not what its cfg says: load_model could not build it again")
@@ -111,7 +111,7 @@ def save_model(
         config=dataclasses.asdict(config_of(model)),
         preprocess=preprocess,
         classes=tuple(classes),
-        task=task,
+        task=task or entry(arch).card.tasks[0],
         card_version=card_version(arch),
         corinth=corinth.__version__,
         source=source,

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from corinth.data.preprocess import Preprocess
 from corinth.errors import UsageError, WeightsError
@@ -346,4 +347,10 @@ def _probe(loaded: _Loaded, preprocess: Preprocess | None) -> Tensor:
 
 @torch.inference_mode()
 def _difference(one: nn.Module, other: nn.Module, probe: Tensor) -> float:
-    return (one(probe) - other(probe)).abs().max().item()
+    pairs = zip(_tensors(one(probe)), _tensors(other(probe)), strict=True)
+    return torch.stack([(a - b).abs().max() for a, b in pairs]).max().item()  # NaN stays NaN
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    """Of a network that answers with one tensor, or with tuples of them."""
+    return [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
