@@ -76,9 +76,7 @@ def test_tasks_do_not_mix(cli: Cli, canvases: Path, photos: Path) -> None:
     assert "is data for image-classification and fcos_resnet18 does object-detection" in found.sentence
 
 
-def test_parts_without_boxes_are_said_and_the_run_has_its_report(
-    cli: Cli, canvases: Path, tmp_path: Path
-) -> None:
+def test_parts_without_boxes_are_said_and_the_run_has_its_report(cli: Cli, canvases: Path, tmp_path: Path) -> None:
     content = json.loads((canvases / "boxes.json").read_text())
     for part, numbers in (("train", range(8)), ("val", range(8, 10)), ("test", range(10, 12))):
         folder = tmp_path / "data" / part

@@ -124,3 +124,11 @@ def test_a_part_without_a_pixel_to_score_is_said_and_not_validated_on(cli: Cli, 
     found = cli("compare", "--data", tmp_path / "data", "--models", "unet", "--budget", "1ep")
     assert found.code == 1
     assert "the test part has no pixel with a class, so nothing can be compared on it" in found.sentence
+
+
+def test_a_run_is_not_evaluated_on_another_kind_of_data(cli: Cli, plates: Path, photos: Path, tmp_path: Path) -> None:
+    small = ("--set", "width=2", "--set", "depth=2", "--budget", "1ep", "--quiet")
+    assert cli("train", "--data", plates, "--model", "unet", *small, "--output", tmp_path / "run").code == 0
+    found = cli("evaluate", tmp_path / "run", "--data", photos)
+    assert found.code == 2
+    assert "is data for image-classification, and data for semantic-segmentation are needed" in found.sentence

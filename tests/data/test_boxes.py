@@ -360,3 +360,25 @@ def test_a_class_that_only_other_parts_have_is_said(coco_folder: Callable[..., P
     assert [f.text for f in found.findings if f.severity == "warning" and "learnt" in f.text] == [
         "no training image has 'cat', and other parts do: it will not be learnt"
     ]
+
+
+def test_a_folder_with_masks_too_has_its_boxes_by_their_own_folder(voc_folder: Callable[..., Path]) -> None:
+    """Pascal VOC 2007 and 2012 as they are given away."""
+    stems = {f"i{i}": voc(item("dog", 1, 1 + i, 9, 9 + i)) for i in range(6)}
+    folder = voc_folder(**stems)
+    (folder / "SegmentationClass").mkdir()
+    for stem in stems:
+        mask = np.resize(np.array([0, 1], dtype=np.uint8), (HEIGHT, WIDTH))
+        Image.fromarray(mask).save(folder / "SegmentationClass" / f"{stem}.png")
+    data = open_data(folder)
+    assert data.task == "semantic-segmentation"
+    assert any("there are boxes too" in note and ".xml" in note for note in data.notes)
+    data = open_data(folder / "Annotations")
+    assert data.task == "object-detection"
+    assert len(data) == 6
+    assert data.source.key(0) == "JPEGImages/i0.png"
+
+
+def test_few_images_are_counted_as_images(coco_folder: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match="there are 2 different images, and 3 are needed to give test, val, train one"):
+        open_data(coco_folder(coco(GOOD)))

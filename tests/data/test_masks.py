@@ -428,3 +428,10 @@ def test_255_is_ignored_beside_three_classes_though_the_data_hold_nothing_but_0_
     assert isinstance(found, MaskSource)
     assert np.array_equal(found.target(0), ids(0, 255))
     assert found.pixels.sum(axis=0).tolist() == [6 * 24, 0, 0]
+
+
+def test_a_folder_of_masks_without_one_is_said(tmp_path: Path, write: Writer) -> None:
+    write("images/a.png", photo(1))
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(DataError, match=r"masks holds no masks for the images beside it; masks are PNG files"):
+        open_data(tmp_path)

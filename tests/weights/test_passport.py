@@ -215,9 +215,7 @@ def test_ones_own_run_says_itself_what_it_is(tmp_path: Path) -> None:
         ("fcos_mobilenetv2_100", "object-detection", {"backbone": ARCH, "channels": 16, "norm_groups": 8}),
     ],
 )
-def test_networks_for_masks_and_boxes_stay_what_they_are(
-    arch: str, task: str, options: dict, tmp_path: Path
-) -> None:
+def test_networks_for_masks_and_boxes_stay_what_they_are(arch: str, task: str, options: dict, tmp_path: Path) -> None:
     model = create_model(arch, num_classes=2, in_chans=1, **options)
     seen = Preprocess(size=(64, 64), channels=1, mean=(0.5,), std=(0.25,), fit="pad")
     save_model(tmp_path / "run", model, arch=arch, preprocess=seen, classes=("a", "b"))

@@ -178,7 +178,7 @@ def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> 
         how = {name: getattr(recipe, name) for name in known}
     columns = {"path_column": options.path_column, "label_column": options.label_column}
     how |= {name: column for name, column in columns.items() if column is not None}
-    return open_data(spec, classes=predictor.classes, **how)
+    return open_data(spec, classes=predictor.classes, task=predictor.task, **how)
 
 
 def _default_split(data: "ImageData", predictor: "Predictor", recipe: "Recipe | None") -> str:

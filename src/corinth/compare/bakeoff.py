@@ -61,7 +61,9 @@ def compare(
     if len(data.positions("test")) < 2:
         raise DataError(f"{data.name} has no test part to compare on; give it one, or a test_share above 0")
     if not data.scorable("test"):
-        raise DataError(f"{data.name}: the test part {nothing_in(data)}, so nothing can be compared on it; declare another")
+        raise DataError(
+            f"{data.name}: the test part {nothing_in(data)}, so nothing can be compared on it; declare another"
+        )
     plan = make_plan(data, models, budget=budget, seeds=seeds, control=control, recipes=recipes, overrides=overrides)
     data = _looked_at(data, reporter)
     folder = Path(output) if output is not None else _default_folder(data)

@@ -13,6 +13,7 @@ from corinth.data import binary, builtin
 from corinth.data.boxes import is_box_data, open_boxes
 from corinth.data.collect import CLASSIFICATION, Collected, Progress, check_names
 from corinth.data.folders import count_class_folders, open_folders
+from corinth.data.mask_layout import lacking_masks
 from corinth.data.masks import MaskSource, is_mask_folder, open_masks
 from corinth.data.source import ArraySource, FileSource, ImageSource, TargetSource
 from corinth.data.splits import check_classes, make_splits
@@ -100,14 +101,15 @@ def open_data(
     label_column: str | None = None,
     max_corrupt: float = 0.05,
     classes: Sequence[str] | None = None,
+    task: str | None = None,
     progress: Progress | None = None,
 ) -> ImageData:
     """Open a built-in set by name, a folder of class folders, or a CSV or Parquet table.
 
     A name is looked for among the built-in sets, then as a path, then in $CORINTH_DATA and the cache. With
     `classes` (evaluation: the run's own class names) labels are mapped onto them and a label that is not among
-    them is a `DataError`; then a single class or an empty training part is no error. `progress(what, done, total)`
-    is called while headers are read and files are fetched.
+    them is a `DataError`; then a single class or an empty training part is no error. With `task` data for another one
+    are a `UsageError`. `progress(what, done, total)` is called while headers are read and files are fetched.
     """
     spec = str(spec)
     split_seed = int(_of_kind(numbers.Integral, "split_seed", split_seed, "a whole number"))
@@ -120,6 +122,8 @@ def open_data(
     source, notes = found.source, list(found.notes)
     if not len(source):
         raise DataError(f"{spec}: there are no images")
+    if task not in (None, found.task):
+        raise UsageError(f"{spec} is data for {found.task}, and data for {task} are needed")
     if classes is not None:
         source = _onto(source, tuple(classes), spec)
     if found.declared and "train" not in found.declared and classes is None:
@@ -218,7 +222,10 @@ def _open_folder(path: Path, name: str, max_corrupt: float, progress: Progress |
     if batches := binary.cifar_folder(path):
         return binary.open_cifar10(batches, name=name)
     if is_mask_folder(path):
-        return open_masks(path, max_corrupt=max_corrupt, progress=progress)
+        found = open_masks(path, max_corrupt=max_corrupt, progress=progress)
+        if is_box_data(path):
+            found.notes.append("there are boxes too; for these name the folder of the .xml files, or the .json file")
+        return found
     if is_box_data(path):
         return open_boxes(path, max_corrupt=max_corrupt, progress=progress)
     tables = sorted(p for p in path.iterdir() if p.suffix.lower() in TABLE_SUFFIXES and not p.name.startswith("."))
@@ -229,6 +236,11 @@ def _open_folder(path: Path, name: str, max_corrupt: float, progress: Progress |
                 f"{path} holds several tables ({names}); name the one to use, with a split column if it has parts"
             )
         return open_table(tables[0], path_column=None, label_column=None, max_corrupt=max_corrupt, progress=progress)
+    if (empty := lacking_masks(path)) is not None:
+        raise DataError(
+            f"{empty} holds no masks for the images beside it; masks are PNG files with the images' names, and boxes "
+            "are COCO's .json or Pascal VOC's .xml"
+        )
     return open_folders(path, max_corrupt=max_corrupt, progress=progress)
 
 

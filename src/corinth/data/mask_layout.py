@@ -84,6 +84,18 @@ def find_pairs(folder: Path) -> tuple[list[Pair], list[str]]:
     return pairs, notes
 
 
+def lacking_masks(folder: Path) -> Path | None:
+    """A folder that is called as one of masks is and holds none, beside a folder of images; None without such."""
+    kinds: dict[str, list[Path]] = {"image": [], "mask": []}
+    for child in _children(folder):
+        kind = _meaning(child.name)[0]
+        if kind is not None:
+            kinds[kind].append(child)
+    if len(kinds["mask"]) != 1 or len(kinds["image"]) != 1 or not any(image_files(kinds["image"][0])):
+        return None
+    return kinds["mask"][0] if not any(image_files(kinds["mask"][0])) else None
+
+
 def _beside(folder: Path, split: str | None) -> list[Folders]:
     """Pairs of folders that stand side by side in `folder`, one for each part that their names, or folders, tell."""
     kinds: dict[tuple[str, str | None], list[Path]] = {}

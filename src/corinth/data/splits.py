@@ -5,7 +5,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from corinth.data.source import ImageSource
+from corinth.data.source import ImageSource, TargetSource
 from corinth.errors import DataError, UsageError
 
 
@@ -46,8 +46,9 @@ def make_splits(
     if shares:
         said = ", ".join(f"{share:.0%} {name}" for name, share in shares.items())
         of = "the declared training part" if declared else "all images"
+        by_class = "" if isinstance(source, TargetSource) else "stratified, "
         notes.append(
-            f"split here: {said} of {of}, stratified, split seed {seed}; images with identical bytes stay together"
+            f"split here: {said} of {of}, {by_class}split seed {seed}; images with identical bytes stay together"
         )
     return splits, notes
 
@@ -63,10 +64,11 @@ def _carve(
         members = np.flatnonzero(labels == label)
         bundles = _bundles(groups[members], order[members])
         if len(bundles) <= len(shares):
+            there = "there is" if len(bundles) == 1 else "there are"
+            has = there if isinstance(source, TargetSource) else f"class {source.classes[label]!r} has"
             raise DataError(
-                f"{where}: class {source.classes[label]!r} has {len(bundles)} different image"
-                f"{'s' * (len(bundles) != 1)}, and {len(shares) + 1} are needed to give {', '.join(parts)} one each; "
-                "add images, or declare the splits"
+                f"{where}: {has} {len(bundles)} different image{'s' * (len(bundles) != 1)}, and {len(shares) + 1} are "
+                f"needed to give {', '.join(parts)} one each; add images, or declare the splits"
             )
         start = 0
         for position, (name, share) in enumerate(shares.items()):

@@ -1,7 +1,8 @@
 """Pascal VOC's annotations (Everingham et al. 2010): one XML file an image.
 
 Layouts: `Annotations/` with `JPEGImages/` (or `images/`) and the parts in `ImageSets/Main/*.txt`; or XML files beside
-the images, in the folder itself or in `train/`, `val/`, `test/` folders. An image without an XML file is left out, with
+the images, in the folder itself or in `train/`, `val/`, `test/` folders. `Annotations` itself may be named: a folder
+that has masks as well, as VOC's own have, is taken for these. An image without an XML file is left out, with
 a note: nobody said that there is nothing on it.
 
 Corners in the file are pixels counted from 1, both ends included; here they become continuous, from 0:
@@ -32,6 +33,8 @@ def read_voc(folder: Path) -> tuple[list[Annotated], list[str], list[str]]:
     """Images, class names in order, and notes."""
     images: list[Annotated] = []
     notes: list[str] = []
+    if folder.name in ANNOTATIONS and any((folder.parent / name).is_dir() for name in IMAGES):
+        folder = folder.parent
     for split, annotations, pictures in _layout(folder):
         by_stem: dict[str, Path] = {}
         for path in sorted(p for p in pictures.iterdir() if is_image_file(p) and not p.name.startswith(".")):
