@@ -132,3 +132,31 @@ def test_a_run_is_not_evaluated_on_another_kind_of_data(cli: Cli, plates: Path, 
     found = cli("evaluate", tmp_path / "run", "--data", photos)
     assert found.code == 2
     assert "is data for image-classification, and data for semantic-segmentation are needed" in found.sentence
+
+
+def test_masks_of_many_images_are_not_kept(
+    cli: Cli, plates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of ten thousand photos the masks alone would be a hundred gigabytes."""
+    import weakref
+
+    from corinth.predictor import segmentation
+
+    small = ("--set", "width=2", "--set", "depth=2", "--budget", "1ep", "--quiet")
+    assert cli("train", "--data", plates, "--model", "unet", *small, "--output", tmp_path / "run").code == 0
+    alive: list[weakref.ref] = []
+    most = 0
+
+    class Watched(segmentation.MaskPrediction):
+        def __init__(self, *values: Any, **named: Any) -> None:
+            nonlocal most
+            super().__init__(*values, **named)
+            alive.append(weakref.ref(self))
+            most = max(most, sum(ref() is not None for ref in alive))
+
+    monkeypatch.setattr(segmentation, "MaskPrediction", Watched)
+    found = cli("predict", tmp_path / "run", plates / "images", "--draw", tmp_path / "drawn", "--batch-size", 2)
+    assert found.code == 0, found.err
+    assert len(list((tmp_path / "drawn").iterdir())) == 24
+    assert len(alive) == 12
+    assert most <= 4

@@ -59,32 +59,56 @@ def main(args: Sequence[str]) -> int:
     return _exit_code(found)
 
 
+@dataclass(frozen=True)
+class _Said:
+    """What is told of a prediction, without its mask: those of many large images would not fit the memory."""
+
+    name: str
+    error: str | None
+    summary: str
+    lines: list[dict[str, Any]]
+    values: dict[str, Any]
+
+    def rows(self) -> list[dict[str, Any]]:
+        return self.lines
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.values
+
+
 def _dense(predictor: "DensePredictor", options: Options) -> int:
-    found = predictor.predict(options.files, batch_size=options.batch_size)
+    from corinth.predictor.predictor import listed
+
     if options.draw is not None:
-        _draw(predictor, found, options.draw)
+        try:
+            options.draw.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--draw {options.draw} cannot be made ({error.strerror}); name another folder") from error
+    if options.batch_size < 1:
+        raise UsageError(f"--batch-size {options.batch_size} is not at least 1")
+    names = [name for name, _ in listed(options.files)]
+    found: list[_Said] = []
+    taken: dict[str, int] = {}
+    for start in range(0, len(names), options.batch_size):
+        for p in predictor.predict(names[start : start + options.batch_size], batch_size=options.batch_size):
+            found.append(_Said(p.name, p.error, p.summary, p.rows(), p.to_dict()))
+            if options.draw is not None and p.error is None:
+                _draw(predictor, p, options.draw, taken)
+    if options.draw is not None:
+        note(f"drew {sum(taken.values())} images into {options.draw}")
     rows = [(p.name, "cannot be read" if p.error is not None else p.summary) for p in found]
     _show(options, found, _dense_csv(found), {"name": "left", "found": "left"}, rows)
     return _exit_code(found)
 
 
-def _draw(predictor: "DensePredictor", found: "Sequence[DenseAnswer]", folder: Path) -> None:
-    """One picture an image, under its own name; of several images of one name the later ones get a number."""
+def _draw(predictor: "DensePredictor", answer: "DenseAnswer", folder: Path, taken: dict[str, int]) -> None:
+    """A picture under the image's own name; of several images of one name the later ones get a number."""
     from corinth.data import read_image
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--draw {folder} cannot be made ({error.strerror}); name another folder") from error
-    taken: dict[str, int] = {}
-    for answer in found:
-        if answer.error is not None:
-            continue
-        stem = Path(answer.name).stem
-        taken[stem] = taken.get(stem, 0) + 1
-        number = "" if taken[stem] == 1 else f"-{taken[stem]}"
-        predictor.write(read_image(Path(answer.name)), answer, folder / f"{stem}{number}.png")
-    note(f"drew {sum(taken.values())} images into {folder}")
+    stem = Path(answer.name).stem
+    taken[stem] = taken.get(stem, 0) + 1
+    number = "" if taken[stem] == 1 else f"-{taken[stem]}"
+    predictor.write(read_image(Path(answer.name)), answer, folder / f"{stem}{number}.png")
 
 
 def _show(

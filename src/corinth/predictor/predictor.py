@@ -132,7 +132,7 @@ class Predictor(ABC):
                     found[place] = answer
                 waiting.clear()
 
-        for name, image in _listed(images):
+        for name, image in listed(images):
             try:
                 pixels = read_image(image) if isinstance(image, Path) else image
                 pixels = to_array(pixels) if isinstance(pixels, Image.Image) else pixels
@@ -190,7 +190,7 @@ def predictor_of(task: str) -> type[Predictor]:
     return getattr(importlib.import_module(f"corinth.predictor.{module}"), name)
 
 
-def _listed(images: Picture | Iterable[Picture]) -> Iterator[tuple[str, Path | np.ndarray | Image.Image]]:
+def listed(images: Picture | Iterable[Picture]) -> Iterator[tuple[str, Path | np.ndarray | Image.Image]]:
     """Name and image of each; folders opened, paths as Path."""
     if isinstance(images, (str, Path, np.ndarray, Image.Image)):
         images = [images]
