@@ -435,3 +435,17 @@ def test_a_folder_of_masks_without_one_is_said(tmp_path: Path, write: Writer) ->
     (tmp_path / "masks").mkdir()
     with pytest.raises(DataError, match=r"masks holds no masks for the images beside it; masks are PNG files"):
         open_data(tmp_path)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_images_that_their_files_turn_are_said(tmp_path: Path, write: Writer, orientation: int) -> None:
+    """Upside down, or square, an image has the size of a mask that was drawn before it was turned."""
+    pairs(write, "images/{}.png", "masks/{}.png", count=5)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(photo(5, (8, 8))).save(tmp_path / "images" / "5.jpg", exif=exif)
+    write("masks/5.png", ids(0, 1, 2, size=(8, 8)))
+    said = [note for note in open_masks(tmp_path).notes if "turned upright" in note]
+    assert said == ["1 images are turned upright as their files say; their masks must be upright already"] * (
+        orientation > 1
+    )

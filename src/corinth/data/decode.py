@@ -48,6 +48,7 @@ class Header:
     size: tuple[int, int]  # (H, W), upright
     channels: int  # 1 or 3, as decoding will give
     bytes: int
+    turned: bool = False  # whether the file says that its pixels must be turned or mirrored to be upright
 
 
 @contextmanager
@@ -101,11 +102,12 @@ def read_header(path: str | Path) -> Header:
         with _open(path) as image:
             width, height = image.size
             # Pillow turns TIFF itself. Asking a PNG without EXIF for it would decode the pixels.
-            turned = image.format != "TIFF" and "exif" in image.info and image.getexif().get(0x0112) in (5, 6, 7, 8)
-            if turned:
+            known = image.format != "TIFF" and "exif" in image.info
+            orientation = image.getexif().get(0x0112, 1) if known else 1
+            if orientation in (5, 6, 7, 8):
                 width, height = height, width
             channels = 1 if image.mode in _GREY else 3
-            return Header((height, width), channels, os.path.getsize(path))
+            return Header((height, width), channels, os.path.getsize(path), turned=orientation in range(2, 9))
     except _DAMAGE as error:
         raise UnreadableImage(_reason(error)) from error
 

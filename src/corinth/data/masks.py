@@ -136,6 +136,8 @@ def open_masks(path: str | Path, *, max_corrupt: float = 0.05, progress: Progres
         else:
             good.append((pair, mask))
     check_corrupt(corrupt, len(pairs), max_corrupt, where)
+    if turned := sum(headers[pair.key].turned for pair, _ in good):
+        notes.append(f"{turned} images are turned upright as their files say; their masks must be upright already")
     pixels = np.zeros((len(good), len(names)), dtype=np.int64)
     for row, (_, mask) in zip(pixels, good):
         for value in np.flatnonzero(mask.counts):
