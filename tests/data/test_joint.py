@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from corinth.data import Augmentation, Preprocess
+from corinth.data import Augmentation, Loader, MemoryStore, Preprocess
 from corinth.data.joint import JointTransform, move_boxes
 from corinth.data.preprocess import IGNORED, choose_sides
 from corinth.errors import UsageError
@@ -121,3 +121,15 @@ def test_the_sides_of_an_input_keep_the_aspect_of_the_images() -> None:
     assert choose_sides((1200, 1600), longest=None, stride=32, min_size=32, fit="pad") == (384, 512)
     assert choose_sides((360, 480), longest=240, stride=16, min_size=32, fit="pad") == (192, 240)
     assert choose_sides((8, 200), longest=None, stride=16, min_size=32, fit="squash") == (32, 192)
+
+
+def test_a_batch_has_as_many_rows_of_boxes_as_its_images_need() -> None:
+    """One image with hundreds of boxes must not make every batch as wide: points are compared with each row."""
+    images, _, boxes = scenes(6)
+    boxes = torch.cat((boxes, torch.full((6, 497, 5), -1.0)), dim=1)
+    boxes[4] = torch.tensor((1.0, 2.0, 2.0, 9.0, 9.0))
+    store = MemoryStore(images, boxes, torch.arange(6), preprocess())
+    widths = [batch.targets.shape[1] for batch in Loader(store, 2)]
+    assert widths == [1, 1, 500]
+    nothing = MemoryStore(images, torch.full((6, 7, 5), -1.0), torch.arange(6), preprocess())
+    assert [tuple(batch.targets.shape) for batch in Loader(nothing, 3)] == [(3, 1, 5)] * 2

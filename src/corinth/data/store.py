@@ -102,7 +102,10 @@ class MemoryStore:
 
     def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for rows in batches:
-            yield rows, self.gather(rows), self.targets[rows]
+            targets = self.targets[rows]
+            if targets.is_floating_point():  # boxes: as many as these images have, not the one with the most of all
+                targets = targets[:, : max(1, int((targets[..., 0] >= 0).sum(dim=1).max()))]
+            yield rows, self.gather(rows), targets
 
 
 class StreamStore:
