@@ -57,7 +57,9 @@ def test_from_boxes_to_drawings(cli: Cli, canvases: Path, tmp_path: Path) -> Non
     with Image.open(tmp_path / "drawn" / "3.png") as picture:
         assert picture.size == (512, 512)
         assert np.asarray(picture).any()
-    assert cli("predict", run, canvases / "1.png", "--format", "csv").out.startswith("name,")
+    assert cli("predict", run, canvases / "1.png", "--format", "csv").out.startswith(
+        "name,label,score,x1,y1,x2,y2,error\n"
+    )
 
 
 def test_the_doctor_looks_at_boxes(cli: Cli, canvases: Path) -> None:

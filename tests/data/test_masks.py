@@ -418,6 +418,11 @@ def test_palettes_are_read_by_colour_where_the_table_has_all_of_theirs(tmp_path:
         (tmp_path / "masks").mkdir(exist_ok=True)
         mask.save(tmp_path / "masks" / f"{i}.png")
         assert np.array_equal(source(tmp_path).target(i), expected)
+    write("images/2.png", photo(2))
+    mask = Image.fromarray(ids(0, 1, 255))
+    mask.putpalette([0, 128, 0, 0, 0, 0, *[7] * 762])
+    mask.save(tmp_path / "masks" / "2.png")
+    assert np.array_equal(source(tmp_path).target(2), ids(3, 0, 255))
 
 
 def test_255_is_ignored_beside_three_classes_though_the_data_hold_nothing_but_0_and_255(

@@ -65,6 +65,7 @@ class _Said:
 
     name: str
     error: str | None
+    columns: tuple[str, ...]
     summary: str
     lines: list[dict[str, Any]]
     values: dict[str, Any]
@@ -91,7 +92,7 @@ def _dense(predictor: "DensePredictor", options: Options) -> int:
     taken: dict[str, int] = {}
     for start in range(0, len(names), options.batch_size):
         for p in predictor.predict(names[start : start + options.batch_size], batch_size=options.batch_size):
-            found.append(_Said(p.name, p.error, p.summary, p.rows(), p.to_dict()))
+            found.append(_Said(p.name, p.error, p.columns, p.summary, p.rows(), p.to_dict()))
             if options.draw is not None and p.error is None:
                 _draw(predictor, p, options.draw, taken)
     if options.draw is not None:
@@ -150,11 +151,11 @@ def _csv(found: "Sequence[Prediction]", top: int) -> str:
     return to_csv([*columns, "error"], rows)
 
 
-def _dense_csv(found: "Sequence[DenseAnswer]") -> str:
+def _dense_csv(found: Sequence[_Said]) -> str:
     """One line a class or a box; of an image in which nothing was found, or that failed, one line without them."""
     lines: list[dict[str, Any]] = []
     for prediction in found:
         rows = prediction.rows() if prediction.error is None else []
         lines += [{"name": prediction.name, **row, "error": prediction.error or ""} for row in rows or [{}]]
-    columns = ["name", *dict.fromkeys(key for line in lines for key in line if key not in ("name", "error")), "error"]
+    columns = ["name", *(found[0].columns if found else ()), "error"]
     return to_csv(columns, [[line.get(column, "") for column in columns] for line in lines])

@@ -153,7 +153,10 @@ def _collect(
     if not any(len(rows) for _, rows in kept):
         raise DataError(f"{where}: there is not one box in {len(kept)} images")
     if turned := sum(headers[image.key].turned for image, _ in kept):
-        notes = [*notes, f"{turned} images are turned upright as their files say; their boxes must be of upright images"]
+        notes = [
+            *notes,
+            f"{turned} images are turned upright as their files say; their boxes must be of upright images",
+        ]
     splits = np.array([image.split or "" for image, _ in kept], dtype=object)
     ignored = [np.array(image.ignore, dtype=bool) for image, _ in kept]
     left_out = int(sum(flags.sum() for flags in ignored))

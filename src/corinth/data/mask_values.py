@@ -117,15 +117,19 @@ OUTSIDE = 254  # in a table of meanings: no class
 
 
 def _of_palette(values: np.ndarray, image: Image.Image, colours: tuple[tuple[int, int, int], ...]) -> np.ndarray:
-    """Ids of the colours that the indices stand for; the indices themselves where one of them has another colour."""
+    """Ids of the colours that the indices stand for; the indices themselves where one of them has another colour.
+
+    The index 255 of a colour that is not in the table stays what is ignored, as Pascal VOC's borders of objects are.
+    """
     palette = np.array(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
     ids = np.arange(256, dtype=np.uint8)
     known = {colour: number for number, colour in enumerate(colours)}
     for value in np.unique(values).tolist():
         number = known.get(tuple(palette[value].tolist())) if value < len(palette) else None
-        if number is None:
+        if number is not None:
+            ids[value] = number
+        elif value != IGNORED:
             return values
-        ids[value] = number
     return ids[values]
 
 

@@ -45,6 +45,8 @@ class BoxPrediction:
     boxes: tuple[Box, ...] = ()
     error: str | None = None
 
+    columns = ("label", "score", "x1", "y1", "x2", "y2")  # of `rows`, beside the name
+
     @property
     def summary(self) -> str:
         """Such as "2 cat, 1 dog"."""

@@ -61,6 +61,8 @@ class DenseAnswer(Answer, Protocol):
     """A prediction of masks or boxes."""
 
     @property
+    def columns(self) -> tuple[str, ...]: ...  # of `rows`, beside the name
+    @property
     def summary(self) -> str: ...  # a few words
     def rows(self) -> list[dict[str, Any]]: ...  # as lines of a table
 

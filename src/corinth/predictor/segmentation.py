@@ -31,6 +31,8 @@ class MaskPrediction:
     mask: np.ndarray | None = None
     error: str | None = None
 
+    columns = ("label", "share")  # of `rows`, beside the name
+
     @property
     def shares(self) -> dict[str, float]:
         """Class -> its share of the pixels that have one, the largest first; classes that do not occur are left out."""
