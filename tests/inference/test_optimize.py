@@ -13,6 +13,9 @@ import corinth
 from corinth.errors import UsageError
 from corinth.inference import OptimizationReport, Optimized, optimize, optimizing
 from corinth.inference.compiling import missing_compiler
+from corinth.inference.folding import fold_norms
+from corinth.inference.graphs import capture, constant, is_conv
+from corinth.inference.products import use_products
 
 TINY = {
     "cnn": 32,
@@ -64,7 +67,7 @@ def always_faster(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def measured(before: Callable[[], object], after: Callable[[], object], *, seconds: float) -> Measured:
         before(), after()
-        return Measured(2.0, 1.0, 2.0, 5)
+        return Measured(2.0, 1.0, 2.0, 2.0, 5)
 
     monkeypatch.setattr(optimizing, "measure", measured)
     monkeypatch.setattr("corinth.inference.merging.measure", measured)
@@ -101,10 +104,36 @@ def test_mixed_kernels_merge_into_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "mixed depthwise kernels merged in 13 of 13 layers" in [step.name for step in fast.report.steps]
 
 
+@pytest.mark.parametrize("images", [1, 100])
+@pytest.mark.parametrize(
+    "name", ["densenet121", "inception_v3", "mobilenetv2_035", "mobilenetv3_small_050", "mixnet_s"]
+)
+def test_products_are_the_same_as_1x1_convolutions(name: str, images: int) -> None:
+    model, batch = network(name)
+    graph = capture(model.requires_grad_(False), batch)
+    fold_norms(graph)
+    expected = graph(batch)
+    assert use_products(graph, images) > 10
+    kernels = [constant(graph, node.args[1]).shape[2:] for node in graph.graph.nodes if is_conv(node)]
+    assert name in ("mixnet_s", "inception_v3") or (1, 1) not in kernels
+    torch.testing.assert_close(graph(batch), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_a_gain_within_the_noise_is_none() -> None:
+    from corinth.inference.measuring import measure
+
+    def call() -> None:
+        sum(range(1000))
+
+    same = measure(call, call, seconds=0.05)
+    assert same.least <= same.gain
+    assert measure(lambda: [call() for _ in range(20)], call, seconds=0.05).least > 1
+
+
 def test_a_step_that_is_not_faster_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     from corinth.inference.measuring import Measured
 
-    monkeypatch.setattr(optimizing, "measure", lambda before, after, *, seconds: Measured(1.0, 1.1, 0.9, 5))
+    monkeypatch.setattr(optimizing, "measure", lambda before, after, *, seconds: Measured(1.0, 1.1, 0.9, 0.9, 5))
     fast = quick(*network("resnet18"))
     assert [step.kept for step in fast.report.steps] == [False, False]
     assert {step.reason for step in fast.report.steps} == {"not faster"}

@@ -1,5 +1,6 @@
 """A network as a graph of torch's own operators, for any batch size, whose constants can be looked at and replaced."""
 
+import itertools
 import operator
 from typing import Any
 
@@ -57,7 +58,8 @@ def is_constant(node: Any) -> bool:
 
 def add_constant(graph: GraphModule, before: Node, value: Tensor) -> Node:
     """A new node for `value`, in front of `before`."""
-    name = f"constant_{len(graph.graph.nodes)}_{before.name}"
+    taken = {name for name, _ in graph.named_buffers()}
+    name = next(name for n in itertools.count() if (name := f"constant_{n}_{before.name}") not in taken)
     graph.register_buffer(name, value.detach())
     with graph.graph.inserting_before(before):
         node = graph.graph.get_attr(name)

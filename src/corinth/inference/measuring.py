@@ -1,5 +1,6 @@
 """Two ways to do the same, timed in turn, so that a drift of the machine meets both alike."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -10,11 +11,15 @@ LEAST_ROUNDS, MOST_ROUNDS = 5, 200
 
 @dataclass(frozen=True)
 class Measured:
-    """Medians in milliseconds; `gain` is the median of the rounds' own ratios before / after."""
+    """Medians in milliseconds; `gain` is the median of the rounds' own ratios before / after.
+
+    `least` is the lower end of that median's 95 % interval: above 1, the gain is more than the noise of the rounds.
+    """
 
     before_ms: float
     after_ms: float
     gain: float
+    least: float
     rounds: int
 
 
@@ -27,8 +32,9 @@ def measure(before: Callable[[], object], after: Callable[[], object], *, second
         first = _milliseconds(before)
         pairs.append((first, _milliseconds(after)))
     before_ms, after_ms = (statistics.median(times) for times in zip(*pairs))
-    gain = statistics.median(old / new for old, new in pairs)
-    return Measured(before_ms, after_ms, gain, len(pairs))
+    ratios = sorted(old / new for old, new in pairs)
+    rank = max(0, math.floor(len(ratios) / 2 - 0.98 * math.sqrt(len(ratios))))  # of a binomial distribution
+    return Measured(before_ms, after_ms, statistics.median(ratios), ratios[rank], len(pairs))
 
 
 def _milliseconds(call: Callable[[], object]) -> float:

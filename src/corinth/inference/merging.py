@@ -103,7 +103,7 @@ def _is_faster(graph: GraphModule, mix: Mix, x: Tensor, weight: Tensor, bias: Te
         return F.conv2d(x, weight, bias, stride, (weight.shape[2] // 2, weight.shape[3] // 2), groups=len(weight))
 
     with torch.no_grad():
-        return measure(parts, whole, seconds=seconds).gain > 1
+        return measure(parts, whole, seconds=seconds).least > 1
 
 
 def _replace(graph: GraphModule, mix: Mix, weight: Tensor, bias: Tensor | None) -> None:

@@ -18,6 +18,7 @@ from corinth.inference.folding import fold_norms
 from corinth.inference.graphs import capture
 from corinth.inference.measuring import measure
 from corinth.inference.merging import merge_mixes
+from corinth.inference.products import use_products
 from corinth.inference.report import OptimizationReport, Step
 from corinth.inspect.speed import intra_op_threads
 
@@ -115,11 +116,12 @@ def optimize(
     """The fastest form of `model` on this machine's processor, chosen by measuring on `example` (B, C, H, W).
 
     Steps, in this order: `channels_last`; batch norms folded into convolutions; mixed depthwise kernels merged;
-    compiled, for the example's batch size, if `compile`; in bfloat16, if `precision` is "bf16". Each is timed against
-    the form so far for about `seconds`, and kept if it is faster and the outputs stay within `tolerance` of the
-    original's (the largest difference as a share of the largest output; by default 1e-4, and 5e-2 in bf16). The model
-    itself is never changed. `threads` sets torch's threads for the measurements and the compiled code, and is put
-    back; call the result under the same number. Raises `UsageError` for a model or an example that it cannot work with.
+    compiled, for the example's batch size, if `compile`, then also with 1x1 convolutions as matrix products; in
+    bfloat16, if `precision` is "bf16". Each is timed against the form so far for about `seconds`, and kept if the
+    gain is more than the noise of the rounds and the outputs stay within `tolerance` of the original's (the largest
+    difference as a share of the largest output; by default 1e-4, and 5e-2 in bf16). The model itself is never changed.
+    `threads` sets torch's threads for the measurements and the compiled code, and is put back; call the result under
+    the same number. Raises `UsageError` for a model or an example that it cannot work with.
     """
     images = _checked(model, example, precision, tolerance, seconds)
     with intra_op_threads(threads) as used, torch.no_grad():
@@ -179,20 +181,36 @@ class _Search:
             self.graph = graph
 
     def compile(self) -> None:
-        form = self._compiled("compiled", _Form(self._any(), self.form.layout, graph=self.graph))
+        plain = _Form(self._any(), self.form.layout, graph=self.graph)
+        form = self._compiled("compiled", plain)
         if form is not None:
             self._try("compiled", form)
+            self.products("1x1 convolutions as matrix products", plain)
+
+    def products(self, name: str, plain: _Form) -> None:
+        """The same, compiled from another graph; batches of other sizes use the one they had."""
+        graph: Any = copy.deepcopy(plain.graph)
+        graph.to(memory_format=torch.channels_last)
+        if not use_products(graph, len(self.images)):
+            return
+        form = self._compiled(name, dataclasses.replace(plain, graph=graph, layout=torch.channels_last))
+        if form is not None:
+            self._try(name, dataclasses.replace(form, graph=plain.graph))
 
     def bf16(self, *, compile: bool) -> None:
         if not torch.ops.mkldnn._is_mkldnn_bf16_supported() or not torch.cpu._is_avx512_bf16_supported():
             return self._skip("bf16", "this processor has no bfloat16 instructions (AVX512-BF16)")
         graph: Any = copy.deepcopy(self._any())
         graph.to(torch.bfloat16, memory_format=torch.channels_last)
-        form: _Form | None = _Form(graph, torch.channels_last, torch.bfloat16, graph)
-        if compile and missing_compiler() is None:
-            form = self._compiled("bf16", form)
+        plain = _Form(graph, torch.channels_last, torch.bfloat16, graph)
+        form: _Form | None = plain
+        compiles = compile and missing_compiler() is None
+        if compiles:
+            form = self._compiled("bf16", plain)
         if form is not None:
             self._try("bf16", form)
+        if compiles:
+            self.products("bf16, 1x1 convolutions as matrix products", plain)
         return None
 
     def report(self, threads: int) -> OptimizationReport:
@@ -253,12 +271,12 @@ class _Search:
             return False
         before = self.form
         times = measure(lambda: before(self.images), lambda: candidate(self.images), seconds=self.seconds)
-        kept = times.gain > 1
+        kept = times.least > 1
         self.steps.append(
             Step(
                 name=name,
                 kept=kept,
-                reason="faster" if kept else "not faster",
+                reason="faster" if kept else "not faster" if times.gain <= 1 else "not faster beyond the noise",
                 before_ms=times.before_ms,
                 after_ms=times.after_ms,
                 gain=times.gain,

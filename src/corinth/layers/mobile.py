@@ -115,11 +115,13 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int
 
     torch leaves fewer than 16 samples on one thread to a matrix product that takes twice as long as oneDNN, but
     gives every dilated convolution of a map that is not small to oneDNN; the dilation of a single tap changes
-    nothing. For maps of one pixel the matrix product is the faster one.
+    nothing. A map of one pixel is a linear layer, which costs less to call.
     """
-    one_thread = not torch.compiler.is_compiling() and x.is_cpu and torch.get_num_threads() == 1
-    large = one_thread and x.numel() > SMALL_MAP and x.shape[-2] * x.shape[-1] > 1
-    if large and len(x) < 16 and x.dtype == torch.float32:
+    if not x.is_cpu or torch.compiler.is_compiling():
+        return F.conv2d(x, weight, bias, groups=groups)
+    if groups == 1 and x.shape[-2:] == (1, 1):
+        return F.linear(x.flatten(1), weight.flatten(1), bias)[:, :, None, None]
+    if len(x) < 16 and x.numel() > SMALL_MAP and x.dtype == torch.float32 and torch.get_num_threads() == 1:
         return F.conv2d(x, weight, bias, dilation=2, groups=groups)
     return F.conv2d(x, weight, bias, groups=groups)
 
