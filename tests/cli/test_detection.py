@@ -46,7 +46,7 @@ def test_from_boxes_to_drawings(cli: Cli, canvases: Path, tmp_path: Path) -> Non
     found = cli("evaluate", run, "--output", tmp_path / "scores.json")
     assert found.code == 0, found.err
     assert "digit 3" in found.out
-    assert found.out.split("class ")[1].splitlines()[0].split() == ["ap", "ap50", "recall", "boxes"]
+    assert found.out.split("class ")[1].splitlines()[0].split() == ["AP", "AP50", "recall", "boxes"]
     assert "<th>Boxes</th>" in run_report(run)[0].read_text()
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["samples"] == 2
