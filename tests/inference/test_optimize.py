@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -226,6 +227,25 @@ def test_compiled_for_the_example_and_for_any_other_batch(precision: str, monkey
     assert fast._any_batch is not None
     assert fast._any_batch.compiled
     assert inductor.freezing == settings
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(missing_compiler() is not None, reason="needs a C++ compiler")
+def test_another_batch_that_cannot_be_compiled_is_said_and_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    always_faster(monkeypatch)
+    model, images = network("lenet5")
+    fast = optimize(model, images)
+
+    def fails(*args: Any, **options: Any) -> Any:
+        raise RuntimeError("out of registers")
+
+    monkeypatch.setattr("corinth.inference.optimizing.compile_graph", fails)
+    more = torch.cat([images, images])
+    with pytest.warns(UserWarning, match=r"run without compilation, slower: the compiler failed \(out of registers\)"):
+        found = fast(more)
+    with torch.no_grad():
+        torch.testing.assert_close(found, model(more))
+    assert torch.equal(fast(more), found)  # said once
 
 
 def test_for_inference_only() -> None:

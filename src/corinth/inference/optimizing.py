@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import platform
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,15 +93,27 @@ class Optimized(nn.Module):
         return self._any_batch(images)
 
     def _compile_any_batch(self, images: Tensor) -> _Form:
-        """Compiled for any number of images; the graph itself where that fails or its outputs are others."""
+        """Compiled for any number of images; the graph itself, with a warning, where that fails or is not the same."""
         graph: Any = self._form.graph
         plain = dataclasses.replace(self._form, run=graph, compiled=False)
         prepared = images.to(plain.dtype).contiguous(memory_format=plain.layout)
         try:
             form = dataclasses.replace(plain, run=compile_graph(graph, prepared, any_batch=True), compiled=True)
-        except RuntimeError:
-            return plain
-        return form if _difference(form(images), plain(images)) <= self.report.tolerance else plain
+        except RuntimeError as error:
+            return self._not_compiled(plain, f"the compiler failed ({_first_line(error)})")
+        difference = _difference(form(images), plain(images))
+        if difference <= self.report.tolerance:
+            return form
+        return self._not_compiled(plain, f"its outputs differ by {difference:.1e} of the largest")
+
+    def _not_compiled(self, plain: _Form, reason: str) -> _Form:
+        batch = self.report.shape[0]
+        warnings.warn(
+            f"batches of other sizes than {batch} run without compilation, slower: {reason}; give optimize an example "
+            "of the size that matters",
+            stacklevel=2,
+        )
+        return plain
 
 
 def optimize(
