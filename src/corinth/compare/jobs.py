@@ -1,11 +1,8 @@
 """One run of a comparison: train, score the test part once, keep what the board needs; and one architecture's cost."""
 
-import ctypes
 import dataclasses
-import gc
 import json
 import shutil
-import sys
 import time
 import zipfile
 import zlib
@@ -23,6 +20,7 @@ from corinth.errors import CorinthError
 from corinth.files import replacing, write_json
 from corinth.inspect import count_macs, count_params, latency, peak_memory
 from corinth.inspect.devices import choose_device
+from corinth.inspect.memory import release_memory
 from corinth.inspect.speed import intra_op_threads
 from corinth.predictor import Evaluation, Predictor, Scores, load_run
 from corinth.tasks.kinds import KINDS
@@ -97,7 +95,7 @@ def run(contender: Contender, seed: int, data: ImageData, output: Path, reporter
     folder = run_folder(output, contender.label, seed)
     recipe = dataclasses.replace(contender.recipe, seed=seed, output=str(folder))
     fresh = not folder.exists()
-    _release_memory()
+    release_memory()
     with peak_memory(choose_device(recipe.device)) as peak:
         trained = _trained(recipe, folder, data, reporter)
     if trained.interrupted:
@@ -205,14 +203,3 @@ def reason(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     text = lines[0] if lines else type(error).__name__
     return text if isinstance(error, CorinthError) else f"{type(error).__name__}: {text}"
-
-
-def _release_memory() -> None:
-    """Give freed memory back, so that one run's peak is not hidden by what the run before it left."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl has not
-        if trim is not None:
-            trim(0)

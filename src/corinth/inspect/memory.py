@@ -1,5 +1,7 @@
 """Peak memory of a block of code: what the process needed on top of what it had."""
 
+import ctypes
+import gc
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -61,3 +63,14 @@ def _status(key: str) -> int | None:
     except OSError:
         return None
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:")), None)
+
+
+def release_memory() -> None:
+    """Give freed memory back, so that one run's peak is not hidden by what the run before it left."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl has not
+        if trim is not None:
+            trim(0)
