@@ -12,15 +12,13 @@ import copy
 import json
 import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 import corinth
-from common import Timing, import_peers, machine, side_by_side
+from common import Timing, import_peers, inference, machine, side_by_side, training
 from corinth.registry import configure
 
 MODELS = (
@@ -53,26 +51,6 @@ def pair(name: str) -> tuple[nn.Module, nn.Module]:
     theirs = timm.create_model(name, **random)
     theirs.load_state_dict(corinth.dump_weights(ours, source="timm"))
     return ours, theirs
-
-
-def inference(model: nn.Module, x: Tensor) -> Callable[[], Tensor]:
-    def run() -> Tensor:
-        with torch.inference_mode():
-            return model(x)
-
-    return run
-
-
-def training(model: nn.Module, x: Tensor) -> Callable[[], Tensor]:
-    targets = torch.arange(len(x)) % 1000
-
-    def run() -> Tensor:
-        model.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(model(x), targets)
-        loss.backward()
-        return loss.detach()
-
-    return run
 
 
 def bench(name: str, batch: int, rounds: int, *, train: bool) -> dict:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 RUNTIMES = ("onnx", "onnxscript", "onnxruntime", "openvino")
 PEERS = Path(__file__).parent.parent / ".peers"
@@ -40,6 +42,29 @@ def machine() -> str:
         f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
         f"Python {platform.python_version()}, torch {torch.__version__}"
     )
+
+
+def inference(model: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], Tensor]:
+    """A call that is timed: the outputs, without gradients."""
+
+    def run() -> Tensor:
+        with torch.inference_mode():
+            return model(x)
+
+    return run
+
+
+def training(model: nn.Module, x: Tensor) -> Callable[[], Tensor]:
+    """A call that is timed: forward, cross-entropy, backward."""
+    targets = torch.arange(len(x)) % 10
+
+    def run() -> Tensor:
+        model.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(model(x), targets)
+        loss.backward()
+        return loss.detach()
+
+    return run
 
 
 def side_by_side(calls: Mapping[str, Callable[[], object]], *, rounds: int, warmup: int = 2) -> dict[str, Timing]:

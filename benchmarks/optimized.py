@@ -26,11 +26,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 import corinth
-from common import import_peers, import_runtimes, machine, side_by_side
+from common import import_peers, import_runtimes, inference, machine, side_by_side, training
 from corinth.registry import configure
 
 
@@ -103,28 +102,8 @@ def in_layouts(label: str, model: nn.Module, x: Tensor, make: Callable, layouts:
     return forms
 
 
-def inference(model: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], Tensor]:
-    def run() -> Tensor:
-        with torch.inference_mode():
-            return model(x)
-
-    return run
-
-
 def compiled(model: nn.Module, x: Tensor) -> Callable[[], Tensor]:
     return inference(torch.compile(model, dynamic=False), x)  # ty: ignore[invalid-argument-type]
-
-
-def training(model: nn.Module, x: Tensor) -> Callable[[], Tensor]:
-    targets = torch.arange(len(x)) % 10
-
-    def run() -> Tensor:
-        model.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(model(x), targets)
-        loss.backward()
-        return loss.detach()
-
-    return run
 
 
 def runtimes(model: nn.Module, x: Tensor, threads: int) -> Forms:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from digit_scenes import scenes
+from digit_scenes import write_coco
 
 Cli = Callable[..., Any]
 
@@ -17,19 +17,7 @@ Cli = Callable[..., Any]
 @pytest.fixture(scope="module")
 def canvases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve canvases of digits in COCO's format, without parts."""
-    folder = tmp_path_factory.mktemp("canvases")
-    images, boxes = scenes(count=12, side=64, seed=1)
-    content: dict[str, list[Any]] = {"images": [], "annotations": [], "categories": []}
-    for i, (image, rows) in enumerate(zip(images, boxes)):
-        Image.fromarray(image).save(folder / f"{i}.png")
-        content["images"].append({"id": i, "file_name": f"{i}.png"})
-        for label, x1, y1, x2, y2 in rows.astype(int).tolist():
-            number = len(content["annotations"]) + 1
-            box = [x1, y1, x2 - x1, y2 - y1]
-            content["annotations"].append({"id": number, "image_id": i, "category_id": label, "bbox": box})
-    content["categories"] = [{"id": label, "name": f"digit {label}"} for label in range(10)]
-    (folder / "boxes.json").write_text(json.dumps(content))
-    return folder
+    return write_coco(tmp_path_factory.mktemp("canvases"), count=12, side=64, seed=1)
 
 
 @pytest.mark.slow

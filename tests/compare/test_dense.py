@@ -15,7 +15,7 @@ from corinth.data import open_data
 from corinth.errors import UsageError
 from corinth.predictor import load_run
 from corinth.report.run import run_report
-from digit_scenes import scenes
+from digit_scenes import scenes, write_coco
 
 UNET = {"options": {"width": 8, "depth": 2}, "batch_size": 4}
 FCOS = {"options": {"backbone": "mobilenetv3_small_050", "channels": 16, "norm_groups": 8, "head_depth": 1}}
@@ -36,19 +36,7 @@ def masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("boxes")
-    images, found = scenes(count=16, side=64, seed=1)
-    content: dict[str, list] = {"images": [], "annotations": [], "categories": []}
-    for i, (image, rows) in enumerate(zip(images, found)):
-        Image.fromarray(image).save(folder / f"{i}.png")
-        content["images"].append({"id": i, "file_name": f"{i}.png"})
-        for label, x1, y1, x2, y2 in rows.astype(int).tolist():
-            number = len(content["annotations"]) + 1
-            box = [x1, y1, x2 - x1, y2 - y1]
-            content["annotations"].append({"id": number, "image_id": i, "category_id": label, "bbox": box})
-    content["categories"] = [{"id": label, "name": f"digit {label}"} for label in range(10)]
-    (folder / "boxes.json").write_text(json.dumps(content))
-    return folder
+    return write_coco(tmp_path_factory.mktemp("boxes"), count=16, side=64, seed=1)
 
 
 @pytest.fixture(scope="module")

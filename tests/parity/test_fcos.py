@@ -14,6 +14,7 @@ from corinth import create_model
 from corinth.layers.points import PointOutputs
 from corinth.tasks.boxes import giou
 from corinth.tasks.detection import Points, assign, focal_loss
+from random_tensors import randomise
 
 pytestmark = pytest.mark.parity
 CLASSES = 5
@@ -57,15 +58,7 @@ def renamed(key: str) -> str:
 def ours(theirs: Any) -> nn.Module:
     """With the same random tensors everywhere; its scalars s_l stay 1, which torchvision does not have."""
     model = create_model("fcos_resnet18", channels=256, num_classes=CLASSES, distance="relu").double().eval()
-    draw = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for key, tensor in theirs.state_dict().items():
-            if tensor.ndim > 1:
-                tensor.copy_(torch.randn(tensor.shape, generator=draw) * (2 / tensor[0].numel()) ** 0.5)
-            elif key.endswith(("running_var", "weight")):
-                tensor.copy_(0.5 + torch.rand(tensor.shape, generator=draw))
-            elif tensor.is_floating_point():
-                tensor.copy_(torch.randn(tensor.shape, generator=draw) * 0.2)
+    randomise(theirs)
     state = theirs.state_dict()
     mine = {key: state[renamed(key)] for key in model.state_dict() if key != "head.scales"}
     assert {renamed(key) for key in mine} == set(state)

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from corinth import create_model
 from corinth.weights import load_weights
+from random_tensors import randomise
 
 pytestmark = pytest.mark.parity
 HALVINGS = (2, 4, 8, 16, 32)
@@ -27,19 +27,6 @@ CASES = {  # strides, an odd size of images
     "inception_v4": (HALVINGS, (99, 107)),
     "inception_resnet_v2": (HALVINGS, (99, 107)),
 }
-
-
-def randomise(model: nn.Module) -> nn.Module:
-    draw = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for key, tensor in model.state_dict().items():
-            if tensor.ndim > 1:
-                tensor.copy_(torch.randn(tensor.shape, generator=draw) * (2 / tensor[0].numel()) ** 0.5)
-            elif key.endswith(("running_var", "weight")):
-                tensor.copy_(0.5 + torch.rand(tensor.shape, generator=draw))
-            elif tensor.is_floating_point():
-                tensor.copy_(torch.randn(tensor.shape, generator=draw) * 0.2)
-    return model
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from corinth import create_model, dump_weights, load_weights
 from corinth.layers.auxiliary import WithAux
 from corinth.weights import Source, key_maps
+from random_tensors import randomise
 
 pytestmark = pytest.mark.parity
 CLASSES = 10  # pytorchcv builds its CIFAR networks for 10 or 100 only
@@ -124,23 +125,6 @@ def narrow(peer: nn.Module) -> None:
             else:
                 continue
             setattr(owner, name, new)
-
-
-def randomise(model: nn.Module, norm_scale: float = 1.0) -> None:
-    """Give every tensor its own random values, at a scale that keeps signals alive; variances stay positive."""
-    draw = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            if not tensor.is_floating_point():
-                tensor.copy_(torch.randint(1, 100, tensor.shape, generator=draw))
-            elif tensor.ndim > 1:
-                fan_in = tensor[0].numel()
-                tensor.copy_(torch.randn(tensor.shape, generator=draw) * (2 / fan_in) ** 0.5)
-            elif name.endswith(("running_var", "weight")):
-                tensor.copy_(0.5 + torch.rand(tensor.shape, generator=draw))
-                tensor.mul_(norm_scale if name.endswith("weight") else 1.0)
-            else:
-                tensor.copy_(torch.randn(tensor.shape, generator=draw) * 0.2)
 
 
 def still(model: nn.Module) -> nn.Module:

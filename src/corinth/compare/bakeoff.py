@@ -20,7 +20,7 @@ from corinth.tasks.kinds import KINDS
 from corinth.training import Reporter
 from corinth.training.interrupts import Stop, stop_on_signal
 
-LATENCY_BATCH = {False: 64, True: 8}  # images; True: of networks that answer for places in images
+LATENCY_BATCH, DENSE_LATENCY_BATCH = 64, 8  # images; the second of networks that answer for places in large ones
 
 
 def compare(
@@ -71,7 +71,7 @@ def compare(
         check_plan(plan, data)
     claim_folder(folder, plan, resume=resume)
 
-    batch = latency_batch or LATENCY_BATCH[KINDS[data.task].dense]
+    batch = latency_batch or (DENSE_LATENCY_BATCH if KINDS[data.task].dense else LATENCY_BATCH)
     done = _execute(plan, data, folder, measure=latency, batch=batch, reporter=reporter)
     board = make_board(plan, data, folder, **vars(done))
     board.save(folder)

@@ -219,10 +219,10 @@ def collate(targets: Sequence[Tensor]) -> Tensor:
     """Targets of several images in one tensor; fewer boxes than the most are filled up with rows of label -1."""
     if not targets:
         return torch.empty(0, dtype=torch.int64)
-    most = max(target.shape[0] if target.is_floating_point() else 0 for target in targets)
     if not targets[0].is_floating_point():
         return torch.stack(list(targets))
-    boxes = torch.full((len(targets), max(1, most), targets[0].shape[1]), -1.0)
+    most = max(1, *map(len, targets))
+    boxes = torch.full((len(targets), most, targets[0].shape[1]), -1.0)
     for row, target in zip(boxes, targets, strict=True):
         row[: len(target)] = target
     return boxes

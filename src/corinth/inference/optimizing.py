@@ -194,7 +194,7 @@ class _Search:
             self.graph = graph
 
     def compile(self) -> None:
-        plain = _Form(self._any(), self.form.layout, graph=self.graph)
+        plain = _Form(self._captured(), self.form.layout, graph=self.graph)
         form = self._compiled("compiled", plain)
         if form is not None:
             self._try("compiled", form)
@@ -213,7 +213,7 @@ class _Search:
     def bf16(self, *, compile: bool) -> None:
         if not torch.ops.mkldnn._is_mkldnn_bf16_supported() or not torch.cpu._is_avx512_bf16_supported():
             return self._skip("bf16", "this processor has no bfloat16 instructions (AVX512-BF16)")
-        graph: Any = copy.deepcopy(self._any())
+        graph: Any = copy.deepcopy(self._captured())
         graph.to(torch.bfloat16, memory_format=torch.channels_last)
         plain = _Form(graph, torch.channels_last, torch.bfloat16, graph)
         form: _Form | None = plain
@@ -247,7 +247,7 @@ class _Search:
     def _limit(self, form: _Form) -> float:
         return TOLERANCE[_precision(form)] if self.tolerance is None else self.tolerance
 
-    def _any(self) -> GraphModule:
+    def _captured(self) -> GraphModule:
         assert self.graph is not None
         return self.graph
 

@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from corinth.layers.auxiliary import WithAux
 from corinth.tasks.means import CrossEntropy
-from corinth.tasks.task import Phase, Predictions, Task, Term
+from corinth.tasks.task import Phase, Predictions, Task, Term, weights_of_classes
 
 
 class ImageClassification(Task):
@@ -31,13 +31,11 @@ class ImageClassification(Task):
         label_smoothing: float = 0.0,
         class_weights: Sequence[float] | Tensor | None = None,
     ) -> None:
-        if class_weights is not None and len(class_weights) != len(classes):
-            raise ValueError(f"{len(class_weights)} class weights for {len(classes)} classes; give one a class")
         self.nets = nn.ModuleDict({"model": model})
         self.phases = {"train": Phase(nets=("model",))}
         self.classes = tuple(classes)
         self.label_smoothing = label_smoothing
-        self.class_weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
+        self.class_weights = weights_of_classes(class_weights, classes)
 
     def losses(self, phase: str, batch: Any, rng: torch.Generator) -> dict[str, Term]:
         """`loss`; `aux1`, `aux2`, ... where the network has auxiliary heads; `top1`, watched only."""

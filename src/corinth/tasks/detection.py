@@ -18,7 +18,7 @@ from corinth.layers.points import PointOutputs, grid_points
 from corinth.tasks.average_precision import BoxPrecision, library
 from corinth.tasks.boxes import giou, suppress
 from corinth.tasks.means import CountedMean
-from corinth.tasks.task import Phase, Task, Term
+from corinth.tasks.task import Phase, Task, Term, weights_of_classes
 
 REACH = (64.0, 128.0, 256.0, 512.0)  # m_3 to m_6: the furthest side that a point of P3 to P6 regresses, in pixels
 RADIUS = 1.5  # strides from a box's centre within which points are positive
@@ -117,13 +117,11 @@ class ObjectDetection(Task):
         decoding: Decoding | None = None,
     ) -> None:
         library()  # a training is useless without its metric: say so before it begins
-        if class_weights is not None and len(class_weights) != len(classes):
-            raise ValueError(f"{len(class_weights)} class weights for {len(classes)} classes; give one a class")
         self.nets = nn.ModuleDict({"model": model})
         self.phases = {"train": Phase(nets=("model",))}
         self.classes = tuple(classes)
         self.decoding = decoding or Decoding()
-        self.class_weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
+        self.class_weights = weights_of_classes(class_weights, classes)
 
     def losses(self, phase: str, batch: Any, rng: torch.Generator) -> dict[str, Term]:
         """`classification`, `box` and `centreness`; `loss`, their sum, watched only.

@@ -11,7 +11,7 @@ from torchmetrics import Metric, MetricCollection
 
 from corinth.data.preprocess import IGNORED
 from corinth.tasks.means import CrossEntropy
-from corinth.tasks.task import Phase, Task, Term
+from corinth.tasks.task import Phase, Task, Term, weights_of_classes
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,10 @@ class SemanticSegmentation(Task):
     def __init__(
         self, model: nn.Module, classes: Sequence[str], *, class_weights: Sequence[float] | Tensor | None = None
     ) -> None:
-        if class_weights is not None and len(class_weights) != len(classes):
-            raise ValueError(f"{len(class_weights)} class weights for {len(classes)} classes; give one a class")
         self.nets = nn.ModuleDict({"model": model})
         self.phases = {"train": Phase(nets=("model",))}
         self.classes = tuple(classes)
-        self.class_weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
+        self.class_weights = weights_of_classes(class_weights, classes)
 
     def losses(self, phase: str, batch: Any, rng: torch.Generator) -> dict[str, Term]:
         """`loss`; `pixel_accuracy`, watched only."""

@@ -43,6 +43,15 @@ class Phase:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
+def weights_of_classes(weights: Sequence[float] | Tensor | None, classes: Sequence[str]) -> Tensor | None:
+    """One float a class, or none; any other number of them is a `ValueError`."""
+    if weights is None:
+        return None
+    if len(weights) != len(classes):
+        raise ValueError(f"{len(weights)} class weights for {len(classes)} classes; give one a class")
+    return torch.as_tensor(weights, dtype=torch.float32)
+
+
 @dataclass(frozen=True)
 class Predictions:
     """Classification: `logits` and `probs`, both (B, K) float32."""

@@ -21,6 +21,7 @@ from corinth.data import (
     make_store,
     open_data,
 )
+from corinth.data.collect import CLASSIFICATION
 from corinth.data.images import OPTIONS, refuse_options
 from corinth.data.loader import Transform
 from corinth.data.masks import MaskSource
@@ -234,7 +235,7 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
 
 def make_task(recipe: Recipe, model: nn.Module, data: ImageData) -> Task:
     """What the recipe's network learns from the data; a field that does nothing for it is a `UsageError`."""
-    if data.task == "image-classification":
+    if data.task == CLASSIFICATION:
         balanced = recipe.class_weights == "balanced"
         weights = balanced_weights(data.labels("train"), data.num_classes) if balanced else None
         return ImageClassification(model, data.classes, label_smoothing=recipe.label_smoothing, class_weights=weights)
