@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from corinth.inspect.memory import freed_memory_kept
+
 RUNTIMES = ("onnx", "onnxscript", "onnxruntime", "openvino")
 PEERS = Path(__file__).parent.parent / ".peers"
 
@@ -70,15 +72,33 @@ def training(model: nn.Module, x: Tensor) -> Callable[[], Tensor]:
 def side_by_side(calls: Mapping[str, Callable[[], object]], *, rounds: int, warmup: int = 2) -> dict[str, Timing]:
     """Time the calls in turn, round after round, so that a drift of the machine meets all of them alike."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        for _ in range(warmup):
-            call()
-    for _ in range(rounds):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
+    with freed_memory_kept():  # for all alike; otherwise the system clears pages at random in between
+        for call in calls.values():
+            for _ in range(warmup):
+                call()
+        for _ in range(rounds):
+            for name, call in calls.items():
+                start = time.perf_counter()
+                call()
+                seconds[name].append(time.perf_counter() - start)
     return {name: summary(runs) for name, runs in seconds.items()}
+
+
+def in_blocks(calls: Mapping[str, Callable[[], object]], *, seconds: float, rounds: int = 5) -> dict[str, Timing]:
+    """Time the calls in turn, some calls of one after a pause: threads of a runtime that wait busily for its next
+    call, which would take the cores from the others, have gone to sleep then. `seconds` are for all."""
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    with freed_memory_kept():
+        for _ in range(rounds):
+            for name, call in calls.items():
+                time.sleep(0.2)
+                call(), call()
+                deadline = time.perf_counter() + seconds / rounds / len(calls)
+                while not found[name] or time.perf_counter() < deadline:
+                    start = time.perf_counter()
+                    call()
+                    found[name].append(time.perf_counter() - start)
+    return {name: summary(runs) for name, runs in found.items()}
 
 
 def summary(seconds: list[float]) -> Timing:

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 import corinth
-from common import import_peers, import_runtimes, inference, machine, side_by_side, training
+from common import Timing, import_peers, import_runtimes, in_blocks, inference, machine, side_by_side, training
 from corinth.registry import configure
 
 
@@ -160,7 +160,7 @@ def bench(part: str, name: str, batch: int, seconds: float, threads: int) -> dic
         for label in [label for label in answers if "bf16" in label]:
             same = (answers[label].argmax(1) == expected.argmax(1)).float().mean().item()
             extra.setdefault("agreement", {})[label] = same
-    times = rounds_for(forms, seconds)
+    times = in_milliseconds(in_blocks(forms, seconds=seconds)) if part == "optimised" else rounds_for(forms, seconds)
     return {"ms": {label: times[label] for label in forms}, "machine": machine(), **extra}
 
 
@@ -170,7 +170,10 @@ def rounds_for(forms: Forms, seconds: float) -> dict[str, list[float]]:
     for call in forms.values():
         call()
     one = time.perf_counter() - start
-    times = side_by_side(forms, rounds=min(100, max(3, int(seconds / max(one, 1e-9)))), warmup=0 if one > 1 else 1)
+    return in_milliseconds(side_by_side(forms, rounds=min(100, max(3, int(seconds / max(one, 1e-9)))), warmup=2))
+
+
+def in_milliseconds(times: Mapping[str, Timing]) -> dict[str, list[float]]:
     return {label: [round(1e3 * t, 3) for t in (found.median, found.low, found.high)] for label, found in times.items()}
 
 

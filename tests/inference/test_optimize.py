@@ -2,7 +2,8 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,7 +17,10 @@ from corinth.inference import OptimizationReport, Optimized, optimize, optimizin
 from corinth.inference.compiling import missing_compiler
 from corinth.inference.folding import fold_norms
 from corinth.inference.graphs import capture, constant, is_conv
+from corinth.inference.measuring import Measured, measure, measure_within
 from corinth.inference.products import use_products
+from corinth.inspect import memory
+from corinth.inspect.memory import freed_memory_kept, keep_freed_memory
 
 TINY = {
     "cnn": 32,
@@ -59,12 +63,11 @@ def network(name: str, **options: object) -> tuple[nn.Module, Tensor]:
 
 
 def quick(model: nn.Module, images: Tensor, **options: object) -> Optimized:
-    return optimize(model, images, **{"compile": False, "seconds": 0.001, **options})  # ty: ignore
+    return optimize(model, images, **{"compile": False, "seconds": 0.001, "keep_memory": False, **options})  # ty: ignore
 
 
 def always_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every step whose outputs are right, so that the test does not hang on the machine's load."""
-    from corinth.inference.measuring import Measured
 
     def measured(before: Callable[[], object], after: Callable[[], object], *, seconds: float) -> Measured:
         before(), after()
@@ -89,6 +92,37 @@ def test_every_step_keeps_the_outputs_and_the_model(name: str, monkeypatch: pyte
     assert all(torch.equal(value, after[key]) for key, value in before.items())
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
     assert all(value.requires_grad for value in model.parameters())
+
+
+def test_freed_memory_is_kept_where_that_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    with freed_memory_kept() as can:
+        if not can:
+            pytest.skip("this C library cannot keep freed memory")
+    model, images = network("mobilenetv3_small_050")
+    for gain, kept in ((0.9, False), (2.0, True)):
+        times = Measured(2.0, 2.0 / gain, gain, gain, 5)
+        monkeypatch.setattr(optimizing, "measure_within", lambda *_, times=times, **__: times)
+        try:
+            step = quick(model, images, keep_memory=True).report.steps[-1]
+            assert (step.name, step.kept, memory._state["kept"]) == ("freed memory kept", kept, kept)
+        finally:
+            keep_freed_memory(False)
+    assert quick(model, images).report.steps[-1].name != "freed memory kept"
+
+
+def test_a_call_is_timed_outside_and_inside_of_a_context() -> None:
+    places: list[bool] = []
+    inside = []
+
+    @contextmanager
+    def place() -> Generator[None]:
+        inside.append(True)
+        yield
+        inside.pop()
+
+    found = measure_within(lambda: places.append(bool(inside)), place, seconds=0.001)
+    assert found.rounds >= 5
+    assert places.count(True) == places.count(False) == 5 * found.rounds
 
 
 @pytest.mark.parametrize(
@@ -121,8 +155,6 @@ def test_products_are_the_same_as_1x1_convolutions(name: str, images: int) -> No
 
 
 def test_a_gain_within_the_noise_is_none() -> None:
-    from corinth.inference.measuring import measure
-
     def call() -> None:
         sum(range(1000))
 
@@ -132,8 +164,6 @@ def test_a_gain_within_the_noise_is_none() -> None:
 
 
 def test_a_step_that_is_not_faster_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    from corinth.inference.measuring import Measured
-
     monkeypatch.setattr(optimizing, "measure", lambda before, after, *, seconds: Measured(1.0, 1.1, 0.9, 0.9, 5))
     fast = quick(*network("resnet18"))
     assert [step.kept for step in fast.report.steps] == [False, False]
@@ -191,7 +221,7 @@ def test_the_report_says_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_compiler_the_rest_works() -> None:
     model, images = network("lenet5")
     with inductor.patch({"cpp.cxx": ("no-such-compiler",)}):
-        fast = optimize(model, images, seconds=0.001)
+        fast = quick(model, images, compile=True)
     (step,) = [step for step in fast.report.steps if step.name == "compiled"]
     assert not step.kept
     assert step.reason.startswith("not available: no C++ compiler was found on this machine (install g++")
@@ -217,7 +247,7 @@ def test_compiled_for_the_example_and_for_any_other_batch(precision: str, monkey
     always_faster(monkeypatch)
     model, images = network("mobilenetv3_small_050")
     settings = inductor.freezing
-    fast = optimize(model, images, precision=precision)  # ty: ignore[invalid-argument-type]
+    fast = optimize(model, images, precision=precision, keep_memory=False)  # ty: ignore[invalid-argument-type]
     assert {step.name for step in fast.report.steps if step.kept} >= {"channels_last", "compiled"}
     limit = 1e-4 if precision == "fp32" else 5e-2
     with torch.no_grad():
@@ -234,7 +264,7 @@ def test_compiled_for_the_example_and_for_any_other_batch(precision: str, monkey
 def test_another_batch_that_cannot_be_compiled_is_said_and_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     always_faster(monkeypatch)
     model, images = network("lenet5")
-    fast = optimize(model, images)
+    fast = optimize(model, images, keep_memory=False)
 
     def fails(*args: Any, **options: Any) -> Any:
         raise RuntimeError("out of registers")

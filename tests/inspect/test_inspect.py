@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import corinth
 from corinth.inspect import count_macs, count_params, latency, layers, peak_memory
-from corinth.inspect.memory import release_memory
+from corinth.inspect.memory import freed_memory_kept, release_memory, resident_memory
 
 
 def conv(kernel: int, stride: int = 1, padding: int = 0, channels: int = 1, **options) -> nn.Conv2d:
@@ -222,6 +222,20 @@ def test_latency_states_its_conditions():
     assert torch.get_num_threads() == before
     assert net.training
     assert net[0].weight.is_contiguous()
+
+
+def test_freed_memory_stays_inside_the_block_and_goes_back_behind_it():
+    size = 2**26
+    release_memory()
+    if resident_memory() is None:
+        pytest.skip("this system does not say how much memory a process has")
+    start = resident_memory()
+    with freed_memory_kept() as kept:
+        if not kept:
+            pytest.skip("this C library cannot keep freed memory")
+        torch.ones(size // 4)
+        assert resident_memory() - start > 0.9 * size
+    assert resident_memory() - start < 0.5 * size
 
 
 def test_peak_memory_sees_what_was_freed_again():

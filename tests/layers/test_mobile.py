@@ -107,18 +107,49 @@ def test_norms_are_folded_without_a_trace(unit: mobile.ConvNormAct, size: int) -
     unit = unit.eval()
     random_norms(unit)
     x = torch.randn(1, unit.conv.weight.shape[1] * unit.conv.groups, size, size)
+    folded = []
+    scaled = unit.conv.scaled
+    unit.conv.scaled = lambda *arguments: folded.append(True) or scaled(*arguments)
     expected = unit(x)
-    assert not unit._folds(x)
+    assert not folded
     with torch.no_grad():
-        assert unit._folds(x) == (size == 224)
         torch.testing.assert_close(unit(x), expected)
+        assert len(folded) == (size == 224)
+        folded.clear()
         seen = []
         handle = unit.norm.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
         torch.testing.assert_close(unit(x), expected)
         assert len(seen) == 1, "whoever looks at a norm's output gets it"
         handle.remove()
         unit.train()
-        assert not unit._folds(x)
+        unit(x)
+        assert not folded
+
+
+@pytest.mark.parametrize("part", ["reduce", "act", "expand", "gate"])
+def test_hooks_on_parts_of_squeeze_and_excitation_are_called_without_gradients(part: str) -> None:
+    layer = mobile.SqueezeExcite(6, 4)
+    x = torch.randn(2, 6, 5, 3)
+    expected, seen = layer(x), []
+    getattr(layer, part).register_forward_hook(lambda *_: seen.append(True))
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), expected)
+    assert seen
+
+
+def test_an_exchanged_convolution_or_norm_is_called_as_it_is() -> None:
+    class Twice(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * super().forward(x)
+
+    x = torch.randn(2, 6, 9, 9)
+    unit = mobile.ConvNormAct(6, 6).eval()
+    unit.norm = nn.GroupNorm(2, 6)
+    excite = mobile.SqueezeExcite(6, 4)
+    unit.conv, excite.reduce = Twice(6, 6, 1), Twice(6, 4, 1)
+    expected = unit(x), excite(x)
+    with torch.no_grad():
+        torch.testing.assert_close((unit(x), excite(x)), expected)
 
 
 @pytest.mark.parametrize(("gate", "function"), [("sigmoid", torch.sigmoid), ("hard_sigmoid", F.hardsigmoid)])

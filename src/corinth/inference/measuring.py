@@ -4,6 +4,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 LEAST_ROUNDS, MOST_ROUNDS = 5, 200
@@ -26,11 +27,32 @@ class Measured:
 def measure(before: Callable[[], object], after: Callable[[], object], *, seconds: float) -> Measured:
     """Rounds of both calls until `seconds` are over, 5 to 200 of them, behind one call each to warm up."""
     before(), after()
+    return _compare(lambda: (_milliseconds(before), _milliseconds(after)), seconds)
+
+
+def measure_within(
+    call: Callable[[], object], place: Callable[[], AbstractContextManager], *, seconds: float
+) -> Measured:
+    """The same call outside of a context and inside of it, in rounds as of `measure`, each behind calls to warm up."""
+
+    def blocks() -> tuple[float, float]:
+        outside = _settled(call)
+        with place():
+            return outside, _settled(call)
+
+    return _compare(blocks, seconds)
+
+
+def _settled(call: Callable[[], object]) -> float:
+    call(), call()
+    return statistics.median(_milliseconds(call) for _ in range(3))
+
+
+def _compare(round: Callable[[], tuple[float, float]], seconds: float) -> Measured:
     deadline = time.perf_counter() + seconds
     pairs: list[tuple[float, float]] = []
     while len(pairs) < LEAST_ROUNDS or (len(pairs) < MOST_ROUNDS and time.perf_counter() < deadline):
-        first = _milliseconds(before)
-        pairs.append((first, _milliseconds(after)))
+        pairs.append(round())
     before_ms, after_ms = (statistics.median(times) for times in zip(*pairs))
     ratios = sorted(old / new for old, new in pairs)
     rank = max(0, math.floor(len(ratios) / 2 - 0.98 * math.sqrt(len(ratios))))  # of a binomial distribution

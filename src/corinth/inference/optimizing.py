@@ -5,6 +5,7 @@ import dataclasses
 import platform
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,10 +18,11 @@ from corinth.errors import UsageError
 from corinth.inference.compiling import compile_graph, missing_compiler
 from corinth.inference.folding import fold_norms
 from corinth.inference.graphs import capture
-from corinth.inference.measuring import measure
+from corinth.inference.measuring import Measured, measure, measure_within
 from corinth.inference.merging import merge_mixes
 from corinth.inference.products import use_products
 from corinth.inference.report import OptimizationReport, Step
+from corinth.inspect.memory import freed_memory_kept, keep_freed_memory
 from corinth.inspect.speed import intra_op_threads
 
 Precision = Literal["fp32", "bf16"]
@@ -125,6 +127,7 @@ def optimize(
     compile: bool = True,
     threads: int | None = None,
     seconds: float = 2.0,
+    keep_memory: bool = True,
 ) -> Optimized:
     """The fastest form of `model` on this machine's processor, chosen by measuring on `example` (B, C, H, W).
 
@@ -133,21 +136,27 @@ def optimize(
     bfloat16, if `precision` is "bf16". Each is timed against the form so far for about `seconds`, and kept if the
     gain is more than the noise of the rounds and the outputs stay within `tolerance` of the original's (the largest
     difference as a share of the largest output; by default 1e-4, and 5e-2 in bf16). The model itself is never changed.
+    At last, with `keep_memory` and where it is faster, this process is told to keep the memory that its tensors free
+    instead of giving it back (see `corinth.inspect.memory`); that holds for the whole process from then on.
     `threads` sets torch's threads for the measurements and the compiled code, and is put back; call the result under
     the same number. Raises `UsageError` for a model or an example that it cannot work with.
     """
     images = _checked(model, example, precision, tolerance, seconds)
     with intra_op_threads(threads) as used, torch.no_grad():
-        search = _Search(model, images, tolerance, seconds)
-        search.channels_last()
-        if search.captures():
-            search.fold()
-            search.merge()
-            if compile:
-                search.compile()
-            if precision == "bf16":
-                search.bf16(compile=compile)
-        return Optimized(search.form, search.report(used))
+        with freed_memory_kept() if keep_memory else nullcontext():
+            search = _Search(model, images, tolerance, seconds)
+            search.channels_last()
+            if search.captures():
+                search.fold()
+                search.merge()
+                if compile:
+                    search.compile()
+                if precision == "bf16":
+                    search.bf16(compile=compile)
+            report = search.report(used)
+        if keep_memory and (step := search.memory()) is not None:
+            report = dataclasses.replace(report, steps=(*report.steps, step))
+        return Optimized(search.form, report)
 
 
 class _Search:
@@ -244,6 +253,23 @@ class _Search:
             threads=threads,
         )
 
+    def memory(self) -> Step | None:
+        """Keep freed memory from here on, where that is faster; None where this C library cannot."""
+        with freed_memory_kept() as can:
+            if not can:
+                return None
+        times = measure_within(lambda: self.form(self.images), freed_memory_kept, seconds=self.seconds)
+        kept = times.least > 1 and keep_freed_memory(True)
+        return Step(
+            name="freed memory kept",
+            kept=kept,
+            reason=_reason(times),
+            before_ms=times.before_ms,
+            after_ms=times.after_ms,
+            gain=times.gain,
+            difference=0.0,
+        )
+
     def _limit(self, form: _Form) -> float:
         return TOLERANCE[_precision(form)] if self.tolerance is None else self.tolerance
 
@@ -289,7 +315,7 @@ class _Search:
             Step(
                 name=name,
                 kept=kept,
-                reason="faster" if kept else "not faster" if times.gain <= 1 else "not faster beyond the noise",
+                reason=_reason(times),
                 before_ms=times.before_ms,
                 after_ms=times.after_ms,
                 gain=times.gain,
@@ -299,6 +325,10 @@ class _Search:
         if kept:
             self.form = candidate
         return kept
+
+
+def _reason(times: Measured) -> str:
+    return "faster" if times.least > 1 else "not faster" if times.gain <= 1 else "not faster beyond the noise"
 
 
 def _checked(model: nn.Module, example: Any, precision: str, tolerance: float | None, seconds: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Peak memory of a block of code: what the process needed on top of what it had."""
+"""Memory of a block of code: the peak it needed on top of what the process had, and freed memory that stays at hand."""
 
 import ctypes
 import gc
@@ -7,8 +7,16 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+
+# malloc.h of the GNU C library: what is set, and its values while freed memory is kept and otherwise. The latter are
+# the most that the library would choose for itself, as it cannot be told to choose again; see mallopt(3)
+MALLOC = {"M_MMAP_MAX": -4, "M_TRIM_THRESHOLD": -1, "M_MMAP_THRESHOLD": -3}
+KEPT = {"M_MMAP_MAX": 0, "M_TRIM_THRESHOLD": -1}
+GIVEN_BACK = {"M_MMAP_MAX": 65536, "M_TRIM_THRESHOLD": 2**26, "M_MMAP_THRESHOLD": 2**25}
+_state = {"kept": False}
 
 
 @dataclass
@@ -70,7 +78,38 @@ def release_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl has not
-        if trim is not None:
-            trim(0)
+    if (trim := _c_function("malloc_trim")) is not None:
+        trim(0)
+
+
+@contextmanager
+def freed_memory_kept() -> Generator[bool]:
+    """Let freed memory stay with the process inside the block; gives whether this C library can (GNU's can).
+
+    Otherwise each tensor above 32 MiB is mapped anew, and the system clears its pages at first touch, in every step;
+    with batches of large maps on a CPU that takes as long as the arithmetic. Afterwards what was kept is given back.
+    """
+    before = _state["kept"]
+    kept = keep_freed_memory(True)
+    try:
+        yield kept
+    finally:
+        keep_freed_memory(before)
+
+
+def keep_freed_memory(keep: bool) -> bool:
+    """From here on keep freed memory, or give it back; returns whether it is kept. See `freed_memory_kept`."""
+    mallopt = _c_function("mallopt")
+    if mallopt is None or keep == _state["kept"]:
+        return _state["kept"]
+    settings = KEPT if keep else GIVEN_BACK
+    done = [bool(mallopt(MALLOC[name], value)) for name, value in settings.items()]
+    _state["kept"] = keep and all(done)
+    if not keep:
+        release_memory()
+    return _state["kept"]
+
+
+def _c_function(name: str) -> Any:
+    """A function of the C library of Linux; None where it has none of that name (musl lacks these)."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

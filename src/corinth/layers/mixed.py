@@ -17,6 +17,7 @@ from corinth.layers.mobile import (
     PointwiseConv2d,
     StochasticDepth,
     init_mobile_,
+    is_watched,
 )
 
 Fusion = Literal["concat", "add"]
@@ -48,8 +49,11 @@ class MixConv(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) to (B, C, H/stride, W/stride)
-        parts = zip(self.convs, x.split(self.widths, dim=1))
-        return torch.cat([conv(part) for conv, part in parts], dim=1)
+        convs: Any = self.convs._modules.values()
+        parts = zip(convs, x.split(self.widths, dim=1))
+        if torch.is_grad_enabled() or any(map(is_watched, convs)):
+            return torch.cat([conv(part) for conv, part in parts], dim=1)
+        return torch.cat([conv.forward(part) for conv, part in parts], dim=1)
 
     def scaled(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """`forward` times scale (C) plus shift (C)."""

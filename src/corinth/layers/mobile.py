@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 
 from corinth.layers.depthwise import depthwise
 
@@ -109,6 +110,10 @@ class PointwiseConv2d(Conv2d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return pointwise(input, weight, bias)
 
+    def linear(self, x: Tensor) -> Tensor:
+        """The convolution of single pixels (B, in_chans), to (B, chans)."""
+        return F.linear(x, self.weight.flatten(1), self.bias)
+
 
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> Tensor:
     """A 1x1 convolution.
@@ -117,12 +122,13 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int
     gives every dilated convolution of a map that is not small to oneDNN; the dilation of a single tap changes
     nothing. A map of one pixel is a linear layer, which costs less to call.
     """
-    if not x.is_cpu or torch.compiler.is_compiling():
-        return F.conv2d(x, weight, bias, groups=groups)
-    if groups == 1 and x.shape[-2:] == (1, 1):
-        return F.linear(x.flatten(1), weight.flatten(1), bias)[:, :, None, None]
-    if len(x) < 16 and x.numel() > SMALL_MAP and x.dtype == torch.float32 and torch.get_num_threads() == 1:
-        return F.conv2d(x, weight, bias, dilation=2, groups=groups)
+    if x.is_cpu and not torch.compiler.is_compiling():
+        batch, chans, height, width = x.shape
+        if height == width == groups == 1:
+            return F.linear(x.flatten(1), weight.flatten(1), bias)[:, :, None, None]
+        values = batch * chans * height * width
+        if batch < 16 and values > SMALL_MAP and x.dtype == torch.float32 and torch.get_num_threads() == 1:
+            return F.conv2d(x, weight, bias, dilation=2, groups=groups)
     return F.conv2d(x, weight, bias, groups=groups)
 
 
@@ -153,30 +159,42 @@ class NormAct(nn.Module):
         self.act = ACTIVATIONS[act]() if act else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) to (B, chans, H/stride, W/stride)
-        conv: Any = self.conv
-        norm: Any = self.norm
-        if not self._folds(x):
-            return self.act(norm(conv(x)))
-        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        shift = torch.addcmul(norm.bias, norm.running_mean, scale, value=-1)
-        return self.act(conv.scaled(x, scale, shift))
-
-    def _folds(self, x: Tensor) -> bool:
-        """On a CPU, without gradients, if the weights are less to scale than the map, and no hook waits for it."""
         if torch.is_grad_enabled() or self.training or not x.is_cpu or torch.compiler.is_compiling():
-            return False
-        conv: Any = self.conv
-        norm = self.norm
-        if not hasattr(conv, "scaled") or not isinstance(norm, nn.BatchNorm2d):
+            return self.act(self.norm(self.conv(x)))
+        return self._infer(x)
+
+    def _infer(self, x: Tensor) -> Tensor:
+        """The same without gradients, in fewer calls where nothing listens to them: those count with few images."""
+        parts = self._modules
+        conv: Any = parts["conv"]
+        norm: Any = parts["norm"]
+        act: Any = parts["act"]
+        if type(norm) is not nn.BatchNorm2d or norm.training or any(map(is_watched, (conv, norm, act))):
+            return act(norm(conv(x)))
+        weight, bias = norm._parameters["weight"], norm._parameters["bias"]
+        mean, var = norm._buffers["running_mean"], norm._buffers["running_var"]
+        if weight is None or mean is None:
+            return act(norm(conv(x)))
+        if self._folds(x, conv, weight):
+            scale = weight * torch.rsqrt(var + norm.eps)
+            shift = torch.addcmul(bias, mean, scale, value=-1)
+            return act.forward(conv.scaled(x, scale, shift))
+        return act.forward(torch.batch_norm(conv.forward(x), weight, bias, mean, var, False, 0.0, norm.eps, False))
+
+    def _folds(self, x: Tensor, conv: Any, scale: Tensor) -> bool:
+        """Whether the weights can be scaled, and are less to scale than the map."""
+        if not hasattr(conv, "scaled"):
             return False
         positions = len(x) * x.shape[-2] * x.shape[-1] // conv.stride[0] ** 2
-        if positions * norm.num_features < WORTH_FOLDING or positions < 4 * conv.taps:
+        if positions * len(scale) < WORTH_FOLDING or positions < 4 * conv.taps:
             return False  # before all that costs more to ask
-        if norm.training or not norm.affine or norm.running_var is None or norm.weight.dtype.itemsize < 4:
-            return False
-        if any(weight.dtype != norm.weight.dtype for weight in conv.parameters()):
-            return False
-        return not any(part._forward_hooks or part._forward_pre_hooks for part in (conv, norm))
+        return scale.dtype.itemsize >= 4 and all(weight.dtype == scale.dtype for weight in conv.parameters())
+
+
+def is_watched(module: nn.Module) -> bool:
+    """Whether hooks wait for a call of this module, so that it must be called as one."""
+    own = module._forward_hooks or module._forward_pre_hooks
+    return bool(own or _global_forward_hooks or _global_forward_pre_hooks)
 
 
 class ConvNormAct(NormAct):
@@ -210,9 +228,16 @@ class SqueezeExcite(nn.Module):
         self.gate = GATES[gate]()
 
     def forward(self, x: Tensor) -> Tensor:
-        # (B, C, 1, 1); the gradient of a mean would be a map that is divided pixel by pixel
-        means = x.sum((2, 3), keepdim=True) / (x.shape[-2] * x.shape[-1])
-        return x * self.gate(self.expand(self.act(self.reduce(means))))
+        if torch.is_grad_enabled() or not x.is_cpu or torch.compiler.is_compiling():
+            # (B, C, 1, 1); the gradient of a mean would be a map that is divided pixel by pixel
+            means = x.sum((2, 3), keepdim=True) / (x.shape[-2] * x.shape[-1])
+            return x * self.gate(self.expand(self.act(self.reduce(means))))
+        plain = type(self.reduce) is type(self.expand) is PointwiseConv2d
+        if not plain or any(is_watched(part) for part in self.children()):
+            return x * self.gate(self.expand(self.act(self.reduce(x.mean((2, 3), keepdim=True)))))
+        # the same in fewer calls: layers of one pixel are linear
+        hidden = self.act.forward(self.reduce.linear(x.mean((2, 3))))
+        return x * self.gate.forward(self.expand.linear(hidden))[:, :, None, None]
 
 
 class StochasticDepth(nn.Module):

@@ -29,6 +29,7 @@ from corinth.data.preflight import preflight
 from corinth.errors import DataError, TrainingError, UsageError
 from corinth.files import append_line, sweep
 from corinth.inspect import count_macs, count_params
+from corinth.inspect.memory import freed_memory_kept
 from corinth.tasks import ImageClassification, ObjectDetection, SemanticSegmentation, Task, balanced_weights
 from corinth.tasks.classification import weights_of_counts
 from corinth.tasks.kinds import KINDS
@@ -186,7 +187,7 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
         append_line(folder / METRICS, row)
 
     checkpoint.seed_everything(recipe.seed + processes.rank)
-    with stop_on_signal() as stop:
+    with stop_on_signal() as stop, freed_memory_kept():
         loop = Loop(
             task,
             loader,
