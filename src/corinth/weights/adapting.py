@@ -29,8 +29,10 @@ def head_names(model: nn.Module) -> frozenset[str]:
 
 
 def input_names(model: nn.Module) -> frozenset[str]:
-    """Tensors of the first layer: those whose shape follows `in_chans`."""
-    chans = config_of(model).in_chans
+    """Tensors of the first layer: those whose shape follows `in_chans`; none where the network has no such option."""
+    chans = getattr(config_of(model), "in_chans", None)
+    if chans is None:  # no image goes in
+        return frozenset()
     here, wider = (sketch(model, in_chans=n) for n in (chans, 2 * chans))  # a multiple: groups divide it too
     return frozenset(name for name, shape in here.items() if wider[name] != shape)
 

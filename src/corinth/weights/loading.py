@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from corinth.errors import UsageError, WeightsError
 from corinth.registry import entry
 from corinth.weights import corinth, plain, pytorchcv, timm, torchvision
+from corinth.weights import torch as torch_names
 from corinth.weights.adapting import config_of
 from corinth.weights.describing import FREE, known_checkpoint, other_architecture, whole_options
 from corinth.weights.fitting import fit
@@ -20,11 +21,12 @@ from corinth.weights.known import KnownCheckpoint
 from corinth.weights.reading import Tensors, read_tensors, unwrap
 from corinth.weights.report import LoadReport, some
 
-Source = Literal["auto", "corinth", "torchvision", "timm", "plain", "pytorchcv"]
+Source = Literal["auto", "corinth", "torchvision", "timm", "torch", "plain", "pytorchcv"]
 _KEY_MAPS: dict[str, Callable[[nn.Module], KeyMap | None]] = {  # in the order in which `auto` prefers them
     "corinth": corinth.key_map,
     "torchvision": torchvision.key_map,
     "timm": timm.key_map,
+    "torch": torch_names.key_map,
     "plain": plain.key_map,
     "pytorchcv": pytorchcv.key_map,
 }
@@ -85,7 +87,7 @@ def dump_weights(model: nn.Module, *, source: Source) -> dict[str, Tensor]:
         if target is not None:
             theirs, op = target
             dumped[keys.prefix + theirs] = op.undo(tensor.detach()).contiguous()
-        elif not ours.endswith(COUNTER):
+        elif not ours.endswith(COUNTER) and not keys.is_optional(ours):
             raise UsageError(f"the layout {source!r} has no place for {ours}")
     return dumped
 

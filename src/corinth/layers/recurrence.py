@@ -1,0 +1,311 @@
+"""One engine for every recurrent cell that torch has no fused kernel for: a cell is a step function.
+
+A step takes what the products with the weights gave and the state before, and gives the state behind, h first:
+
+    step(x, u, state, weights) -> state
+
+x (B, G) is this step's part of the input product W x_t + b, u (B, G) the recurrent product U h_{t-1}, `state` a tuple
+of (B, H), `weights` a tuple of vectors such as peephole weights, which it uses entry by entry. It is made of torch's
+operators and treats each row of the batch alone.
+
+The input products of all steps are one matrix product, made by the caller. `recur` runs over time: one product with U
+and one step each. Its gradient goes back the same way, one product and the step's own gradient each, and the gradient
+of U is one product over all steps in the end. Steps and their gradients are compiled into one loop over memory where
+the machine has a C++ compiler.
+
+Shapes: T steps, B batch, G rows of the weights (so many for each unit as the cell has gates), H hidden units.
+"""
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Callable, Generator, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+
+State = tuple[Tensor, ...]
+Step = Callable[[Tensor, Tensor, State, State], State]  # x, u, state, weights to the new state; defined once
+MOST_COMPILED = 64  # forms (cell, sizes, type) of which each costs seconds; from then on steps run uncompiled
+
+
+_compiles: ContextVar[bool] = ContextVar("compiles", default=True)
+
+
+@contextlib.contextmanager
+def uncompiled() -> Generator[None]:
+    """Inside of this block steps run as they are written, operator by operator: the plain twin."""
+    token = _compiles.set(False)
+    try:
+        yield
+    finally:
+        _compiles.reset(token)
+
+
+def recur(
+    step: Step, x: Tensor, u_weight: Tensor, state: State, weights: State = (), *, mask: Tensor | None = None
+) -> State:
+    """All states (T, B, H) of the cell over the input products x (T, B, G), h first.
+
+    `u_weight` (G, H) is U, `state` the one to begin with. `mask` (B, H) multiplies h before each product with U, the
+    same at every step (Gal & Ghahramani 2016, 1512.05287, equation 7). Everything is computed in the type of U, also
+    under autocast: what a state adds up over many steps would be lost in a shorter one.
+    """
+    x, state = x.to(u_weight.dtype), tuple(value.to(u_weight.dtype) for value in state)
+    if torch.compiler.is_exporting():
+        return _scanned(step, x, u_weight, state, weights, mask)
+    if x.is_meta or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
+        return unrolled(step, x, u_weight, state, weights, mask=mask)
+    return _run(step, x, u_weight, state, weights, mask)
+
+
+@torch.compiler.disable  # it compiles its own parts; torch.compile leaves it as it is
+def _run(step: Step, x: Tensor, u_weight: Tensor, state: State, weights: State, mask: Tensor | None) -> State:
+    with torch.autocast(x.device.type, enabled=False):
+        return _Recurrence.apply(step, mask, len(state), x.contiguous(), u_weight.contiguous(), *state, *weights)
+
+
+def unrolled(
+    step: Step, x: Tensor, u_weight: Tensor, state: State, weights: State = (), *, mask: Tensor | None = None
+) -> State:
+    """`recur` as it reads, differentiated by autograd: for tracing, and to test the engine against."""
+    history: list[State] = []
+    for x_t in x:
+        h = state[0] if mask is None else state[0] * mask
+        state = step(x_t, h @ u_weight.T, state, weights)
+        history.append(state)
+    return tuple(torch.stack(states) for states in zip(*history))
+
+
+def _scanned(step: Step, x: Tensor, u_weight: Tensor, state: State, weights: State, mask: Tensor | None) -> State:
+    """`recur` as one operator that takes any number of steps, for export."""
+    from torch._higher_order_ops.scan import scan
+
+    def combine(state: State, x_t: Tensor) -> tuple[State, State]:
+        h = state[0] if mask is None else state[0] * mask
+        new = step(x_t, h @ u_weight.T, state, weights)
+        return new, tuple(value.clone() for value in new)
+
+    return tuple(scan(combine, state, x)[1])
+
+
+class _Recurrence(torch.autograd.Function):
+    """The loop over time and its gradient. What a step computes inside is computed again on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, step: Step, mask: Any, count: int, x: Tensor, u_weight: Tensor, *rest: Tensor) -> State:
+        state, weights = rest[:count], rest[count:]
+        steps = len(x)
+        states = [value.new_empty(steps + 1, *value.shape) for value in state]
+        for all_steps, first in zip(states, state):
+            all_steps[0] = first
+        keeps = any(ctx.needs_input_grad)
+        products = x.new_empty(x.shape if keeps else (1, *x.shape[1:]))
+        run = _forward_step(step, x[0], state, weights)
+        transposed = u_weight.t()
+        slices = [all_steps.unbind() for all_steps in states]
+        u_slices = products.unbind() if keeps else products.unbind() * steps
+        hidden, masked = slices[0], None if mask is None else torch.empty_like(state[0])
+        for t, (x_t, u_t) in enumerate(zip(x.unbind(), u_slices)):
+            h = hidden[t] if mask is None else torch.mul(hidden[t], mask, out=masked)
+            torch.mm(h, transposed, out=u_t)
+            run(x_t, u_t, *(s[t] for s in slices), *weights, *(s[t + 1] for s in slices))
+        ctx.save_for_backward(mask, x, u_weight, products, *states, *rest)
+        ctx.step, ctx.count = step, count
+        ctx.set_materialize_grads(False)
+        return tuple(all_steps[1:] for all_steps in states)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:  # ty: ignore[invalid-method-override]
+        with torch.autocast(ctx.saved_tensors[1].device.type, enabled=False):
+            return _Recurrence._backward(ctx, grads)
+
+    @staticmethod
+    def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
+        mask, x, u_weight, products, *rest = ctx.saved_tensors
+        states, begun, weights = rest[: ctx.count], rest[ctx.count : 2 * ctx.count], tuple(rest[2 * ctx.count :])
+        if torch.is_grad_enabled():  # a derivative of this gradient is wanted
+            return _Recurrence._differentiable(ctx, mask, x, u_weight, begun, weights, grads)
+        steps = len(x)
+        given = tuple(grad is not None for grad in grads)
+        outer = [grad.contiguous().unbind() for grad in grads if grad is not None]
+        first = tuple(s[0] for s in states)
+        shared, run = _backward_step(ctx.step, x[0], first, weights, given)
+        of_u = torch.empty_like(x)
+        of_x = of_u if shared else torch.empty_like(x)
+        carried = [torch.zeros_like(value) for value in first]
+        before = [torch.empty_like(value) for value in first]
+        of_weights = [weight.new_zeros(x.shape[1], *weight.shape) for weight in weights]
+        x_slices, u_slices, s_slices = x.unbind(), products.unbind(), [s.unbind() for s in states]
+        ofu_slices, ofx_slices = of_u.unbind(), of_x.unbind()
+        scratch = None if mask is None else torch.empty_like(first[0])
+        for t in range(steps - 1, -1, -1):
+            into = (ofu_slices[t],) if shared else (ofu_slices[t], ofx_slices[t])
+            run(
+                x_slices[t],
+                u_slices[t],
+                *(s[t] for s in s_slices),
+                *weights,
+                *carried,
+                *(grad[t] for grad in outer),
+                *into,
+                *before,
+                *of_weights,
+            )
+            if mask is None:
+                before[0].addmm_(ofu_slices[t], u_weight)
+            else:
+                before[0].addcmul_(torch.mm(ofu_slices[t], u_weight, out=scratch), mask)
+            carried, before = before, carried
+        hidden = states[0][:-1] if mask is None else states[0][:-1] * mask
+        of_weight = of_u.flatten(0, 1).t() @ hidden.flatten(0, 1) if ctx.needs_input_grad[4] else None
+        return (None, None, None, of_x, of_weight, *carried, *(total.sum(0) for total in of_weights))
+
+    @staticmethod
+    def _differentiable(
+        ctx: Any, mask: Any, x: Tensor, u_weight: Tensor, begun: Sequence[Tensor], weights: State, grads: Any
+    ) -> tuple[Any, ...]:
+        """The same by autograd, which can be differentiated again."""
+        inputs = [x, u_weight, *begun, *weights]
+        wanted = [n for n, needs in enumerate(ctx.needs_input_grad[3:]) if needs]
+        with torch.enable_grad():
+            outputs = unrolled(ctx.step, x, u_weight, tuple(begun), weights, mask=mask)
+        kept = [(output, grad) for output, grad in zip(outputs, grads) if grad is not None]
+        found = torch.autograd.grad(
+            [output for output, _ in kept],
+            [inputs[n] for n in wanted],
+            [grad for _, grad in kept],
+            create_graph=True,
+            allow_unused=True,
+        )
+        by_place = dict(zip(wanted, found))
+        return (None, None, None, *(by_place.get(n) for n in range(len(inputs))))
+
+
+def _forward_step(step: Step, x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor]) -> Callable[..., object]:
+    """`run(x, u, *state, *weights, *into)`: a step whose new state goes into the last arguments."""
+    count, width = len(state), len(weights)
+
+    def plain(x: Tensor, u: Tensor, *rest: Tensor) -> None:
+        new = step(x, u, rest[:count], rest[count : count + width])
+        for into, value in zip(rest[count + width :], new, strict=True):
+            into.copy_(value)
+
+    return _compiled(plain, (step, "forward"), [x, x, *state, *weights, *state])
+
+
+def _backward_step(
+    step: Step, x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], given: tuple[bool, ...]
+) -> tuple[bool, Callable[..., object]]:
+    """Whether x and u have the same gradient, and
+    `run(x, u, *state, *weights, *carried, *outer, *into, *before, *of_weights)`.
+
+    The gradient of the new state is what later steps carried back plus what comes from outside, where `given`. The
+    gradients of u and of x (once, if they are the same) and of the state before go into what follows, those of the
+    weights are added up, row by row of the batch (B, ...).
+    """
+    count, width, extra = len(state), len(weights), sum(given)
+    shared = _shares_gradient(step, x.shape[1], tuple(s.shape[1] for s in state), tuple(w.shape for w in weights))
+
+    def plain(x: Tensor, u: Tensor, *rest: Tensor) -> None:
+        old, rest = rest[:count], rest[count:]
+        vectors, rest = rest[:width], rest[width:]
+        carried, rest = rest[:count], rest[count:]
+        outside, rest = iter(rest[:extra]), rest[extra:]
+        totals = [grad + next(outside) if known else grad for grad, known in zip(carried, given)]
+        rows = tuple(vector.expand(len(x), *vector.shape) for vector in vectors)
+
+        def by_row(x: Tensor, u: Tensor, old: State, rows: State) -> State:
+            return step(x, u, old, rows)
+
+        _, pull, *_ = torch.func.vjp(by_row, x, u, old, rows)
+        of_x, of_u, of_old, of_rows = pull(tuple(totals))
+        grads = [of_u] if shared else [of_u, of_x]
+        for into, value in zip(rest, [*grads, *of_old], strict=False):
+            into.copy_(value)
+        for into, value in zip(rest[len(rest) - width :], of_rows, strict=True):
+            into.add_(value)
+
+    grads = [x] if shared else [x, x]
+    outer = [s for s, known in zip(state, given) if known]
+    by_row = [w.new_empty(len(x), *w.shape) for w in weights]
+    return shared, _compiled(
+        plain, (step, "backward", given), [x, x, *state, *weights, *state, *outer, *grads, *state, *by_row]
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _shares_gradient(step: Step, gates: int, hidden: tuple[int, ...], weights: tuple[torch.Size, ...]) -> bool:
+    """Whether x and u always have the same gradient, as they do where a step only uses x + u: seen in its graph."""
+
+    def pulled(x: Tensor, u: Tensor, state: State, vectors: State, grads: State) -> State:
+        _, pull, *_ = torch.func.vjp(lambda x, u: step(x, u, state, vectors), x, u)
+        return pull(grads)
+
+    state = tuple(torch.zeros(2, width) for width in hidden)
+    x, vectors = torch.zeros(2, gates), tuple(torch.zeros(shape) for shape in weights)
+    graph = make_fx(pulled)(x, x.clone(), state, vectors, tuple(value.clone() for value in state))
+    outputs: Any = graph.graph.output_node().args[0]
+    return outputs[0] is outputs[1]
+
+
+_forms: dict[tuple[Any, ...], Callable[..., object]] = {}
+
+
+def _compiled(plain: Callable[..., None], kind: tuple[Any, ...], example: Sequence[Tensor]) -> Callable[..., object]:
+    """`plain` as machine code for tensors like these; itself where that is not wanted or not possible."""
+    if not _compiles.get() or example[0].device.type != "cpu" or not example[0].is_floating_point():
+        return plain
+    key = (*kind, *((value.shape, value.stride(), value.dtype) for value in example))
+    if key not in _forms:
+        if len(_forms) >= MOST_COMPILED:
+            return plain
+        _forms[key] = _compile(plain, example) or plain
+    return _forms[key]
+
+
+def _compile(plain: Callable[..., None], example: Sequence[Tensor]) -> Callable[..., object] | None:
+    """By torch's compiler for graphs, without the checks around it that would take longer than a step."""
+    if (reason := _missing_compiler()) is not None:
+        _say_once(reason)
+        return None
+
+    def functional(*tensors: Tensor) -> tuple[()]:
+        torch.func.functionalize(plain)(*tensors)
+        return ()
+
+    fakes = [torch.empty_strided(value.shape, value.stride(), dtype=value.dtype) for value in example]
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            for category in (DeprecationWarning, FutureWarning):
+                warnings.simplefilter("ignore", category)  # torch's own, about its own code
+            from torch._inductor.compile_fx import compile_fx_inner
+            from torch._inductor.decomposition import select_decomp_table
+
+            graph = make_fx(functional, select_decomp_table(), tracing_mode="fake")(*fakes)
+            compiled = compile_fx_inner(graph, fakes)
+    except Exception as error:  # noqa: BLE001  # whatever a compiler may raise: the steps run without it, and it is said
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        _say_once(f"torch's compiler failed ({lines[0]})")
+        return None
+    return lambda *tensors: compiled(list(tensors))
+
+
+@functools.cache
+def _missing_compiler() -> str | None:
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return "no C++ compiler was found on this machine (install g++, or name one in the variable CXX)"
+    return None
+
+
+@functools.cache
+def _say_once(reason: str) -> None:
+    warnings.warn(f"recurrent cells run uncompiled, several times slower: {reason}", stacklevel=2)

@@ -1,0 +1,1 @@
+"""The recurrent line: networks that carry a state from step to step."""
