@@ -94,6 +94,12 @@ def main(args: Sequence[str]) -> int:
 def _overrides(options: Options, config: Any) -> dict[str, Any]:
     """The config fields that the flags and --set change."""
     given = {name: getattr(options, name) for name in ("img_size", "in_chans", "num_classes")}
+    if not hasattr(config, "in_chans") and (
+        flag := next((n for n in ("img_size", "in_chans") if given[n] is not None), "")
+    ):
+        raise UsageError(
+            f"--{flag.replace('_', '-')} is for images, and {options.name} takes sequences; see --set input_size"
+        )
     overrides = {name: value for name, value in given.items() if value is not None and hasattr(config, name)}
     for name, value in assignments(options.set).items():
         if overrides.setdefault(name, value) != value:
@@ -102,7 +108,12 @@ def _overrides(options: Options, config: Any) -> dict[str, Any]:
 
 
 def _input_size(card: Any, config: Any, img_size: int | None) -> tuple[int, ...]:
-    """(C, H, W): the config's channels; its image size where it has one, else the one asked for, else the card's."""
+    """(C, H, W): the config's channels; its image size where it has one, else the one asked for, else the card's.
+
+    Of a recurrent network (T, I): the card's steps, the config's inputs.
+    """
+    if not hasattr(config, "in_chans"):
+        return (card.input_size[0], config.input_size)
     _, *sides = card.input_size
     side = getattr(config, "img_size", img_size)
     return (config.in_chans, *(sides if side is None else [side] * len(sides)))

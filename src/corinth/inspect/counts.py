@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,18 @@ def meta_twin(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo).eval()
 
 
+def smallest_input(cfg: Any) -> tuple[int, ...]:
+    """The smallest input that a network of this config takes: (C, H, W), or one step (1, I) of a sequence."""
+    if not hasattr(cfg, "in_chans"):
+        return (1, cfg.input_size)
+    side = getattr(cfg, "img_size", cfg.min_size)
+    return (cfg.in_chans, side, side)
+
+
 def meta_input(model: nn.Module, input_size: Sequence[int], batch: int = 1) -> Tensor:
-    """An input (batch, *input_size) on the meta device, in the dtype of the model's parameters."""
+    """An input (batch, *input_size) on the meta device, in the dtype of the model's parameters; tokens (batch, T) for
+    a network that embeds them."""
+    if getattr(getattr(model, "cfg", None), "vocab_size", 0):
+        return torch.zeros(batch, input_size[0], device="meta", dtype=torch.int64)
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     return torch.empty(batch, *input_size, device="meta", dtype=dtype)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from corinth.inspect.counts import meta_input, meta_twin
+from corinth.inspect.counts import meta_input, meta_twin, smallest_input
 from corinth.layers.features import units_of
 
 
@@ -58,9 +58,8 @@ def _called(model: Any, units: list[str]) -> list[str]:
     for name in units:
         for module in twin.get_submodule(name).modules():
             module.register_forward_pre_hook(lambda *_, name=name: order.setdefault(name))
-    side = getattr(model.cfg, "img_size", model.cfg.min_size)
     with torch.no_grad():
-        twin(meta_input(twin, (model.cfg.in_chans, side, side)))
+        twin(meta_input(twin, smallest_input(model.cfg)))
     return list(order)
 
 

@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from corinth.errors import UsageError
 from corinth.layers import checks
-from corinth.layers.recurrence import State, Step, recur
+from corinth.layers.recurrence import State, Step, input_products, recur
 
 Pool = Literal["last", "mean", "max", "none"]
 Init = Literal["orthogonal", "uniform"]
@@ -276,13 +276,14 @@ class Recurrent(nn.Module):
         if self.cfg.layer_norm:
             assert cell.normed is not None
             groups = [n * self.cfg.hidden_size for n in cell.norm_groups]
-            parts = F.linear(x, own["weight_ih"]).split(groups, dim=2)
-            gains = own["norm_ih"].split(groups)
-            products = torch.cat([normalised(part, gain) for part, gain in zip(parts, gains)], dim=2) + bias
+            parts = input_products(x, own["weight_ih"], None).split(groups, dim=2)
+            affine = zip(own["norm_ih"].split(groups), bias.split(groups))
+            normed = [F.layer_norm(part, part.shape[2:], *both, NORM_EPS) for part, both in zip(parts, affine)]
+            products = torch.cat(normed, dim=2) if len(normed) > 1 else normed[0]
             step = cell.normed
             weights = [own["bias_hh"], own["norm_hh"], *weights, *(own[name] for name in cell.normed_vectors)]
         else:
-            products = F.linear(x, own["weight_ih"], bias)
+            products = input_products(x, own["weight_ih"], bias)
             weights = [own["bias_hh"], *weights] if cell.inner_bias else weights
         mask = None
         if self.training and self.cfg.recurrent_drop_rate:
