@@ -108,3 +108,14 @@ def test_show_of_what_is_not(cli: Cli):
     found = cli("show", "vgg11", "--img-size", "8")
     assert found.code == 2
     assert "32" in found.sentence  # the smallest that fits
+
+
+def test_show_of_a_recurrent_network(cli: Cli):
+    shown = json.loads(cli("show", "lstm_peephole", "--json", "--set", "num_layers=2").out)
+    assert shown["input_size"] == [128, 64]
+    assert sum(layer["params"] for layer in shown["layers"]) == shown["params"]
+    assert sum(layer["macs"] for layer in shown["layers"]) == shown["macs"]
+    assert set(shown["stages"]) == {"rnn", "head"}
+    result = cli("show", "lstm", "--in-chans", "3")
+    assert result.code == 2
+    assert "--in-chans is for images, and lstm takes sequences" in result.err

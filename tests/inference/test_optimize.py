@@ -104,10 +104,13 @@ def test_freed_memory_is_kept_where_that_is_faster(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(optimizing, "measure_within", lambda *_, times=times, **__: times)
         try:
             step = quick(model, images, keep_memory=True).report.steps[-1]
-            assert (step.name, step.kept, memory._state["kept"]) == ("freed memory kept", kept, kept)
+            assert (step.name, step.kept, memory.freed_memory_is_kept()) == ("freed memory kept", kept, kept)
         finally:
             keep_freed_memory(False)
     assert quick(model, images).report.steps[-1].name != "freed memory kept"
+    with freed_memory_kept():
+        step = quick(model, images, keep_memory=True).report.steps[-1]
+    assert (step.kept, step.reason) == (True, "it was before")
 
 
 def test_a_call_is_timed_outside_and_inside_of_a_context() -> None:

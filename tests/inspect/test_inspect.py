@@ -6,7 +6,13 @@ from torch import Tensor, nn
 
 import corinth
 from corinth.inspect import count_macs, count_params, latency, layers, peak_memory
-from corinth.inspect.memory import freed_memory_kept, release_memory, resident_memory
+from corinth.inspect.memory import (
+    freed_memory_is_kept,
+    freed_memory_kept,
+    keep_freed_memory,
+    release_memory,
+    resident_memory,
+)
 
 
 def conv(kernel: int, stride: int = 1, padding: int = 0, channels: int = 1, **options) -> nn.Conv2d:
@@ -236,6 +242,21 @@ def test_freed_memory_stays_inside_the_block_and_goes_back_behind_it():
         torch.ones(size // 4)
         assert resident_memory() - start > 0.9 * size
     assert resident_memory() - start < 0.5 * size
+
+
+def test_memory_is_kept_as_long_as_anyone_wants_it():
+    one, two = freed_memory_kept(), freed_memory_kept()
+    if not one.__enter__():
+        one.__exit__(None, None, None)
+        pytest.skip("this C library cannot keep freed memory")
+    two.__enter__()
+    one.__exit__(None, None, None)
+    assert freed_memory_is_kept(), "the other block is still open"
+    keep_freed_memory(True)
+    two.__exit__(None, None, None)
+    assert freed_memory_is_kept(), "it was wanted for good"
+    assert not keep_freed_memory(False)
+    assert not freed_memory_is_kept()
 
 
 def test_peak_memory_sees_what_was_freed_again():

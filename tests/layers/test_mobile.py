@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corinth.layers import mobile
+from corinth.layers.mixed import MixConv
 
 
 def test_widths_are_rounded_to_eight_and_lose_at_most_a_tenth() -> None:
@@ -233,3 +234,20 @@ def test_what_cannot_be_folded_is_run_as_it_is(change: str) -> None:
     with torch.no_grad():
         assert torch.equal(unit(x), expected)
     assert change != "norm in training" or int(unit.norm.num_batches_tracked) == 1
+
+
+def test_an_image_without_a_batch_is_refused_with_and_without_gradients() -> None:
+    unit = mobile.ConvNormAct(3, 16, 3, act="relu").eval()
+    for grad in (True, False):
+        with torch.set_grad_enabled(grad), pytest.raises(ValueError, match="expected 4D input"):
+            unit(torch.randn(3, 16, 16))
+
+
+def test_hooks_inside_of_a_mixed_convolution_are_called_on_maps_of_any_size() -> None:
+    unit = mobile.NormAct(MixConv(64, (3, 5), 1, same=False), 64, None).eval()
+    seen = []
+    unit.conv.convs[0].register_forward_hook(lambda *_: seen.append(True))
+    with torch.no_grad():
+        unit(torch.randn(1, 64, 8, 8))
+        unit(torch.randn(4, 64, 56, 56))
+    assert len(seen) == 2

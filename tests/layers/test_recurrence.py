@@ -159,3 +159,29 @@ def test_compiled_steps_are_the_same(name: str) -> None:
     found = results(recur, name, inputs)
     assert len(recurrence._forms) == before + 2, "forward and backward were not compiled"
     torch.testing.assert_close(found, results(unrolled, name, inputs), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(recurrence._missing_compiler() is not None, reason="needs a C++ compiler")
+@pytest.mark.parametrize(
+    "first", [lambda h: h.t().contiguous().t(), lambda h: h[:1].expand(B, H)], ids=["transposed", "expanded"]
+)
+def test_a_first_state_in_any_layout_is_compiled(first: Callable[[Tensor], Tensor]) -> None:
+    x, u_weight, h, c = arguments("lstm", torch.float32)
+    inputs = [x, u_weight, first(h), first(c)]
+    torch.testing.assert_close(results(recur, "lstm", inputs), results(unrolled, "lstm", inputs), rtol=1e-5, atol=1e-5)
+
+
+def test_products_are_kept_for_gradients_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = arguments("peephole")
+    saved = []
+    with (
+        uncompiled(),
+        torch.autograd.graph.saved_tensors_hooks(lambda value: saved.append(value) or value, lambda v: v),
+    ):
+        call(recur, "peephole", inputs)
+        with_gradients = len(saved)
+        saved.clear()
+        call(recur, "peephole", [value.detach() for value in inputs])
+    assert with_gradients >= T
+    assert not saved

@@ -310,6 +310,26 @@ def test_tokens_are_embedded() -> None:
     torch.testing.assert_close(bare.forward_features(model.embed(tokens))[0], expected)
 
 
+@pytest.mark.parametrize("padding", [-1, -100, 9])
+def test_tokens_behind_the_end_may_be_any(padding: int) -> None:
+    model = build("gru", vocab_size=9)
+    tokens = torch.tensor([[1, 8, padding], [2, 3, 4]])
+    torch.testing.assert_close(model(tokens, [2, 3])[:1], model(tokens[:1, :2]))
+
+
+@pytest.mark.parametrize("pool", ["last", "mean", "max"])
+def test_lengths_as_a_list(pool: str) -> None:
+    model = build("lstm", pool=pool)
+    torch.testing.assert_close(model(sequences(), LENGTHS.tolist()), model(sequences(), LENGTHS))
+
+
+def test_bfloat16_with_recurrent_dropout_and_a_state_of_another_type() -> None:
+    model = build("lstm_peephole", recurrent_drop_rate=0.5).bfloat16().train()
+    logits = model(sequences().bfloat16(), state=states(model))
+    logits.sum().backward()
+    assert logits.dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

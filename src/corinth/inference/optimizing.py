@@ -22,7 +22,7 @@ from corinth.inference.measuring import Measured, measure, measure_within
 from corinth.inference.merging import merge_mixes
 from corinth.inference.products import use_products
 from corinth.inference.report import OptimizationReport, Step
-from corinth.inspect.memory import freed_memory_kept, keep_freed_memory
+from corinth.inspect.memory import freed_memory_is_kept, freed_memory_kept, keep_freed_memory
 from corinth.inspect.speed import intra_op_threads
 
 Precision = Literal["fp32", "bf16"]
@@ -255,13 +255,16 @@ class _Search:
 
     def memory(self) -> Step | None:
         """Keep freed memory from here on, where that is faster; None where this C library cannot."""
+        name = "freed memory kept"
+        if freed_memory_is_kept():
+            return Step(name=name, kept=True, reason="it was before")
         with freed_memory_kept() as can:
             if not can:
                 return None
         times = measure_within(lambda: self.form(self.images), freed_memory_kept, seconds=self.seconds)
         kept = times.least > 1 and keep_freed_memory(True)
         return Step(
-            name="freed memory kept",
+            name=name,
             kept=kept,
             reason=_reason(times),
             before_ms=times.before_ms,

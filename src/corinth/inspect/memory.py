@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import sys
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ import torch
 MALLOC = {"M_MMAP_MAX": -4, "M_TRIM_THRESHOLD": -1, "M_MMAP_THRESHOLD": -3}
 KEPT = {"M_MMAP_MAX": 0, "M_TRIM_THRESHOLD": -1}
 GIVEN_BACK = {"M_MMAP_MAX": 65536, "M_TRIM_THRESHOLD": 2**26, "M_MMAP_THRESHOLD": 2**25}
-_state = {"kept": False}
+_lock = threading.Lock()
+_state = {"wanted": False, "blocks": 0, "kept": False}  # for good; by blocks that are open; what malloc was told
 
 
 @dataclass
@@ -89,25 +91,40 @@ def freed_memory_kept() -> Generator[bool]:
     Otherwise each tensor above 32 MiB is mapped anew, and the system clears its pages at first touch, in every step;
     with batches of large maps on a CPU that takes as long as the arithmetic. Afterwards what was kept is given back.
     """
-    before = _state["kept"]
-    kept = keep_freed_memory(True)
+    with _lock:
+        _state["blocks"] += 1
+        kept = _apply()
     try:
         yield kept
     finally:
-        keep_freed_memory(before)
+        with _lock:
+            _state["blocks"] -= 1
+            _apply()
 
 
 def keep_freed_memory(keep: bool) -> bool:
-    """From here on keep freed memory, or give it back; returns whether it is kept. See `freed_memory_kept`."""
+    """Keep freed memory for good, or no longer; returns whether it is kept now. See `freed_memory_kept`."""
+    with _lock:
+        _state["wanted"] = keep
+        return _apply()
+
+
+def freed_memory_is_kept() -> bool:
+    return bool(_state["kept"])
+
+
+def _apply() -> bool:
+    """Tell malloc what is wanted, where that has changed."""
+    keep = bool(_state["wanted"] or _state["blocks"])
     mallopt = _c_function("mallopt")
     if mallopt is None or keep == _state["kept"]:
-        return _state["kept"]
-    settings = KEPT if keep else GIVEN_BACK
-    done = [bool(mallopt(MALLOC[name], value)) for name, value in settings.items()]
-    _state["kept"] = keep and all(done)
-    if not keep:
+        return bool(_state["kept"])
+    _state["kept"] = keep and all(mallopt(MALLOC[name], value) for name, value in KEPT.items())
+    if not _state["kept"]:
+        for name, value in GIVEN_BACK.items():
+            mallopt(MALLOC[name], value)
         release_memory()
-    return _state["kept"]
+    return bool(_state["kept"])
 
 
 def _c_function(name: str) -> Any:

@@ -122,7 +122,7 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int
     gives every dilated convolution of a map that is not small to oneDNN; the dilation of a single tap changes
     nothing. A map of one pixel is a linear layer, which costs less to call.
     """
-    if x.is_cpu and not torch.compiler.is_compiling():
+    if x.is_cpu and x.ndim == 4 and not torch.compiler.is_compiling():
         batch, chans, height, width = x.shape
         if height == width == groups == 1:
             return F.linear(x.flatten(1), weight.flatten(1), bias)[:, :, None, None]
@@ -159,7 +159,8 @@ class NormAct(nn.Module):
         self.act = ACTIVATIONS[act]() if act else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) to (B, chans, H/stride, W/stride)
-        if torch.is_grad_enabled() or self.training or not x.is_cpu or torch.compiler.is_compiling():
+        plain = torch.is_grad_enabled() or self.training or not x.is_cpu or x.ndim != 4
+        if plain or torch.compiler.is_compiling():
             return self.act(self.norm(self.conv(x)))
         return self._infer(x)
 
@@ -188,12 +189,14 @@ class NormAct(nn.Module):
         positions = len(x) * x.shape[-2] * x.shape[-1] // conv.stride[0] ** 2
         if positions * len(scale) < WORTH_FOLDING or positions < 4 * conv.taps:
             return False  # before all that costs more to ask
+        if any(is_watched(part) for part in conv.modules() if part is not conv):
+            return False
         return scale.dtype.itemsize >= 4 and all(weight.dtype == scale.dtype for weight in conv.parameters())
 
 
 def is_watched(module: nn.Module) -> bool:
-    """Whether hooks wait for a call of this module, so that it must be called as one."""
-    own = module._forward_hooks or module._forward_pre_hooks
+    """Whether hooks wait for a call of this module, or it was compiled, so that it must be called as one."""
+    own = module._forward_hooks or module._forward_pre_hooks or module._compiled_call_impl
     return bool(own or _global_forward_hooks or _global_forward_pre_hooks)
 
 

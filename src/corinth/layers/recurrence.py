@@ -32,7 +32,7 @@ State = tuple[Tensor, ...]
 Step = Callable[[Tensor, Tensor, State, State], State]  # x, u, state, weights to the new state; defined once
 ONEDNN_ROWS = 16
 ROWS_AT_ONCE = 512  # of a sum over rows: more of them leave the cache; fewer are no work worth laying weights out for
-MOST_COMPILED = 64  # forms (cell, sizes, type) of which each costs seconds; from then on steps run uncompiled
+MOST_COMPILED = 64  # forms (cell, sizes, type) at a time; each costs seconds
 
 
 _compiles: ContextVar[bool] = ContextVar("compiles", default=True)
@@ -55,9 +55,12 @@ def recur(
 
     `u_weight` (G, H) is U, `state` the one to begin with. `mask` (B, H) multiplies h before each product with U, the
     same at every step (Gal & Ghahramani 2016, 1512.05287, equation 7). Everything is computed in the type of U, also
-    under autocast: what a state adds up over many steps would be lost in a shorter one.
+    under autocast: what a state adds up over many steps would be lost in a shorter one. Gradients reach x, U, the state
+    and the weights; the mask, and what a step takes from elsewhere, get none.
     """
-    x, state = x.to(u_weight.dtype), tuple(value.to(u_weight.dtype) for value in state)
+    dtype = u_weight.dtype
+    x, mask = x.to(dtype), None if mask is None else mask.detach().to(dtype)
+    state, weights = (tuple(value.to(dtype) for value in values) for values in (state, weights))
     if torch.compiler.is_exporting():
         return _scanned(step, x, u_weight, state, weights, mask)
     if x.is_meta or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
@@ -67,8 +70,9 @@ def recur(
 
 @torch.compiler.disable  # it compiles its own parts; torch.compile leaves it as it is
 def _run(step: Step, x: Tensor, u_weight: Tensor, state: State, weights: State, mask: Tensor | None) -> State:
+    keeps = torch.is_grad_enabled() and any(value.requires_grad for value in (x, u_weight, *state, *weights))
     with torch.autocast(x.device.type, enabled=False):
-        return _Recurrence.apply(step, mask, len(state), x.contiguous(), u_weight.contiguous(), *state, *weights)
+        return _Recurrence.apply(step, mask, len(state), keeps, x.contiguous(), u_weight.contiguous(), *state, *weights)
 
 
 def unrolled(
@@ -160,14 +164,15 @@ class _Recurrence(torch.autograd.Function):
     """The loop over time and its gradient. What a step computes inside is computed again on the way back."""
 
     @staticmethod
-    def forward(ctx: Any, step: Step, mask: Any, count: int, x: Tensor, u_weight: Tensor, *rest: Tensor) -> State:
+    def forward(
+        ctx: Any, step: Step, mask: Any, count: int, keeps: bool, x: Tensor, u_weight: Tensor, *rest: Tensor
+    ) -> State:
         state, weights = rest[:count], rest[count:]
         steps = len(x)
-        states = [value.new_empty(steps + 1, *value.shape) for value in state]
+        states = [value.new_empty((steps + 1, *value.shape)) for value in state]
         for all_steps, first in zip(states, state):
             all_steps[0] = first
-        keeps = any(ctx.needs_input_grad)
-        run = _forward_step(step, x[0], state, weights)
+        run = _forward_step(step, x[0], [all_steps[0] for all_steps in states], weights)
         times_u = product(u_weight, len(state[0]))
         by_step = list(zip(*(all_steps.unbind() for all_steps in states)))
         products = []
@@ -215,8 +220,8 @@ class _Recurrence(torch.autograd.Function):
             before[0].add_(of_h if mask is None else of_h.mul_(mask))
             carried, before = before, carried
         hidden = states[0][:-1] if mask is None else states[0][:-1] * mask
-        of_weight = sum_of_products(of_u.flatten(0, 1), hidden.flatten(0, 1)) if ctx.needs_input_grad[4] else None
-        return (None, None, None, of_x, of_weight, *carried, *(total.sum(0) for total in of_weights))
+        of_weight = sum_of_products(of_u.flatten(0, 1), hidden.flatten(0, 1)) if ctx.needs_input_grad[5] else None
+        return (None, None, None, None, of_x, of_weight, *carried, *(total.sum(0) for total in of_weights))
 
     @staticmethod
     def _differentiable(
@@ -224,7 +229,7 @@ class _Recurrence(torch.autograd.Function):
     ) -> tuple[Any, ...]:
         """The same by autograd, which can be differentiated again."""
         inputs = [x, u_weight, *begun, *weights]
-        wanted = [n for n, needs in enumerate(ctx.needs_input_grad[3:]) if needs]
+        wanted = [n for n, needs in enumerate(ctx.needs_input_grad[4:]) if needs]
         with torch.enable_grad():
             outputs = unrolled(ctx.step, x, u_weight, tuple(begun), weights, mask=mask)
         kept = [(output, grad) for output, grad in zip(outputs, grads) if grad is not None]
@@ -236,7 +241,7 @@ class _Recurrence(torch.autograd.Function):
             allow_unused=True,
         )
         by_place = dict(zip(wanted, found))
-        return (None, None, None, *(by_place.get(n) for n in range(len(inputs))))
+        return (None, None, None, None, *(by_place.get(n) for n in range(len(inputs))))
 
 
 def _forward_step(step: Step, x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor]) -> Callable[..., object]:
@@ -313,10 +318,10 @@ def _compiled(plain: Callable[..., None], kind: tuple[Any, ...], example: Sequen
     """`plain` as machine code for tensors like these; itself where that is not wanted or not possible."""
     if not _compiles.get() or example[0].device.type != "cpu" or not example[0].is_floating_point():
         return plain
-    key = (*kind, *((value.shape, value.stride(), value.dtype) for value in example))
+    key = (*kind, torch.get_num_threads(), *((value.shape, value.stride(), value.dtype) for value in example))
     if key not in _forms:
-        if len(_forms) >= MOST_COMPILED:
-            return plain
+        if len(_forms) >= MOST_COMPILED:  # the oldest goes
+            del _forms[next(iter(_forms))]
         _forms[key] = _compile(plain, example) or plain
     return _forms[key]
 

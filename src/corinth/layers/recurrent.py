@@ -122,6 +122,10 @@ class Weights(nn.Module):
             for name, shape in (shapes | {name: (times * hidden,) for name, times in vectors.items()}).items():
                 self.register_parameter(f"{name}_{end}", nn.Parameter(torch.empty(shape)))
 
+    def forward(self, x: Tensor, run: Callable[[Tensor], tuple[Tensor, Any]]) -> tuple[Tensor, Any]:
+        """`run(x)`, which uses these parameters: a call of this module, so that hooks and layer tables see it."""
+        return run(x)
+
 
 class Recurrent(nn.Module):
     """A stack of recurrent layers with a head. Subclasses say which `cell`, and may initialise more."""
@@ -170,12 +174,12 @@ class Recurrent(nn.Module):
         if self.embed is not None:
             nn.init.normal_(self.embed.weight, 0.0, 0.1)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None, state: Any = None) -> Tensor:
+    def forward(self, x: Tensor, lengths: Tensor | Sequence[int] | None = None, state: Any = None) -> Tensor:
         """As `forward_features`; to logits (B, num_classes), with pool "none" (B, T, num_classes)."""
         output, last = self.forward_features(x, lengths, state)
         return self.head(self.dropout(self.pooled(output, last, lengths)))
 
-    def pooled(self, output: Tensor, state: Any, lengths: Tensor | None) -> Tensor:
+    def pooled(self, output: Tensor, state: Any, lengths: Tensor | Sequence[int] | None) -> Tensor:
         """What the head sees, (B, D x H), or (B, T, D x H) with pool "none"; padded steps play no part."""
         if self.cfg.pool == "none":
             return output
@@ -184,12 +188,15 @@ class Recurrent(nn.Module):
             return torch.cat(h[-self.cfg.directions :].unbind(), dim=1)
         if lengths is None:
             return output.mean(1) if self.cfg.pool == "mean" else output.amax(1)
+        lengths = torch.as_tensor(lengths, device=output.device)
         if self.cfg.pool == "mean":  # what is padded is zero
             return output.sum(1) / lengths.to(output)[:, None]
         padded = _is_padding(lengths, output.shape[1])[:, :, None]
         return output.masked_fill(padded, -math.inf).amax(1)
 
-    def forward_features(self, x: Tensor, lengths: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
+    def forward_features(
+        self, x: Tensor, lengths: Tensor | Sequence[int] | None = None, state: Any = None
+    ) -> tuple[Tensor, Any]:
         """Sequences to the top layer's output at every step (B, T, D x H), and the state behind.
 
         x (B, T, I), or tokens (B, T) where the network has a `vocab_size`. `lengths` (B,), from 1 to T, says how many
@@ -199,21 +206,29 @@ class Recurrent(nn.Module):
         piece of a long sequence for truncated back-propagation through time.
         """
         cfg, cell = self.cfg, self.cell_of(self.cfg)
-        x = self._inputs(x)
-        if lengths is not None:
-            lengths = _checked_lengths(lengths, x)
+        ends = None if lengths is None or x.ndim < 2 else _checked_lengths(lengths, x)
+        x = self._inputs(x, ends)
         states = self._states(state, x)
         drops = self.training and cfg.drop_rate > 0
         by_layer = self.training and (cfg.recurrent_drop_rate > 0 or (drops and cfg.variational))
         # torch's kernels are exported for one length only, the engine for any
         if isinstance(self.rnn, nn.RNNBase) and not by_layer and not torch.compiler.is_exporting():
-            return self._fused(x, lengths, state if state is None else states)
+            return self._fused(x, ends, state if state is None else states)
+
+        def run(x: Tensor) -> tuple[Tensor, Any]:
+            return self._layers(cell, x, ends, states)
+
+        return self.rnn(x, run) if isinstance(self.rnn, Weights) else run(x)
+
+    def _layers(self, cell: Cell, x: Tensor, lengths: Tensor | None, states: State) -> tuple[Tensor, Any]:
+        """All layers on the engine, as `forward_features`."""
+        cfg = self.cfg
         if lengths is not None:  # whatever stands there must not reach a gradient
             x = x.masked_fill(_is_padding(lengths, x.shape[1])[:, :, None], 0)
         output = x.transpose(0, 1).contiguous()  # (T, B, I)
         ends: list[State] = []
         for layer in range(cfg.num_layers):
-            if layer and drops:
+            if layer and self.training and cfg.drop_rate:
                 output = self._drop(output)
             parts = []
             for direction in range(cfg.directions):
@@ -226,10 +241,12 @@ class Recurrent(nn.Module):
         stacked = tuple(torch.stack(values) for values in zip(*ends))
         return output.transpose(0, 1), stacked if cell.states > 1 else stacked[0]
 
-    def _inputs(self, x: Tensor) -> Tensor:
+    def _inputs(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         if self.embed is not None:
             if x.ndim != 2 or x.is_floating_point():
                 raise UsageError(f"tokens are whole numbers (B, T), and these are {x.dtype} {tuple(x.shape)}")
+            if lengths is not None:  # padding may be any number
+                x = x.masked_fill(_is_padding(lengths, x.shape[1]), 0)
             if not torch.compiler.is_compiling() and x.device.type == "cpu" and x.numel():
                 low, high = int(x.min()), int(x.max())
                 if low < 0 or high >= self.cfg.vocab_size:
@@ -287,7 +304,7 @@ class Recurrent(nn.Module):
             weights = [own["bias_hh"], *weights] if cell.inner_bias else weights
         mask = None
         if self.training and self.cfg.recurrent_drop_rate:
-            mask = F.dropout(torch.ones_like(first[0]), self.cfg.recurrent_drop_rate)
+            mask = F.dropout(torch.ones_like(first[0], dtype=x.dtype), self.cfg.recurrent_drop_rate)
         history = recur(step, products, own["weight_hh"], first, tuple(weights), mask=mask)
         if lengths is None:
             last = tuple(values[-1] for values in history)
