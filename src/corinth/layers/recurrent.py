@@ -265,7 +265,7 @@ class Recurrent(nn.Module):
         count = self.cell_of(self.cfg).states
         shape = (self.cfg.num_layers * self.cfg.directions, x.shape[0], self.cfg.hidden_size)
         if state is None:
-            return (x.new_zeros(shape),) * count
+            return tuple(x.new_zeros(shape) for _ in range(count))
         states = tuple(state) if isinstance(state, tuple | list) else (state,)
         if len(states) != count or any(tuple(value.shape) != shape for value in states):
             have = ", ".join(str(tuple(value.shape)) for value in states)
