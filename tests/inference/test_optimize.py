@@ -14,13 +14,13 @@ from torch._inductor import config as inductor
 import corinth
 from corinth.errors import UsageError
 from corinth.inference import OptimizationReport, Optimized, optimize, optimizing
-from corinth.inference.compiling import missing_compiler
 from corinth.inference.folding import fold_norms
 from corinth.inference.graphs import capture, constant, is_conv
 from corinth.inference.measuring import Measured, measure, measure_within
 from corinth.inference.products import use_products
 from corinth.inspect import memory
 from corinth.inspect.memory import freed_memory_kept, keep_freed_memory
+from corinth.layers.compiler import missing_compiler
 
 TINY = {
     "cnn": 32,

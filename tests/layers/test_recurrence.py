@@ -9,6 +9,7 @@ from torch import Tensor
 from torch._inductor import config as inductor
 
 from corinth.layers import recurrence
+from corinth.layers.compiler import missing_compiler
 from corinth.layers.recurrence import State, recur, uncompiled, unrolled
 from corinth.models.recurrent import gru, lstm, peephole, rnn
 
@@ -127,7 +128,6 @@ def test_x_and_u_share_their_gradient_where_a_step_only_adds_them() -> None:
 def test_without_a_compiler_it_works_and_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = arguments("peephole")
     monkeypatch.setattr(recurrence, "_forms", {})
-    recurrence._missing_compiler.cache_clear()
     recurrence._say_once.cache_clear()
     try:
         with inductor.patch({"cpp.cxx": ("no-such-compiler",)}):
@@ -146,12 +146,11 @@ def test_without_a_compiler_it_works_and_says_so_once(monkeypatch: pytest.Monkey
                 )
         torch.testing.assert_close(found, results(unrolled, "peephole", inputs))
     finally:
-        recurrence._missing_compiler.cache_clear()
         recurrence._say_once.cache_clear()
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(recurrence._missing_compiler() is not None, reason="needs a C++ compiler")
+@pytest.mark.skipif(missing_compiler() is not None, reason="needs a C++ compiler")
 @every_step
 def test_compiled_steps_are_the_same(name: str) -> None:
     inputs = arguments(name, torch.float32)
@@ -162,7 +161,7 @@ def test_compiled_steps_are_the_same(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(recurrence._missing_compiler() is not None, reason="needs a C++ compiler")
+@pytest.mark.skipif(missing_compiler() is not None, reason="needs a C++ compiler")
 @pytest.mark.parametrize(
     "first", [lambda h: h.t().contiguous().t(), lambda h: h[:1].expand(B, H)], ids=["transposed", "expanded"]
 )

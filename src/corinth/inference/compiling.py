@@ -10,18 +10,6 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 
-def missing_compiler() -> str | None:
-    """Why nothing can be compiled here, in one sentence; None if it can."""
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler:
-        return "no C++ compiler was found on this machine (install g++, or name one in the variable CXX)"
-    return None
-
-
 def compile_graph(graph: GraphModule, images: Tensor, *, any_batch: bool = False) -> Callable[[Tensor], Tensor]:
     """The compiled form for images of this shape and memory layout; with `any_batch` for any number of them.
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from corinth.errors import UsageError
-from corinth.inference.compiling import compile_graph, missing_compiler
+from corinth.inference.compiling import compile_graph
 from corinth.inference.folding import fold_norms
 from corinth.inference.graphs import capture
 from corinth.inference.measuring import Measured, measure, measure_within
@@ -24,6 +24,7 @@ from corinth.inference.products import use_products
 from corinth.inference.report import OptimizationReport, Step
 from corinth.inspect.memory import freed_memory_is_kept, freed_memory_kept, keep_freed_memory
 from corinth.inspect.speed import intra_op_threads
+from corinth.layers.compiler import missing_compiler
 
 Precision = Literal["fp32", "bf16"]
 TOLERANCE: dict[str, float] = {"fp32": 1e-4, "bf16": 5e-2}  # of the largest output
@@ -263,15 +264,7 @@ class _Search:
                 return None
         times = measure_within(lambda: self.form(self.images), freed_memory_kept, seconds=self.seconds)
         kept = times.least > 1 and keep_freed_memory(True)
-        return Step(
-            name=name,
-            kept=kept,
-            reason=_reason(times),
-            before_ms=times.before_ms,
-            after_ms=times.after_ms,
-            gain=times.gain,
-            difference=0.0,
-        )
+        return _timed_step(name, kept, times, difference=0.0)
 
     def _limit(self, form: _Form) -> float:
         return TOLERANCE[_precision(form)] if self.tolerance is None else self.tolerance
@@ -314,24 +307,23 @@ class _Search:
         before = self.form
         times = measure(lambda: before(self.images), lambda: candidate(self.images), seconds=self.seconds)
         kept = times.least > 1
-        self.steps.append(
-            Step(
-                name=name,
-                kept=kept,
-                reason=_reason(times),
-                before_ms=times.before_ms,
-                after_ms=times.after_ms,
-                gain=times.gain,
-                difference=difference,
-            )
-        )
+        self.steps.append(_timed_step(name, kept, times, difference))
         if kept:
             self.form = candidate
         return kept
 
 
-def _reason(times: Measured) -> str:
-    return "faster" if times.least > 1 else "not faster" if times.gain <= 1 else "not faster beyond the noise"
+def _timed_step(name: str, kept: bool, times: Measured, difference: float) -> Step:
+    reason = "faster" if times.least > 1 else "not faster" if times.gain <= 1 else "not faster beyond the noise"
+    return Step(
+        name=name,
+        kept=kept,
+        reason=reason,
+        before_ms=times.before_ms,
+        after_ms=times.after_ms,
+        gain=times.gain,
+        difference=difference,
+    )
 
 
 def _checked(model: nn.Module, example: Any, precision: str, tolerance: float | None, seconds: float) -> Tensor:

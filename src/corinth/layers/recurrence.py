@@ -28,9 +28,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from corinth.layers.compiler import missing_compiler
+
 State = tuple[Tensor, ...]
 Step = Callable[[Tensor, Tensor, State, State], State]  # x, u, state, weights to the new state; defined once
-ONEDNN_ROWS = 16
+ONEDNN_ROWS = 16  # of a product, from which its routine is the faster one
 ROWS_AT_ONCE = 512  # of a sum over rows: more of them leave the cache; fewer are no work worth laying weights out for
 MOST_COMPILED = 64  # forms (cell, sizes, type) at a time; each costs seconds
 
@@ -127,6 +129,8 @@ def input_products(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class _InputProducts(torch.autograd.Function):
+    """A linear layer over all steps at once; its three products as `product` and `sum_of_products` have them."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
@@ -283,9 +287,10 @@ def _backward_step(
         _, pull, *_ = torch.func.vjp(by_row, x, u, old, rows)
         of_x, of_u, of_old, of_rows = pull(tuple(totals))
         grads = [of_u] if shared else [of_u, of_x]
-        for into, value in zip(rest, [*grads, *of_old], strict=False):
+        replaced, added = rest[: len(rest) - width], rest[len(rest) - width :]
+        for into, value in zip(replaced, [*grads, *of_old], strict=True):
             into.copy_(value)
-        for into, value in zip(rest[len(rest) - width :], of_rows, strict=True):
+        for into, value in zip(added, of_rows, strict=True):
             into.add_(value)
 
     grads = [x] if shared else [x, x]
@@ -328,7 +333,7 @@ def _compiled(plain: Callable[..., None], kind: tuple[Any, ...], example: Sequen
 
 def _compile(plain: Callable[..., None], example: Sequence[Tensor]) -> Callable[..., object] | None:
     """By torch's compiler for graphs, without the checks around it that would take longer than a step."""
-    if (reason := _missing_compiler()) is not None:
+    if (reason := missing_compiler()) is not None:
         _say_once(reason)
         return None
 
@@ -347,7 +352,7 @@ def _compile(plain: Callable[..., None], example: Sequence[Tensor]) -> Callable[
             table = {**select_decomp_table(), torch.ops.aten.tanh.default: _tanh}
             graph = make_fx(functional, table, tracing_mode="fake")(*fakes)
             compiled = compile_fx_inner(graph, fakes)
-    except Exception as error:  # noqa: BLE001  # whatever a compiler may raise: the steps run without it, and it is said
+    except Exception as error:  # noqa: BLE001  # a compiler may raise anything: steps run without it, and that is said
         lines = str(error).strip().splitlines() or [type(error).__name__]
         _say_once(f"torch's compiler failed ({lines[0]})")
         return None
@@ -357,18 +362,6 @@ def _compile(plain: Callable[..., None], example: Sequence[Tensor]) -> Callable[
 def _tanh(x: Tensor) -> Tensor:
     """Through the exponential, which the compiler has a faster routine for: right to 1e-7 of the largest value, 1."""
     return 2 * torch.sigmoid(2 * x) - 1
-
-
-@functools.cache
-def _missing_compiler() -> str | None:
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler:
-        return "no C++ compiler was found on this machine (install g++, or name one in the variable CXX)"
-    return None
 
 
 @functools.cache
