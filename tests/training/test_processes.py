@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from corinth.errors import UsageError
 from corinth.inspect.devices import choose_device
 from corinth.training import train
 from corinth.training.processes import Processes
-from corinth.training.run import read_metrics
+from corinth.training.recipe import recipe_for
+from corinth.training.run import new_folder, read_metrics
 
 FIELDS = {
     "arch": "lenet5",
@@ -86,6 +88,29 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     for ours, theirs in zip(one.metrics, rows, strict=True):
         assert ours["val_loss"] == pytest.approx(theirs["val_loss"], rel=1e-3)
         assert ours["val_top1"] == pytest.approx(theirs["val_top1"], abs=0.01)
+
+
+class Second:
+    """What the second of two processes sees, where the main one answered `main` to every question."""
+
+    is_main = False
+
+    def __init__(self, main: Any) -> None:
+        self.main = main
+
+    def gather(self, value: Any) -> list[Any]:
+        return [self.main, value]
+
+
+def test_only_the_main_process_looks_whether_the_output_is_free(tmp_path: Path) -> None:
+    """It may have written there already when a slower process comes."""
+    recipe = recipe_for(**{**FIELDS, "output": str(tmp_path)})
+    (tmp_path / "recipe.yaml").write_text("written by the main process")
+    assert new_folder(recipe, "digits", Second(False)) == tmp_path
+    with pytest.raises(UsageError, match="is not empty; choose another output"):
+        new_folder(recipe, "digits", Second(True))
+    with pytest.raises(UsageError, match="is not empty; choose another output"):
+        new_folder(recipe, "digits", Processes("cpu"))
 
 
 def test_one_process_gets_back_what_it_gives() -> None:

@@ -70,7 +70,8 @@ def new_folder(recipe: Recipe, data_name: str, processes: Processes) -> Path:
     """The recipe's output, which must be free, or `runs/<date>-<arch>-<data>` with a number where that is taken."""
     if recipe.output is not None:
         path = Path(recipe.output)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        taken = processes.is_main and path.exists() and (not path.is_dir() or any(path.iterdir()))
+        if processes.gather(taken)[0]:  # the others wait, and never look: the main process writes there from here on
             raise UsageError(f"{path} exists and is not empty; choose another output, or go on with resume={path}")
         return path
     stem = f"{datetime.date.today():%Y-%m-%d}-{recipe.arch}-{data_name}"
