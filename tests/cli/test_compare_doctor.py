@@ -72,7 +72,7 @@ def test_doctor_on_data_and_a_job(cli: Cli):
     found = cli("doctor", "--data", "digits", "--model", "lenet5", "--budget", "2ep", "--json")
     assert found.code == 0
     checked = json.loads(found.out)
-    assert checked["data"]["images"] == 1797
+    assert checked["data"]["samples"] == 1797
     job = checked["job"]
     assert job["budget"] == "2ep"
     train, val = checked["data"]["parts"]["train"], checked["data"]["parts"]["val"]

@@ -160,7 +160,7 @@ def test_predict_where_nothing_can_be_read(cli: Cli, trained: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("line", "said"),
-    [("{run}", "image files"), ("gone x.png", "no run gone"), ("{run} x.png --top 0", "--top 0"),
+    [("{run}", "needs files, or texts"), ("gone x.png", "no run gone"), ("{run} x.png --top 0", "--top 0"),
      ("{run} x.png --output y", "--format"), ("{run} x.png --format xml", "--format")],
 )  # fmt: skip
 def test_predict_needs(cli: Cli, trained: Path, line: str, said: str):

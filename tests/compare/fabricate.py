@@ -93,7 +93,7 @@ def board(
         measured[label] = Cost(
             params=30_000 * 3**number,
             macs=400_000 * 5**number,
-            img_size=data.native_size,
+            input_size=data.native_size,
             latency_ms=0.2 * 2.3**number,
             latency_batch_ms=2.2 * 2.8**number,
             batch=64,

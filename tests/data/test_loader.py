@@ -244,7 +244,7 @@ def test_state_after_the_last_batch_is_the_next_epoch(store: MemoryStore, prepar
 
 def test_a_state_of_other_data_is_refused(store: MemoryStore, prepare: Preprocess) -> None:
     loader = train_loader(store, prepare)
-    with pytest.raises(DataError, match="saw 41 images and there are 42 now"):
+    with pytest.raises(DataError, match="saw 41 samples and there are 42 now"):
         loader.load_state_dict({**loader.state_dict(), "samples": 41})
     with pytest.raises(UsageError, match="shuffled with seed 6, not 5"):
         loader.load_state_dict({**loader.state_dict(), "seed": 6})
@@ -287,7 +287,7 @@ def test_bad_loaders(store: MemoryStore) -> None:
     with pytest.raises(DataError, match="too few for one batch of 64"):
         Loader(store, 64, drop_last=True)
     nothing = MemoryStore(store.images[:0], store.targets[:0], store.index[:0], store.preprocess)
-    with pytest.raises(DataError, match="no images to load"):
+    with pytest.raises(DataError, match="nothing to load"):
         Loader(nothing, 4)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from corinth.data import Preprocess, open_data
-from corinth.data.preflight import Finding, Preflight, preflight
+from corinth.data.preflight import Finding, Preflight, Sizes, preflight
 
 Folders = Callable[..., Path]
 
@@ -22,18 +22,19 @@ def texts(report: Preflight, severity: str) -> str:
 def test_a_healthy_set(tmp_path: Path, class_folders: Folders) -> None:
     report = preflight(open_data(class_folders(tmp_path / "pets", cat=40, dog=40)))
     assert report.ok
-    assert report.images == 80
+    assert report.samples == 80
     assert report.parts == {"train": 56, "val": 8, "test": 16}
     assert report.classes["cat"] == {"train": 28, "val": 4, "test": 8}
     assert report.imbalance == 1.0
-    assert report.sizes == {"min": (10, 12), "median": (10, 12), "max": (10, 12)}
-    assert report.channels == {3: 80}
+    assert isinstance(sizes := report.measures, Sizes)
+    assert sizes.sizes == {"min": (10, 12), "median": (10, 12), "max": (10, 12)}
+    assert sizes.channels == {3: 80}
     assert report.duplicates_within == {"train": 0, "val": 0, "test": 0}
-    assert (report.duplicates_across, report.conflicting, report.memory) == (0, 0, None)
+    assert (report.duplicates_across, report.conflicting, sizes.memory) == (0, 0, None)
     assert not texts(report, "warning")
     assert "split here" in texts(report, "note")
     assert report.lines()[0] == "pets: 80 images (56 train, 8 val, 16 test), 2 classes"
-    assert json.loads(json.dumps(report.to_dict()))["images"] == 80
+    assert json.loads(json.dumps(report.to_dict()))["samples"] == 80
 
 
 def test_imbalance_and_rare_classes(tmp_path: Path, class_folders: Folders) -> None:
@@ -93,9 +94,10 @@ def test_sizes_channels_and_the_network(tmp_path: Path, class_folders: Folders) 
     Image.new("RGB", (100, 50)).save(tmp_path / "dog/large.png")
     prepare = Preprocess(size=(32, 32), channels=1, mean=(0.5,), std=(0.5,))
     report = preflight(open_data(tmp_path), preprocess=prepare)
-    assert report.sizes == {"min": (10, 12), "median": (10, 12), "max": (50, 100)}
-    assert report.channels == {1: 15, 3: 16}
-    assert report.memory == 31 * 32 * 32
+    assert isinstance(sizes := report.measures, Sizes)
+    assert sizes.sizes == {"min": (10, 12), "median": (10, 12), "max": (50, 100)}
+    assert sizes.channels == {1: 15, 3: 16}
+    assert sizes.memory == 31 * 32 * 32
     assert "15 images are grey, 16 in colour" in texts(report, "note")
     assert "30 of 31 images are smaller than the network's input of 32 x 32" in texts(report, "warning")
     assert "16 colour images are turned grey" in texts(report, "note")

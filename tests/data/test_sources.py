@@ -284,8 +284,8 @@ def test_csv_splits(photos: Path) -> None:
         ("label\ncat\n", "looks like the path"),
         ("path\na.png\n", "looks like the label"),
         ("path,label\na.png,cat,extra\n", "line 2: 3 values for 2 columns"),
-        ("path,label\nphotos/cat/000.png,\n", "row 1 after the header: column 'label' is empty"),
-        ("path,label\n,cat\n", "row 1 after the header: column 'path' is empty"),
+        ("path,label\nphotos/cat/000.png,\n", "line 2: column 'label' is empty"),
+        ("path,label\n,cat\n", "line 2: column 'path' is empty"),
         ("path,path\na,b\n", "same name"),
         ("path,label,split\nphotos/cat/000.png,cat,somewhere\n", "says 'somewhere'; it can say train"),
         ("path,label\nnowhere/1.png,cat\nnowhere/2.png,dog\n", "2 of 2 images cannot be used .* the file is missing"),
@@ -465,9 +465,9 @@ def test_unknown_names_and_paths(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"x")
     with pytest.raises(UsageError, match="a file of no known kind"):
         open_data(tmp_path / "a.zip")
-    with pytest.raises(UsageError, match="digits is a built-in set; path_column and label_column belong to a table"):
+    with pytest.raises(UsageError, match="digits is a built-in set; label_column belongs to a table"):
         open_data("digits", label_column="label")
-    with pytest.raises(UsageError, match="path_column and label_column belong to a table"):
+    with pytest.raises(UsageError, match="is a folder; path_column belongs to a table"):
         open_data(tmp_path, path_column="x")
 
 

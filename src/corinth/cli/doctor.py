@@ -41,6 +41,7 @@ class Options:
     """Decode every image in place of trusting its header."""
     device: str = "auto"
     path_column: str | None = None
+    text_column: str | None = None
     label_column: str | None = None
     json: bool = False
     """JSON on stdout."""
@@ -65,7 +66,12 @@ def main(args: Sequence[str]) -> int:
         from corinth.data import open_data
         from corinth.data.preflight import preflight
 
-        data = open_data(options.data, path_column=options.path_column, label_column=options.label_column)
+        data = open_data(
+            options.data,
+            path_column=options.path_column,
+            text_column=options.text_column,
+            label_column=options.label_column,
+        )
         planned = None
         if recipe is not None:
             from corinth.training.build import planned_preprocess

@@ -1,23 +1,27 @@
-"""What a training would take: a few of its steps are run on random images, the rest is arithmetic."""
+"""What a training would take: a few of its steps are run on random inputs, the rest is arithmetic."""
 
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from corinth.data import Batch, ImageData
+from corinth.data import Batch, ImageData, SequenceData
+from corinth.data.dataset import DataSet
 from corinth.data.store import free_memory
 from corinth.inspect import count_macs, count_params, peak_memory
 from corinth.inspect.devices import choose_device
+from corinth.tasks import Task
 from corinth.training.budget import parse_budget
 from corinth.training.build import build_network
 from corinth.training.finetune import training_mode
 from corinth.training.job import make_task
 from corinth.training.optimizers import make_optimizer
 from corinth.training.recipe import Recipe
+from corinth.training.sequences import build_sequence_model
 
 _FIRST = 8  # samples of the first, small step, which shows whether a whole batch can be afforded
 
@@ -28,38 +32,43 @@ class Estimate:
 
     arch: str
     device: str
-    input_size: tuple[int, int, int]
+    input_size: tuple[int, ...]
     params: int
     macs: int
     batch_size: int
     budget: str
     samples_per_second: float
     seconds: float
-    bytes: int | None  # above what the process has at the start: images and training steps; None if not measurable
+    bytes: int | None  # above what the process has at the start: samples and training steps; None if not measurable
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
 
-def estimate(recipe: Recipe, data: ImageData, *, seconds: float = 2.0) -> Estimate:
-    """Time and memory of training by `recipe`; a validation image counts as a third of a training image.
+def estimate(recipe: Recipe, data: DataSet, *, seconds: float = 2.0) -> Estimate:
+    """Time and memory of training by `recipe`; a validation sample counts as a third of a training one.
 
     Steps run for about `seconds`. Where a whole batch would take longer, fewer samples are run and both time and
     memory scaled up, which overstates the memory a little.
     """
     device = choose_device(recipe.device)
-    model, size, _ = build_network(recipe, data)
-    input_size = (model.cfg.in_chans, *size)
+    model, input_size, make = _network(recipe, data)
     macs, params = count_macs(model, input_size), count_params(model, frozen=True)
     train, val = len(data.positions("train")), len(data.positions("val")) if data.scorable("val") else 0
     wanted = min(128 if recipe.batch_size == "auto" else recipe.batch_size, train)
     model.to(device)
     first = min(_FIRST, wanted)
-    _speed(recipe, model, data, input_size, first, device, 0.0)  # the first of all is slow
-    affordable = _speed(recipe, model, data, input_size, first, device, 0.0) * seconds / 3
+    task = make_task(recipe, model, data)
+
+    def batch(size: int) -> Batch:
+        targets = task.random_targets(size, input_size[1:])
+        return Batch(make(size), targets, torch.arange(size)).to(device)
+
+    _speed(recipe, task, batch(first), device, 0.0)  # the first of all is slow
+    affordable = _speed(recipe, task, batch(first), device, 0.0) * seconds / 3
     taken = wanted if wanted <= affordable else first
     with peak_memory(device) as peak:
-        speed = _speed(recipe, model, data, input_size, taken, device, seconds)
+        speed = _speed(recipe, task, batch(taken), device, seconds)
     budget = parse_budget(recipe.budget)
     samples = budget.samples(train, macs)
     if samples is None:
@@ -68,8 +77,9 @@ def estimate(recipe: Recipe, data: ImageData, *, seconds: float = 2.0) -> Estima
         every = parse_budget(recipe.evaluate_every).samples(train, macs)
         validations = 1 if every is None else max(1, samples // every)
         total = (samples + validations * val / 3) / speed
-    images = (train + val) * math.prod(input_size)
-    held = images if images < free_memory() // 2 else 0  # else they are streamed
+    held = (train + val) * math.prod(input_size)
+    if isinstance(data, ImageData) and held >= free_memory() // 2:
+        held = 0  # they are streamed
     return Estimate(
         arch=recipe.arch,
         device=str(device),
@@ -84,25 +94,25 @@ def estimate(recipe: Recipe, data: ImageData, *, seconds: float = 2.0) -> Estima
     )
 
 
-def _speed(
-    recipe: Recipe,
-    model: torch.nn.Module,
-    data: ImageData,
-    input_size: tuple[int, ...],
-    size: int,
-    device: torch.device,
-    seconds: float,
-) -> float:
-    """Samples a second of training steps of `size` random images, the first step not counted where there are more."""
-    task = make_task(recipe, model, data)
+def _network(recipe: Recipe, data: DataSet) -> tuple[torch.nn.Module, tuple[int, ...], Callable[[int], Any]]:
+    """The network, the shape of its input, of sequences a typical one, and what makes random inputs."""
+    if isinstance(data, SequenceData):
+        model, encoding = build_sequence_model(recipe, data, lambda _: None)
+        return model, encoding.shape, lambda size: encoding.random_inputs(size, encoding.shape[0])
+    assert isinstance(data, ImageData)
+    model, size, _ = build_network(recipe, data)
+    shape = (model.cfg.in_chans, *size)
+    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    return model, shape, lambda count: torch.randn(count, *shape).contiguous(memory_format=layout)
+
+
+def _speed(recipe: Recipe, task: Task, batch: Batch, device: torch.device, seconds: float) -> float:
+    """Samples a second of training steps of a batch, the first step not counted where there are more."""
     training_mode(task.nets)
     optimizer = make_optimizer(recipe, list(task.nets.values()))
     rng = torch.Generator(device).manual_seed(0)
-    targets = task.random_targets(size, (input_size[1], input_size[2])).to(device)
-    batch = Batch(torch.randn(size, *input_size, device=device), targets, torch.arange(size))
     if recipe.channels_last:
         task.nets.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
-        batch.inputs = batch.inputs.contiguous(memory_format=torch.channels_last)
     times: list[float] = []
     deadline = time.perf_counter() + seconds
     while not times or (len(times) < 50 and time.perf_counter() < deadline):
@@ -115,4 +125,4 @@ def _speed(
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
     counted = times[1:] or times
-    return len(counted) * size / sum(counted)
+    return len(counted) * batch.size / sum(counted)

@@ -14,7 +14,8 @@ from corinth.cli.parsing import class_names, parse
 from corinth.errors import UsageError
 
 if TYPE_CHECKING:
-    from corinth.data import ImageData, Preprocess
+    from corinth.data import Preprocess
+    from corinth.data.dataset import DataSet
     from corinth.predictor import Predictor, Scores
     from corinth.training.recipe import Recipe
 
@@ -26,7 +27,7 @@ class Options:
     """Score a trained run, or a foreign checkpoint.
 
     Without --split: on the run's own data its test part; on other data the test part if they declare one, and else
-    every image, as none of them was trained on.
+    every sample, as none of them was trained on.
     """
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -50,9 +51,10 @@ class Options:
     fit: str | None = None
     """Foreign checkpoint: crop | squash | pad."""
     path_column: str | None = None
+    text_column: str | None = None
     label_column: str | None = None
     batch_size: int = 512
-    """Images that go through the network together, at most."""
+    """Samples that go through the network together, at most."""
     device: str = "auto"
     json: bool = False
     """JSON on stdout."""
@@ -62,7 +64,8 @@ class Options:
 
 def main(args: Sequence[str]) -> int:
     options = parse(Options, "evaluate", args)
-    from corinth.predictor import Classifier, load_run
+    from corinth.data.collect import plural
+    from corinth.predictor import Classifier, SequenceClassifier, load_run
 
     recipe = None
     predictor: Predictor
@@ -88,10 +91,11 @@ def main(args: Sequence[str]) -> int:
         if split != "all" or not sentence.startswith(("split here", "not split here")):
             note(sentence)
     result: Scores
-    if isinstance(predictor, Classifier):
-        result = predictor.evaluate(data, split, batch_size=options.batch_size, keep_probs=False)
+    evaluate: Any = predictor.evaluate
+    if isinstance(predictor, Classifier | SequenceClassifier):
+        result = evaluate(data, split, batch_size=options.batch_size, keep_probs=False)
     else:
-        result = predictor.evaluate(data, split, batch_size=options.batch_size)
+        result = evaluate(data, split, batch_size=options.batch_size)
     for name, reason in result.dropped:
         note(f"left out: {name}: {reason}")
     found = {"arch": predictor.arch, "data": data.spec, "split": split, **result.to_dict()}
@@ -102,7 +106,7 @@ def main(args: Sequence[str]) -> int:
     else:
         print_facts({"network": predictor.arch, "data": _what(data, split, result)} | _scores(result))
         print()
-        _show_classes(result)
+        _show_classes(result, plural(data.source.unit))
     return 0
 
 
@@ -165,9 +169,9 @@ def stated_preprocess(options: Stated, arch: str, weights: str) -> "Preprocess |
     return Preprocess(size=(size[0], size[1]), channels=len(options.mean), mean=options.mean, std=options.std, fit=fit)
 
 
-def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> "ImageData":
+def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> "DataSet":
     from corinth.data import open_data
-    from corinth.data.images import OPTIONS
+    from corinth.data.opening import OPTIONS
 
     spec = options.data or (recipe.data if recipe else None)
     if spec is None:
@@ -176,26 +180,32 @@ def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> 
     if recipe is not None:  # the splits of the training, so that its test part is found again
         known = OPTIONS if spec == recipe.data else ("split_seed", "val_share", "test_share")
         how = {name: getattr(recipe, name) for name in known}
-    columns = {"path_column": options.path_column, "label_column": options.label_column}
+    columns = {name: getattr(options, name) for name in ("path_column", "text_column", "label_column")}
     how |= {name: column for name, column in columns.items() if column is not None}
     return open_data(spec, classes=predictor.classes, task=predictor.task, **how)
 
 
-def _default_split(data: "ImageData", predictor: "Predictor", recipe: "Recipe | None") -> str:
+def _default_split(data: "DataSet", predictor: "Predictor", recipe: "Recipe | None") -> str:
+    from corinth.data.collect import plural
+
     trained_on = predictor.data.get("fingerprint") if predictor.data else None
     if trained_on is not None and trained_on == data.fingerprint:
         return "test"
     if recipe is not None and recipe.data == data.spec:
-        note(f"{data.name} is not as it was in the training: its test part may hold images that were trained on")
+        note(f"{data.name} is not as it was in the training: its test part may hold samples that were trained on")
         return "test"
     if "test" in data.declared_splits:
         return "test"
-    note(f"{data.name} declares no test part and is not what was trained on: all its images are scored")
+    several = plural(data.source.unit)
+    note(f"{data.name} declares no test part and is not what was trained on: all its {several} are scored")
     return "all"
 
 
-def _what(data: "ImageData", split: str, result: "Scores") -> str:
-    return f"{data.name}, {'all of it' if split == 'all' else f'{split} part'}, {result.samples:,} images"
+def _what(data: "DataSet", split: str, result: "Scores") -> str:
+    from corinth.data.collect import plural
+
+    part = "all of it" if split == "all" else f"{split} part"
+    return f"{data.name}, {part}, {result.samples:,} {plural(data.source.unit)}"
 
 
 def _scores(result: "Scores") -> dict[str, str | None]:
@@ -213,12 +223,12 @@ def _scores(result: "Scores") -> dict[str, str | None]:
     return {name.replace("_", " "): f"{value:.4f}" for name, value in values if isinstance(value, float)}
 
 
-def _show_classes(result: "Scores") -> None:
+def _show_classes(result: "Scores", several: str) -> None:
     from corinth.predictor import Evaluation
 
     per_class = result.to_dict()["per_class"]
     names = {"f1": "F1", "iou": "IoU", "dice": "Dice", "ap": "AP", "ap50": "AP50"}
-    names["support"] = "images" if isinstance(result, Evaluation) else "boxes"
+    names["support"] = several if isinstance(result, Evaluation) else "boxes"
     columns = [names.get(name, name.replace("_", " ")) for name in next(iter(per_class.values()))]
     rows = [(name, *(_number(value) for value in values.values())) for name, values in per_class.items()]
     print_table({"class": "left", **dict.fromkeys(columns, "right")}, rows)

@@ -1,4 +1,4 @@
-"""`corinth predict`: what is in these images?"""
+"""`corinth predict`: what is in these images, what are these texts or time series?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,17 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Classify, segment or find objects in images with a trained run.
+    """Classify, segment or find objects in images with a trained run; classify texts or time series.
 
     A file that cannot be read is reported and the others go on (exit code 3).
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run folder."""
-    files: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
-    """Image files, and folders of them."""
+    files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
+    """Image files, and folders of them. Texts themselves, .txt files of one text, tables with a text a row. Time
+    series in .csv files with a step a row, in .ts and .npz files."""
     top: int = 5
     """Classification: how many classes to name."""
+    text_column: str | None = None
+    """Of tables with texts, where they are."""
     draw: Path | None = None
     """Segmentation and detection: draw masks or boxes on the images, into this folder."""
     format: Literal["table", "json", "csv"] = "table"
@@ -40,23 +43,37 @@ class Options:
 def main(args: Sequence[str]) -> int:
     options = parse(Options, "predict", args)
     if not options.files:
-        raise UsageError("corinth predict needs image files after the run")
+        raise UsageError("corinth predict needs files, or texts, after the run")
     if options.top < 1:
         raise UsageError(f"--top {options.top} is not at least 1")
     if not options.run.exists():
         raise UsageError(f"there is no run {options.run}; `corinth train` prints the folder it leaves")
-    from corinth.predictor import Classifier, DensePredictor, load_run
+    from corinth.predictor import Classifier, DensePredictor, SequenceClassifier, load_run
 
     predictor = load_run(options.run, device=options.device)
     if isinstance(predictor, DensePredictor):
         return _dense(predictor, options)
-    assert isinstance(predictor, Classifier)
     if options.draw is not None:
         raise UsageError(f"--draw is for segmentation and detection; {options.run} does {predictor.task}")
-    found = predictor.predict(options.files, batch_size=options.batch_size, top=options.top)
+    how: dict[str, Any] = {"batch_size": options.batch_size, "top": options.top}
+    if isinstance(predictor, SequenceClassifier):
+        given = [_given(word) for word in options.files] if predictor.is_text else list(map(Path, options.files))
+        found = predictor.predict(given, text_column=options.text_column, **how)
+    else:
+        assert isinstance(predictor, Classifier)
+        found = predictor.predict(options.files, **how)
     columns = {"name": "left", "label": "left", "probability": "right", "then": "left"}
     _show(options, found, _csv(found, min(options.top, len(predictor.classes))), columns, [_row(p) for p in found])
     return _exit_code(found)
+
+
+def _given(word: str) -> str | Path:
+    """A text itself, or the path of a file of texts."""
+    from corinth.data.tables import TABLE_SUFFIXES
+
+    path = Path(word)
+    is_name = path.suffix.lower() in (".txt", *TABLE_SUFFIXES) and not any(map(str.isspace, word))
+    return path if is_name or ("\n" not in word and len(word) < 255 and path.is_file()) else word
 
 
 @dataclass(frozen=True)

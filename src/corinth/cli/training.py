@@ -17,7 +17,7 @@ from corinth.errors import UsageError
 from corinth.training.recipe import OptionValue, Recipe, recipe_for
 
 if TYPE_CHECKING:
-    from corinth.data import ImageData
+    from corinth.data.dataset import DataSet
     from corinth.training.progress import Reporter
 
 _Suppressed = tyro.conf.Suppress
@@ -81,7 +81,7 @@ def main(args: Sequence[str]) -> int:
     return 130 if run.interrupted else 0
 
 
-def _prepare(recipe: Recipe, said: "Reporter", foretell: bool) -> "ImageData":
+def _prepare(recipe: Recipe, said: "Reporter", foretell: bool) -> "DataSet":
     """The data after their preflight, with a word on what the job will take."""
     from corinth.cli.estimate import estimate
     from corinth.training.job import open_and_check

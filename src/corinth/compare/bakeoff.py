@@ -12,8 +12,9 @@ from corinth.compare.board import make_board
 from corinth.compare.leaderboard import Cost, Leaderboard
 from corinth.compare.plan import Plan, check_plan, claim_folder, make_plan
 from corinth.compare.report import write_report
-from corinth.data import ImageData, open_data
-from corinth.data.images import OPTIONS, refuse_options
+from corinth.data import open_data
+from corinth.data.dataset import DataSet
+from corinth.data.opening import OPTIONS, refuse_options
 from corinth.data.preflight import nothing_in, preflight
 from corinth.errors import DataError, UsageError
 from corinth.tasks.kinds import KINDS
@@ -24,7 +25,7 @@ LATENCY_BATCH, DENSE_LATENCY_BATCH = 64, 8  # images; the second of networks tha
 
 
 def compare(
-    data: ImageData | str,
+    data: DataSet | str,
     models: Sequence[str] | str,
     *,
     budget: str = "20ep",
@@ -82,7 +83,7 @@ def compare(
     return board
 
 
-def _looked_at(data: ImageData, reporter: Reporter | None) -> ImageData:
+def _looked_at(data: DataSet, reporter: Reporter | None) -> DataSet:
     """The data after a preflight: an error in it stops the comparison, a warning is said and goes on the report."""
     found = preflight(data)
     found.refuse_errors()
@@ -103,9 +104,7 @@ class _Done:
     interrupted: bool = False
 
 
-def _execute(
-    plan: Plan, data: ImageData, folder: Path, *, measure: bool, batch: int, reporter: Reporter | None
-) -> _Done:
+def _execute(plan: Plan, data: DataSet, folder: Path, *, measure: bool, batch: int, reporter: Reporter | None) -> _Done:
     """Train and score what is not finished yet, then measure costs, until all is done or a stop is asked."""
     done = _Done()
     with stop_on_signal() as stop:
@@ -118,7 +117,7 @@ def _execute(
     return done
 
 
-def _run_all(plan: Plan, data: ImageData, folder: Path, done: _Done, stop: Stop, reporter: Reporter | None) -> None:
+def _run_all(plan: Plan, data: DataSet, folder: Path, done: _Done, stop: Stop, reporter: Reporter | None) -> None:
     """Seeds are the outer loop, so that an interrupted comparison has treated all alike."""
     everything = [(seed, contender) for seed in plan.seeds for contender in plan.contenders]
     for number, (seed, contender) in enumerate(everything, start=1):
@@ -157,5 +156,5 @@ def _measure_all(plan: Plan, folder: Path, done: _Done, stop: Stop, *, measure: 
             done.notes.append(f"{label}: {found.problem}")
 
 
-def _default_folder(data: ImageData) -> Path:
+def _default_folder(data: DataSet) -> Path:
     return Path("runs") / f"{datetime.date.today().isoformat()}-compare-{data.name}"

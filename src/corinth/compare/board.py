@@ -11,7 +11,7 @@ from corinth.compare.control import against_chance
 from corinth.compare.leaderboard import Cost, Leaderboard, Row
 from corinth.compare.plan import Plan
 from corinth.compare.statistics import Difference, method_text, paired_differences, pool_seeds, score_interval
-from corinth.data import ImageData
+from corinth.data.dataset import DataSet
 from corinth.errors import CorinthError
 from corinth.report.machine import machine_facts
 from corinth.tasks.kinds import KINDS
@@ -23,7 +23,7 @@ Differences = Mapping[tuple[str, str], Difference]
 
 def make_board(
     plan: Plan,
-    data: ImageData,
+    data: DataSet,
     folder: Path,
     *,
     failures: Mapping[tuple[str, int], str],
@@ -124,14 +124,14 @@ def _spent(results: Sequence[jobs.Result]) -> dict[str, Any]:
     }
 
 
-def _against_chance(answers: Sequence[jobs.Answers], data: ImageData, *, rows: int) -> dict[str, Any]:
+def _against_chance(answers: Sequence[jobs.Answers], data: DataSet, *, rows: int) -> dict[str, Any]:
     labels = [a.labels for a in answers]
     predicted = np.stack([called for _, called in labels])
     found = against_chance(predicted, labels[0][0], data.num_classes, alpha=(1 - LEVEL) / rows)
     return {"chance": found.expected, "chance_high": found.high, "at_chance": found.passed}
 
 
-def _notes(plan: Plan, data: ImageData, done: int, interrupted: bool) -> tuple[str, ...]:
+def _notes(plan: Plan, data: DataSet, done: int, interrupted: bool) -> tuple[str, ...]:
     notes = []
     if interrupted:
         total = len(plan.seeds) * len(plan.contenders)
@@ -149,15 +149,16 @@ def _notes(plan: Plan, data: ImageData, done: int, interrupted: bool) -> tuple[s
     return tuple(notes)
 
 
-def _data_facts(data: ImageData) -> dict[str, Any]:
+def _data_facts(data: DataSet) -> dict[str, Any]:
     return {
         "name": data.name,
         "spec": data.spec,
         "fingerprint": data.fingerprint,
         "classes": list(data.classes),
-        "images_per_class": np.bincount(data.labels("all"), minlength=data.num_classes).tolist(),
+        "samples_per_class": np.bincount(data.labels("all"), minlength=data.num_classes).tolist(),
         "splits": {split: len(positions) for split, positions in data.splits.items()},
-        "native_size": list(data.native_size),
-        "channels": data.channels,
+        "unit": data.source.unit,
+        "description": data.describe(),
+        **data.facts(),
         "notes": list(data.notes),
     }

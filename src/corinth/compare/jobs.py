@@ -15,7 +15,7 @@ import torch
 
 from corinth.compare.leaderboard import Cost
 from corinth.compare.plan import Contender
-from corinth.data import ImageData
+from corinth.data.dataset import DataSet
 from corinth.errors import CorinthError
 from corinth.files import replacing, write_json
 from corinth.inspect import count_macs, count_params, latency, peak_memory
@@ -87,7 +87,7 @@ def finished(output: Path, label: str, seed: int) -> Result | None:
         raise CorinthError(f"{path} cannot be read; delete it and resume") from error
 
 
-def run(contender: Contender, seed: int, data: ImageData, output: Path, reporter: Reporter | None) -> Result:
+def run(contender: Contender, seed: int, data: DataSet, output: Path, reporter: Reporter | None) -> Result:
     """Train one contender with one seed, or go on where its training stopped, and score the test part.
 
     Raises `Interrupted` when the training was interrupted (it is saved).
@@ -132,7 +132,7 @@ def _kept(evaluation: Scores) -> dict[str, np.ndarray]:
     return kept
 
 
-def _trained(recipe: Recipe, folder: Path, data: ImageData, reporter: Reporter | None) -> Run:
+def _trained(recipe: Recipe, folder: Path, data: DataSet, reporter: Reporter | None) -> Run:
     """Train, go on where a training was cut short, or take one that came to its end before it was scored."""
     if (folder / STATE).exists():
         before = Run.open(folder)
@@ -169,21 +169,23 @@ def _measured_before(path: Path) -> Cost | None:
     """The cost in `path`; None where there is none that can be used, as it can be measured again."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        height, width = values.pop("img_size")
-        return Cost(**values, img_size=(height, width))
+        size = values.pop("input_size")
+        return Cost(**values, input_size=tuple(map(int, size)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def _counted(predictor: Predictor) -> Cost:
-    model, size = predictor.model, predictor.preprocess.size
-    macs = count_macs(model, (predictor.preprocess.channels, *size))
-    return Cost(params=count_params(model), macs=macs, img_size=size, device=str(predictor.device))
+    model, shape = predictor.model, predictor.preprocess.shape
+    shown = shape[1:] if KINDS[predictor.task].unit == "image" else shape
+    return Cost(
+        params=count_params(model), macs=count_macs(model, shape), input_size=shown, device=str(predictor.device)
+    )
 
 
 def _timed(counted: Cost, predictor: Predictor, *, batch: int, threads: int | None) -> Cost:
     """With what could be measured, and why the rest could not: a batch that does not fit must not cost the board."""
-    shape = (predictor.preprocess.channels, *predictor.preprocess.size)
+    shape = predictor.preprocess.shape
     found, size = counted, 1
     try:
         one = latency(predictor.model, shape, size, threads)
@@ -192,14 +194,14 @@ def _timed(counted: Cost, predictor: Predictor, *, batch: int, threads: int | No
         many = latency(predictor.model, shape, size, threads)
         return dataclasses.replace(found, latency_batch_ms=many.median_ms, batch=batch)
     except FAILURES as error:
-        what = f"batch of {size}" if size > 1 else "single image"
+        what = f"batch of {size}" if size > 1 else f"single {KINDS[predictor.task].unit}"
         return dataclasses.replace(found, problem=f"the latency of a {what} was not measured: {reason(error)}")
 
 
 def reason(error: BaseException) -> str:
     """One sentence about why something failed."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-        return "out of memory; a smaller batch_size or img_size may fit"
+        return "out of memory; a smaller batch_size, img_size or max_len may fit"
     lines = str(error).strip().splitlines()
     text = lines[0] if lines else type(error).__name__
     return text if isinstance(error, CorinthError) else f"{type(error).__name__}: {text}"

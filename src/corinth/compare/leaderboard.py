@@ -23,11 +23,11 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one architecture asks for, measured on this machine at the image size that was used."""
+    """What one architecture asks for, measured on this machine at the input size that was used."""
 
     params: int
     macs: int  # multiply-adds of one sample
-    img_size: tuple[int, int]
+    input_size: tuple[int, ...]  # (H, W) of images, (T,) of tokens, (T, C) of time series
     latency_ms: float | None = None  # median of one forward pass, batch 1
     latency_batch_ms: float | None = None  # of a whole batch of `batch`
     batch: int | None = None
@@ -99,7 +99,7 @@ class Row:
             "score_val": self.score_val,
             "params": cost and cost.params,
             "macs": cost and cost.macs,
-            "img_size": cost and "x".join(map(str, cost.img_size)),
+            "input_size": cost and "x".join(map(str, cost.input_size)),
             "latency_ms": cost and cost.latency_ms,
             "latency_batch_ms": cost and cost.latency_batch_ms,
             "latency_batch": cost and cost.batch,
@@ -262,7 +262,7 @@ def _below(board: Leaderboard) -> list[str]:
     what = f" are {board.kind.sample_name}" if board.kind.dense else ""
     basis = f"Test scores{what}; budget {board.budget} each, {seeds} seed{'s' if seeds > 1 else ''}"
     if board.latency_basis:
-        basis += f"; latency of one image on {board.latency_basis}"
+        basis += f"; latency of one {board.kind.unit} on {board.latency_basis}"
     lines = [basis]
     if max(len(row.scores) for row in board.rows) == 1:
         lines.append("One seed at most: intervals cover the choice of test samples, not how another seed would do.")

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corinth.data import ImageData
-from corinth.data.collect import CLASSIFICATION
-from corinth.data.images import OPTIONS
+from corinth.data.dataset import DataSet
+from corinth.data.opening import OPTIONS
 from corinth.errors import CorinthError, UsageError
 from corinth.files import sweep, write_json
 from corinth.inspect.devices import choose_device
 from corinth.registry import entry
+from corinth.tasks.kinds import KINDS
 from corinth.training import Recipe, recipe_for
 from corinth.training.build import check_task, configure_for, planned_preprocess
 from corinth.training.optimizers import find_optimizer
@@ -66,7 +66,7 @@ class Plan:
 
 
 def make_plan(
-    data: ImageData,
+    data: DataSet,
     models: Sequence[str] | str,
     *,
     budget: str,
@@ -78,7 +78,7 @@ def make_plan(
     """Check every name and option before anything runs; each mistake is a `UsageError` of one sentence."""
     if control is not None and control not in CONTROLS:
         raise UsageError(f"control {control!r} is not known; there is {', '.join(CONTROLS)}")
-    if control is not None and data.task != CLASSIFICATION:
+    if control is not None and KINDS[data.task].dense:
         raise UsageError(f"the control {control} is for classification, and {data.name} is data for {data.task}")
     labels = parse_models(models)
     for arch in labels.values():
@@ -114,7 +114,7 @@ def make_plan(
     )
 
 
-def check_plan(plan: Plan, data: ImageData) -> None:
+def check_plan(plan: Plan, data: DataSet) -> None:
     """What no network of the plan could train with, found before anything is trained.
 
     What only one network cannot do, such as take so small an image, is left to become its row.

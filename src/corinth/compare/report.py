@@ -12,7 +12,8 @@ import numpy as np
 from corinth.compare import jobs
 from corinth.compare.leaderboard import Cost, Leaderboard, Row
 from corinth.compare.plan import FILE
-from corinth.data import ImageData
+from corinth.data.collect import plural
+from corinth.data.dataset import DataSet
 from corinth.predictor import DensePredictor, load_run
 from corinth.report import figures, page
 from corinth.report.machine import machine_lines
@@ -37,19 +38,19 @@ class Axis:
         return round(5 + 140 * (score - self.low) / (self.high - self.low), 1)
 
 
-def write_report(board: Leaderboard, data: ImageData, folder: Path) -> tuple[Path, str | None]:
+def write_report(board: Leaderboard, data: DataSet, folder: Path) -> tuple[Path, str | None]:
     """Write report.html; returns its path, and a sentence if the charts had to be left out."""
     path = folder / REPORT
     note = page.write(path, "compare.html", _context(board, data, folder), _charts(board, data, folder))
     return path, note
 
 
-def _context(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any]:
+def _context(board: Leaderboard, data: DataSet, folder: Path) -> dict[str, Any]:
     finished = _finished(board)
     tested = len(data.positions("test"))
     lead = (
         f"{len(board.rows)} architectures, {len(board.seeds)} seed{'s' if len(board.seeds) > 1 else ''} each, a budget "
-        f"of {board.budget} for every run; scored once on {tested:,} test images"
+        f"of {board.budget} for every run; scored once on {tested:,} test {plural(data.source.unit)}"
         f"{'' if board.kind.dense else f' in {data.num_classes} classes'}."
     )
     recipes = json.loads((folder / FILE).read_text(encoding="utf-8"))["plan"]["recipes"]
@@ -66,15 +67,19 @@ def _context(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any
         "recipes": [(label, recipe["arch"], _as_text(recipe)) for label, recipe in recipes.items()],
         "setting": _setting(board),
         "machine": board.machine,
+        "unit": data.source.unit,
+        "several": plural(data.source.unit),
     }
 
 
-def _charts(board: Leaderboard, data: ImageData, folder: Path) -> dict[str, Any]:
+def _charts(board: Leaderboard, data: DataSet, folder: Path) -> dict[str, Any]:
     finished = _finished(board)
     charts: dict[str, Any] = {}
     against = {
         "against_params": _against(finished, lambda cost: cost.params, "parameters"),
-        "against_latency": _against(finished, lambda cost: cost.latency_ms, "latency of one image, ms", unit=" ms"),
+        "against_latency": _against(
+            finished, lambda cost: cost.latency_ms, f"latency of one {board.kind.unit}, ms", unit=" ms"
+        ),
     }
     charts |= {name: chart for name, chart in against.items() if chart is not None}
     histories = {
@@ -110,7 +115,7 @@ def _against(rows: list[Row], cost_of: Callable[[Cost], float | None], title: st
     return figures.choices({title: figures.score_against(names, costs, scores, title=title, unit=unit)})
 
 
-def _confusion(row: Row, data: ImageData, folder: Path) -> np.ndarray:
+def _confusion(row: Row, data: DataSet, folder: Path) -> np.ndarray:
     """Counts (true, predicted), summed over seeds."""
     counts = np.zeros((data.num_classes, data.num_classes), dtype=np.int64)
     for seed in row.scores:
@@ -119,13 +124,13 @@ def _confusion(row: Row, data: ImageData, folder: Path) -> np.ndarray:
     return counts
 
 
-def _mistakes(row: Row, data: ImageData, folder: Path) -> list[Mistake]:
+def _mistakes(row: Row, data: DataSet, folder: Path) -> list[Mistake]:
     found = [jobs.answers(folder, row.label, seed) for seed in row.scores]
     probs = np.stack([answers.probs for answers in found if answers.probs is not None])
     return mistakes(data, found[0].index, found[0].labels[0], probs, data.classes)
 
 
-def _scenes(row: Row, data: ImageData, folder: Path) -> list[Scene]:
+def _scenes(row: Row, data: DataSet, folder: Path) -> list[Scene]:
     """The test images that the seeds do worst on, as the first seed answers for them."""
     found = [jobs.answers(folder, row.label, seed) for seed in row.scores]
     predictor = load_run(jobs.run_folder(folder, row.label, next(iter(row.scores))))
@@ -151,21 +156,22 @@ def _latency_text(board: Leaderboard) -> str:
     if board.latency_basis:
         timed = f"Latency is the median time of one forward pass after all training was done, on {board.latency_basis}."
     return (
-        f"{timed} Multiply-adds are those of convolutions and matrix products, for one image. Training time and memory "
-        "are means and maxima over seeds."
+        f"{timed} Multiply-adds are those of convolutions and matrix products, for one {board.kind.unit}. Training "
+        "time and memory are means and maxima over seeds."
     )
 
 
 def _setting(board: Leaderboard) -> list[tuple[str, str]]:
     data = board.data
-    per_class = data["images_per_class"]
+    per_class, several = data["samples_per_class"], plural(data["unit"])
     low, high = min(per_class), max(per_class)
     each = f"{low:,} to {high:,}" if low < high else f"{low:,}"
-    images = f"{sum(per_class):,} images, {len(per_class)} classes" + ("" if board.kind.dense else f" with {each} each")
-    kind = "grey" if data["channels"] == 1 else "colour"
+    samples = f"{sum(per_class):,} {several}, {len(per_class)} classes" + (
+        "" if board.kind.dense else f" with {each} each"
+    )
     return [
         ("Data", f"{data['name']} ({data['spec']}), fingerprint {data['fingerprint'][:12]}"),
-        ("Images", f"{images}; {kind}, median size {data['native_size'][0]} × {data['native_size'][1]}"),
+        (several.capitalize(), f"{samples}; {data['description']}"),
         ("Parts", ", ".join(f"{name} {count:,}" for name, count in data["splits"].items())),
         *(("Note", text) for text in data["notes"]),
         ("Budget", f"{board.budget} for each run"),

@@ -1,4 +1,4 @@
-"""From a name or a path to batches of images: source, preprocess, augment, batch.
+"""From a name or a path to batches: source, preprocess, augment, batch; texts and time series in `sequences`.
 
 Names are imported on first use: the options (`Augmentation`) need no torch.
 The preflight is `corinth.data.preflight.preflight`.
@@ -21,14 +21,19 @@ _PUBLIC = {  # name -> the module that has it
     "MemoryStore": "store",
     "Preflight": "preflight",
     "Preprocess": "preprocess",
+    "SequenceData": "sequences.source",
+    "SequenceStore": "sequences.store",
+    "Sequences": "sequences.batch",
+    "SeriesEncoding": "sequences.encoding",
     "Store": "store",
     "StreamStore": "store",
+    "TextEncoding": "sequences.encoding",
     "TrainTransform": "augment",
     "choose_sides": "preprocess",
     "choose_size": "preprocess",
     "is_image_file": "decode",
     "make_store": "store",
-    "open_data": "images",
+    "open_data": "opening",
     "read_image": "decode",
 }
 __all__ = list(_PUBLIC)
@@ -41,14 +46,19 @@ if TYPE_CHECKING:
     from corinth.data.decode import is_image_file as is_image_file
     from corinth.data.decode import read_image as read_image
     from corinth.data.images import ImageData as ImageData
-    from corinth.data.images import open_data as open_data
     from corinth.data.joint import JointTransform as JointTransform
     from corinth.data.loader import Loader as Loader
+    from corinth.data.opening import open_data as open_data
     from corinth.data.preflight import Finding as Finding
     from corinth.data.preflight import Preflight as Preflight
     from corinth.data.preprocess import Preprocess as Preprocess
     from corinth.data.preprocess import choose_sides as choose_sides
     from corinth.data.preprocess import choose_size as choose_size
+    from corinth.data.sequences.batch import Sequences as Sequences
+    from corinth.data.sequences.encoding import SeriesEncoding as SeriesEncoding
+    from corinth.data.sequences.encoding import TextEncoding as TextEncoding
+    from corinth.data.sequences.source import SequenceData as SequenceData
+    from corinth.data.sequences.store import SequenceStore as SequenceStore
     from corinth.data.source import ArraySource as ArraySource
     from corinth.data.source import FileSource as FileSource
     from corinth.data.source import ImageSource as ImageSource

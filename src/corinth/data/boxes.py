@@ -22,7 +22,7 @@ import numpy as np
 
 from corinth.data import coco, voc
 from corinth.data.annotated import Annotated
-from corinth.data.collect import Collected, LabelledFile, Progress, check_corrupt, check_names, collect_files
+from corinth.data.collect import Collected, LabelledFile, Progress, check_names, check_usable, collect_files
 from corinth.data.decode import UnreadableImage
 from corinth.data.source import FileSource
 from corinth.errors import DataError
@@ -137,7 +137,7 @@ def _collect(
     files = [LabelledFile(image.path, image.key, "image", image.split) for image in images]
     found = collect_files(files, where=where, max_corrupt=max_corrupt, progress=progress)
     source = found.source
-    headers = {source.key(i): source.headers[i] for i in range(len(source))}  # ty: ignore[missing-attribute]
+    headers = {source.key(i): source.headers[i] for i in range(len(source))}
     index = {name: i for i, name in enumerate(classes)}
     kept: list[tuple[Annotated, np.ndarray]] = []
     corrupt = list(found.corrupt)
@@ -149,7 +149,7 @@ def _collect(
             kept.append((image, _rows(image, header.size, index)))
         except UnreadableImage as error:
             corrupt.append((image.path, str(error)))
-    check_corrupt(corrupt, len(images), max_corrupt, where)
+    check_usable(corrupt, len(images), max_corrupt, where)
     if not any(len(rows) for _, rows in kept):
         raise DataError(f"{where}: there is not one box in {len(kept)} images")
     if turned := sum(headers[image.key].turned for image, _ in kept):

@@ -134,16 +134,16 @@ def locate(found: Builtin, *, progress: Progress | None = None) -> Path:
     return folder
 
 
-def named_folder(name: str) -> Path | None:
-    """A folder of that name among the user's data sets."""
-    if not name or os.sep in name or name.startswith("."):
-        return None
-    return next((folder / name for folder in data_folders() if (folder / name).is_dir()), None)
+def named_paths(name: str) -> list[Path]:
+    """Where a set of that name, or a path below one, would lie among the user's data sets."""
+    if not name or name.startswith((".", os.sep, "~")) or ".." in Path(name).parts:
+        return []
+    return [folder / name for folder in data_folders()]
 
 
 def unknown(spec: str) -> UsageError:
     """The sentence for a name or path that leads nowhere."""
-    forms = "a built-in name, a folder of class folders, or a CSV or Parquet table"
+    forms = "a built-in name, a folder of class folders, a CSV or Parquet table, or time series (.ts, .npz)"
     if os.sep in spec or Path(spec).suffix:
         return UsageError(f"there is no data at {spec}; expected {forms}")
     own = [p.name for folder in data_folders() if folder.is_dir() for p in folder.iterdir() if p.is_dir()]

@@ -5,11 +5,12 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from corinth.data.decode import Header, UnreadableImage, quiet, read_header
-from corinth.data.source import FileSource, ImageSource
+from corinth.data.source import FileSource
 from corinth.errors import DataError
 
 CLASSIFICATION = "image-classification"
@@ -26,7 +27,7 @@ SPLIT_WORDS = {
 class Collected:
     """Samples of one data set and what it says itself about its splits."""
 
-    source: ImageSource
+    source: Any
     declared: dict[str, np.ndarray]  # "train", "val", "test" -> positions, as far as the data declares them
     corrupt: list[tuple[str, str]] = field(default_factory=list)  # (path, reason), already left out of `source`
     notes: list[str] = field(default_factory=list)
@@ -57,7 +58,7 @@ def collect_files(
                 corrupt.append((file.path, found))
             if progress and (done % 500 == 0 or done == len(files)):
                 progress("reading image headers", done, len(files))
-    check_corrupt(corrupt, len(files), max_corrupt, where)
+    check_usable(corrupt, len(files), max_corrupt, where)
     good = [(file, header) for file, header in zip(files, headers, strict=True) if header is not None]
     names = ordered({file.label for file in files})
     check_names(names, where)
@@ -76,14 +77,20 @@ def collect_files(
     return Collected(source, declared, corrupt)
 
 
-def check_corrupt(corrupt: Sequence[tuple[str, str]], total: int, max_corrupt: float, where: str) -> None:
-    """Stop past the allowed share, naming the first file."""
+def check_usable(
+    corrupt: Sequence[tuple[str, str]], total: int, max_corrupt: float, where: str, unit: str = "image"
+) -> None:
+    """Stop past the allowed share, naming the first place."""
     if len(corrupt) > max_corrupt * total:
         path, reason = corrupt[0]
         raise DataError(
-            f"{where}: {len(corrupt)} of {total} images cannot be used ({len(corrupt) / total:.1%}, allowed are "
-            f"{max_corrupt:.1%}); repair or remove them; the first is {path}: {reason}"
+            f"{where}: {len(corrupt)} of {total} {plural(unit)} cannot be used ({len(corrupt) / total:.1%}, allowed "
+            f"are {max_corrupt:.1%}); repair or remove them; the first is {path}: {reason}"
         )
+
+
+def plural(unit: str) -> str:
+    return unit if unit.endswith("s") else f"{unit}s"
 
 
 def check_names(names: Iterable[str], where: str) -> None:

@@ -51,14 +51,14 @@ class Loader:
         if shuffle and batch_size < world_size:
             raise UsageError(f"batch_size {batch_size} gives {world_size} processes less than one sample each")
         if not len(store):
-            raise DataError("there are no images to load; the part of the data is empty")
+            raise DataError("there is nothing to load; the part of the data is empty")
         self.store, self.batch_size, self.device, self.transform = store, batch_size, torch.device(device), transform
         self.shuffle, self.seed, self.rank, self.world_size, self.drop_last = shuffle, seed, rank, world_size, drop_last
         self.epoch = 0
         self.position = 0
         if not self.samples_per_epoch:
             raise DataError(
-                f"{len(store)} images are too few for one batch of {batch_size} on {world_size} processes; "
+                f"{len(store)} samples are too few for one batch of {batch_size} on {world_size} processes; "
                 "use a smaller batch_size"
             )
 
@@ -84,8 +84,8 @@ class Loader:
         steps = [(start, end, *self._slice(start, end)) for start, end in self._steps(self.position)]
         steps = [(start, end, lo, hi) for start, end, lo, hi in steps if lo < hi]
         read = self.store.stream(order[lo:hi] for _, _, lo, hi in steps)
-        for (start, end, _, _), (rows, images, targets) in zip(steps, read, strict=True):
-            batch = self._finish(rows, images, targets, epoch, start) if len(rows) else None  # all of them damaged
+        for (start, end, _, _), (rows, inputs, targets) in zip(steps, read, strict=True):
+            batch = self._finish(rows, inputs, targets, epoch, start) if len(rows) else None  # all of them damaged
             self.position = end
             if batch is not None:
                 yield batch
@@ -94,7 +94,8 @@ class Loader:
     def order(self, epoch: int) -> Tensor:
         """int64 rows of the store in the order in which this epoch takes them."""
         n = len(self.store)
-        return torch.randperm(n, generator=generator("order", self.seed, epoch)) if self.shuffle else torch.arange(n)
+        order = torch.randperm(n, generator=generator("order", self.seed, epoch)) if self.shuffle else torch.arange(n)
+        return self.store.arrange(order, self.batch_size)
 
     def state_dict(self) -> dict[str, Any]:
         done = self.position >= self.samples_per_epoch
@@ -108,7 +109,7 @@ class Loader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where another loader stopped; the data and the seed must be the same."""
         if state["samples"] != len(self.store):
-            raise DataError(f"the saved run saw {state['samples']} images and there are {len(self.store)} now")
+            raise DataError(f"the saved run saw {state['samples']} samples and there are {len(self.store)} now")
         if state["seed"] != self.seed:
             raise UsageError(f"the saved run was shuffled with seed {state['seed']}, not {self.seed}")
         self.epoch, self.position = int(state["epoch"]), int(state["position"])
@@ -125,12 +126,12 @@ class Loader:
         lo = start + self.rank * share + min(self.rank, extra)
         return lo, lo + share + (self.rank < extra)
 
-    def _finish(self, rows: Tensor, images: Tensor, targets: Tensor, epoch: int, start: int) -> Batch:
-        images = images.to(self.device, non_blocking=True)
+    def _finish(self, rows: Tensor, inputs: Any, targets: Tensor, epoch: int, start: int) -> Batch:
+        inputs = inputs.to(self.device, non_blocking=True)
         targets = targets.to(self.device, non_blocking=True)
         if self.transform is None:
-            inputs = self.store.preprocess.normalise(images)
+            inputs = self.store.ready(inputs)
         else:
             chance = generator("augment", self.seed, epoch, start, self.rank)
-            inputs, targets = self.transform(images, targets, chance)
+            inputs, targets = self.transform(inputs, targets, chance)
         return Batch(inputs, targets, index=self.store.index[rows])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from corinth.data.collect import Collected, LabelledFile, Progress, check_corrupt, check_names, collect_files, workers
+from corinth.data.collect import Collected, LabelledFile, Progress, check_names, check_usable, collect_files, workers
 from corinth.data.decode import UnreadableImage, quiet
 from corinth.data.mask_layout import Pair, find_folders, find_pairs
 from corinth.data.mask_values import OUTSIDE, Legend, find_legend, mask_size, meaning, read_values
@@ -123,7 +123,7 @@ def open_masks(path: str | Path, *, max_corrupt: float = 0.05, progress: Progres
     readable = [pair for pair in pairs if pair.key in headers]
     read = _read_all(readable, [headers[pair.key].size for pair in readable], legend, progress)
     corrupt = [*found.corrupt, *((pair.mask, mask) for pair, mask in zip(readable, read) if isinstance(mask, str))]
-    check_corrupt(corrupt, len(pairs), max_corrupt, where)
+    check_usable(corrupt, len(pairs), max_corrupt, where)
     kept = [(pair, mask) for pair, mask in zip(readable, read) if not isinstance(mask, str)]
     names, table = meaning(np.sum([mask.counts for _, mask in kept], axis=0), legend, where)
     check_names(names, where)
@@ -135,7 +135,7 @@ def open_masks(path: str | Path, *, max_corrupt: float = 0.05, progress: Progres
             corrupt.append((pair.mask, said))
         else:
             good.append((pair, mask))
-    check_corrupt(corrupt, len(pairs), max_corrupt, where)
+    check_usable(corrupt, len(pairs), max_corrupt, where)
     if turned := sum(headers[pair.key].turned for pair, _ in good):
         notes.append(f"{turned} images are turned upright as their files say; their masks must be upright already")
     pixels = np.zeros((len(good), len(names)), dtype=np.int64)

@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from corinth.data.collect import CLASSIFICATION, Progress
+from corinth.data.collect import Progress, plural
+from corinth.data.dataset import DataSet
 from corinth.data.images import ImageData
 from corinth.data.preprocess import Preprocess
+from corinth.data.sequences.source import SequenceData
 from corinth.data.source import TargetSource
 from corinth.data.store import decode_all, free_memory, held_bytes
 from corinth.errors import DataError
@@ -26,26 +28,64 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Of images."""
+
+    sizes: dict[str, tuple[int, int]]  # "min", "median", "max" -> (H, W), each side by itself
+    channels: dict[int, int]  # 1 or 3 -> images
+    verified: bool  # whether every image was decoded, or only its header read
+    memory: int | None  # bytes that all parts take when they are held in memory; None: input size not known
+
+    @property
+    def checked(self) -> str:
+        done = "every image was decoded" if self.verified else "headers were read, pixels not decoded"
+        return f"files ({done})"
+
+    def line(self) -> str:
+        (low_h, low_w), (mid_h, mid_w), (high_h, high_w) = (self.sizes[k] for k in ("min", "median", "max"))
+        kinds = ", ".join(f"{n} {'grey' if c == 1 else 'colour'}" for c, n in sorted(self.channels.items()))
+        return f"height {low_h} to {high_h} (median {mid_h}), width {low_w} to {high_w} (median {mid_w}); {kinds}"
+
+    def to_dict(self) -> dict[str, Any]:
+        channels = {str(k): v for k, v in self.channels.items()}
+        return asdict(self) | {"channels": channels, "sizes": {k: list(v) for k, v in self.sizes.items()}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lengths:
+    """Of sequences, all of which were read."""
+
+    lengths: dict[str, int]  # "min", "median", "max" -> characters of texts, steps of time series
+    channels: int | None  # of time series
+    checked: str = "(all were read)"
+
+    def line(self) -> str:
+        what = "characters" if self.channels is None else f"steps of {self.channels} channels"
+        return f"{self.lengths['min']} to {self.lengths['max']} {what} (median {self.lengths['median']})"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"lengths": self.lengths} | ({} if self.channels is None else {"channels": self.channels})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preflight:
     """The facts about a data set and what follows from them."""
 
     name: str
     spec: str
     fingerprint: str
-    images: int
+    unit: str  # what a sample is called
+    samples: int
     parts: dict[str, int]
     declared_splits: tuple[str, ...]
-    classes: dict[str, dict[str, int]]  # class -> part -> images of it, or with it in their masks or boxes
-    imbalance: float  # images of the largest class over those of the smallest, in the training part
-    sizes: dict[str, tuple[int, int]]  # "min", "median", "max" -> (H, W), each side by itself
-    channels: dict[int, int]  # 1 or 3 -> images
+    classes: dict[str, dict[str, int]]  # class -> part -> samples of it, or with it in their masks or boxes
+    imbalance: float  # samples of the largest class over those of the smallest, in the training part
+    measures: "Sizes | Lengths"
     corrupt: tuple[tuple[str, str], ...]  # (path, reason)
-    verified: bool  # whether every image was decoded, or only its header read
-    duplicates_within: dict[str, int]  # part -> images that are a copy of another one of the same part
-    duplicates_across: int  # sets of identical images that lie in more than one part
-    conflicting: int  # sets of identical images with different labels
+    duplicates_within: dict[str, int]  # part -> samples that are a copy of another one of the same part
+    duplicates_across: int  # sets of identical samples that lie in more than one part
+    conflicting: int  # sets of identical samples with different labels
     examples: dict[str, list[list[str]]]  # "across" and "conflicting" -> names of some sets
-    memory: int | None  # bytes that all parts take when they are held in memory; None: input size not known
     findings: tuple[Finding, ...]
 
     @property
@@ -55,9 +95,9 @@ class Preflight:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         values = asdict(self)
-        values["channels"] = {str(k): v for k, v in self.channels.items()}
+        values |= self.measures.to_dict()
+        del values["measures"]
         values["corrupt"] = [{"path": path, "reason": reason} for path, reason in self.corrupt]
-        values["sizes"] = {k: list(v) for k, v in self.sizes.items()}
         values["declared_splits"] = list(self.declared_splits)
         values["findings"] = list(values["findings"])
         return values
@@ -70,20 +110,17 @@ class Preflight:
     def lines(self) -> list[str]:
         """The report as text, the findings last and the worst of them first."""
         parts = ", ".join(f"{count} {name}" for name, count in self.parts.items())
-        (low_h, low_w), (mid_h, mid_w), (high_h, high_w) = (self.sizes[k] for k in ("min", "median", "max"))
-        kinds = ", ".join(f"{n} {'grey' if c == 1 else 'colour'}" for c, n in sorted(self.channels.items()))
-        checked = "every image was decoded" if self.verified else "headers were read, pixels not decoded"
         order = ("error", "warning", "note")
         return [
-            f"{self.name}: {self.images} images ({parts}), {len(self.classes)} classes",
-            f"height {low_h} to {high_h} (median {mid_h}), width {low_w} to {high_w} (median {mid_w}); {kinds}",
-            f"largest class over smallest: {self.imbalance:.1f}; {len(self.corrupt)} unusable files ({checked})",
+            f"{self.name}: {self.samples} {plural(self.unit)} ({parts}), {len(self.classes)} classes",
+            self.measures.line(),
+            f"largest class over smallest: {self.imbalance:.1f}; {len(self.corrupt)} unusable {self.measures.checked}",
             *(f"{f.severity}: {f.text}" for f in sorted(self.findings, key=lambda f: order.index(f.severity))),
         ]
 
 
 def preflight(
-    data: ImageData,
+    data: DataSet,
     *,
     preprocess: Preprocess | None = None,
     verify: bool = False,
@@ -91,12 +128,12 @@ def preflight(
 ) -> Preflight:
     """Count, measure and compare.
 
-    With `preprocess` the report says what the network's input size means for these images and for the memory.
+    With `preprocess` the report says what the network's input size means for images and for the memory.
     `verify` decodes every image instead of trusting its header.
     """
     source = data.source
     corrupt = list(data.corrupt)
-    if verify:
+    if verify and isinstance(data, ImageData):
         corrupt += _damaged(data, progress)
     classes: dict[str, dict[str, int]] = {name: {} for name in source.classes}
     has = source.amounts() > 0 if isinstance(source, TargetSource) else None
@@ -105,22 +142,19 @@ def preflight(
         for name, count in zip(source.classes, labels.tolist(), strict=True):
             classes[name][part] = count
     trained = [count["train"] for count in classes.values() if count["train"]]
-    sizes = source.sizes
-    sides = {"min": sizes.min(0), "median": np.median(sizes, 0), "max": sizes.max(0)}
     within, across, conflicting = _duplicates(data)
     facts = Preflight(
         name=data.name,
         spec=data.spec,
         fingerprint=data.fingerprint,
-        images=len(source),
+        unit=source.unit,
+        samples=len(source),
         parts={name: len(positions) for name, positions in data.splits.items()},
         declared_splits=data.declared_splits,
         classes=classes,
         imbalance=max(trained) / min(trained) if trained else 1.0,
-        sizes={name: (int(side[0]), int(side[1])) for name, side in sides.items()},
-        channels=dict(Counter(source.channels.tolist())),
+        measures=_measures(data, preprocess, verify),
         corrupt=tuple(corrupt),
-        verified=verify,
         duplicates_within=within,
         duplicates_across=len(across),
         conflicting=len(conflicting),
@@ -128,10 +162,27 @@ def preflight(
             "across": [[source.name(i) for i in group] for group in across[:_SHOWN]],
             "conflicting": [[source.name(i) for i in group] for group in conflicting[:_SHOWN]],
         },
-        memory=None if preprocess is None else held_bytes(data, preprocess, len(source)),
         findings=(),
     )
     return replace(facts, findings=tuple(_findings(data, facts, preprocess)))
+
+
+def _measures(data: DataSet, preprocess: Preprocess | None, verified: bool) -> Sizes | Lengths:
+    source: Any = data.source
+    if isinstance(data, SequenceData):
+        lengths = source.lengths
+        found = {"min": lengths.min(), "median": np.median(lengths), "max": lengths.max()}
+        channels = None if data.is_text else source.channels
+        return Lengths(lengths={name: int(value) for name, value in found.items()}, channels=channels)
+    assert isinstance(data, ImageData)
+    sizes = source.sizes
+    sides = {"min": sizes.min(0), "median": np.median(sizes, 0), "max": sizes.max(0)}
+    return Sizes(
+        sizes={name: (int(side[0]), int(side[1])) for name, side in sides.items()},
+        channels=dict(Counter(source.channels.tolist())),
+        verified=verified,
+        memory=None if preprocess is None else held_bytes(data, preprocess, len(source)),
+    )
 
 
 def _damaged(data: ImageData, progress: Progress | None) -> list[tuple[str, str]]:
@@ -141,8 +192,8 @@ def _damaged(data: ImageData, progress: Progress | None) -> list[tuple[str, str]
     return list(damaged.values())
 
 
-def _duplicates(data: ImageData) -> tuple[dict[str, int], list[list[int]], list[list[int]]]:
-    """Copies within each part; sets of identical images across parts; sets with more than one label."""
+def _duplicates(data: DataSet) -> tuple[dict[str, int], list[list[int]], list[list[int]]]:
+    """Copies within each part; sets of identical samples across parts; sets with more than one label."""
     part = np.full(len(data), -1, dtype=np.int64)
     for number, positions in enumerate(data.splits.values()):
         part[positions] = number
@@ -162,7 +213,8 @@ def _duplicates(data: ImageData) -> tuple[dict[str, int], list[list[int]], list[
     return within, across, conflicting
 
 
-def _findings(data: ImageData, facts: Preflight, preprocess: Preprocess | None) -> Iterable[Finding]:
+def _findings(data: DataSet, facts: Preflight, preprocess: Preprocess | None) -> Iterable[Finding]:
+    unit, several = facts.unit, plural(facts.unit)
     if facts.corrupt:
         path, reason = facts.corrupt[0]
         rest = f", and {len(facts.corrupt) - 1} more" if len(facts.corrupt) > 1 else ""
@@ -173,35 +225,34 @@ def _findings(data: ImageData, facts: Preflight, preprocess: Preprocess | None) 
         first = " and ".join(facts.examples["across"][0][:2])
         yield Finding(
             "warning",
-            f"{_count(facts.duplicates_across, 'image lies', 'images lie')} in more than one part, "
+            f"{_count(facts.duplicates_across, f'{unit} lies', f'{several} lie')} in more than one part, "
             f"so scores on them are flattering: {first}",
         )
     if facts.conflicting:
         first = " and ".join(facts.examples["conflicting"][0][:2])
         yield Finding(
-            "warning", f"{_count(facts.conflicting, 'image appears', 'images appear')} with different labels: {first}"
+            "warning",
+            f"{_count(facts.conflicting, f'{unit} appears', f'{several} appear')} with different labels: {first}",
         )
     if copies := sum(facts.duplicates_within.values()):
-        yield Finding(
-            "note",
-            f"{_count(copies, 'image is an exact copy', 'images are exact copies')} of another one of the same part",
-        )
-    labelled = data.task == CLASSIFICATION
+        said = _count(copies, f"{unit} is an exact copy", f"{several} are exact copies")
+        yield Finding("note", f"{said} of another one of the same part")
+    labelled = not isinstance(data.source, TargetSource)
     if labelled and facts.imbalance > 3:
         counts = {name: count["train"] for name, count in facts.classes.items() if count["train"]}
         large, small = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
         yield Finding(
             "warning" if facts.imbalance > 10 else "note",
-            f"classes are uneven: {counts[large]} training images of {large!r}, {counts[small]} of {small!r}; "
+            f"classes are uneven: {counts[large]} training {several} of {large!r}, {counts[small]} of {small!r}; "
             "consider class_weights=balanced and look at the recall of each class",
         )
     if unseen := [name for name, count in facts.classes.items() if not count["train"] and any(count.values())]:
         said = ", ".join(map(repr, unseen[:_SHOWN])) + (", …" if len(unseen) > _SHOWN else "")
-        yield Finding("warning", f"no training image has {said}, and other parts do: it will not be learnt")
+        yield Finding("warning", f"no training {unit} has {said}, and other parts do: it will not be learnt")
     if labelled and (rare := [name for name, count in facts.classes.items() if 0 < count["train"] < 10]):
         said = ", ".join(map(repr, rare[:_SHOWN])) + (", …" if len(rare) > _SHOWN else "")
         yield Finding(
-            "warning", f"{_count(len(rare), 'class has', 'classes have')} fewer than 10 training images: {said}"
+            "warning", f"{_count(len(rare), 'class has', 'classes have')} fewer than 10 training {several}: {said}"
         )
     if facts.parts["train"] and not data.scorable("train"):
         yield Finding("error", f"the train part {nothing_in(data)}, so there is nothing to learn")
@@ -212,17 +263,18 @@ def _findings(data: ImageData, facts: Preflight, preprocess: Preprocess | None) 
             yield Finding("warning", f"the {part} part {nothing_in(data)}: no score can be computed on it")
         elif absent := [name for name, count in facts.classes.items() if count["train"] and not count[part]]:
             said = ", ".join(map(repr, absent[:_SHOWN])) + (", …" if len(absent) > _SHOWN else "")
-            yield Finding("note", f"the {part} part has no image of {said}")
-    if len(facts.channels) > 1:
+            yield Finding("note", f"the {part} part has no {unit} of {said}")
+    sizes = facts.measures
+    if isinstance(sizes, Sizes) and len(sizes.channels) > 1:
         yield Finding(
-            "note", f"{_count(facts.channels[1], 'image is', 'images are')} grey, {facts.channels[3]} in colour"
+            "note", f"{_count(sizes.channels[1], 'image is', 'images are')} grey, {sizes.channels[3]} in colour"
         )
-    if preprocess is not None:
-        yield from _fit_findings(data, facts, preprocess)
+    if preprocess is not None and isinstance(sizes, Sizes) and isinstance(data, ImageData):
+        yield from _fit_findings(data, sizes, preprocess)
     yield from (Finding("note", text) for text in data.notes)
 
 
-def _fit_findings(data: ImageData, facts: Preflight, preprocess: Preprocess) -> Iterable[Finding]:
+def _fit_findings(data: ImageData, facts: Sizes, preprocess: Preprocess) -> Iterable[Finding]:
     height, width = preprocess.size
     sizes = data.source.sizes
     small = int(((sizes[:, 0] < height) | (sizes[:, 1] < width)).sum())
@@ -239,7 +291,7 @@ def _fit_findings(data: ImageData, facts: Preflight, preprocess: Preprocess) -> 
     yield Finding("note", f"the prepared images take {need / 1e6:,.0f} MB of {free / 1e6:,.0f} MB free and {held}")
 
 
-def nothing_in(data: ImageData) -> str:
+def nothing_in(data: DataSet) -> str:
     """What a part that cannot be scored lacks."""
     return "has not one box" if data.task == "object-detection" else "has no pixel with a class"
 

@@ -110,6 +110,15 @@ class Preprocess:
         scale, shift = _affine(self.mean, self.std, images.device)
         return images.to(torch.float32, memory_format=torch.contiguous_format, copy=True).mul_(scale).add_(shift)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W) of an input."""
+        return (self.channels, *self.size)
+
+    def random_inputs(self, size: int) -> Tensor:
+        """Made-up inputs, to time and to measure a training step with."""
+        return self.normalise(torch.randint(0, 256, (size, *self.shape), dtype=torch.uint8))
+
     def bytes_for(self, count: int) -> int:
         """Bytes that `count` preprocessed images take in memory."""
         return count * self.channels * self.size[0] * self.size[1]

@@ -1,4 +1,4 @@
-"""Raw images and their labels, by position: what every kind of data set is turned into."""
+"""Samples and their labels, by position: what every kind of data set is turned into."""
 
 import hashlib
 import os
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,8 +15,11 @@ from corinth.data.decode import Header, decode
 _TAIL = 4096  # the end of an image file is compressed pixels, where different images differ
 
 
-class ImageSource(Protocol):
-    """Indexable images that can be pickled for worker processes."""
+class Source(Protocol):
+    """Indexable samples that can be pickled for worker processes."""
+
+    @property
+    def unit(self) -> str: ...  # what one sample is called
 
     @property
     def classes(self) -> tuple[str, ...]: ...
@@ -24,21 +27,27 @@ class ImageSource(Protocol):
     @property
     def labels(self) -> np.ndarray: ...  # int64 (N,), positions in `classes`
 
+    def __len__(self) -> int: ...
+
+    def name(self, i: int) -> str: ...  # a path or "digits[12]", for people
+
+    def key(self, i: int) -> str: ...  # as `name`, but the same wherever the data lies
+
+    def duplicate_groups(self) -> np.ndarray: ...  # int64 (N,): equal numbers, equal samples
+
+    def content(self) -> Iterable[bytes]: ...  # what changes when a sample does
+
+
+class ImageSource(Source, Protocol):
+    """Images, uint8."""
+
     @property
     def sizes(self) -> np.ndarray: ...  # int64 (N, 2), (H, W) upright
 
     @property
     def channels(self) -> np.ndarray: ...  # int64 (N,), 1 or 3
 
-    def __len__(self) -> int: ...
-
     def image(self, i: int) -> np.ndarray: ...  # uint8 (H, W) or (H, W, 3); raises UnreadableImage
-
-    def name(self, i: int) -> str: ...  # a path or "digits[12]", for people
-
-    def key(self, i: int) -> str: ...  # as `name`, but the same wherever the data lies
-
-    def duplicate_groups(self) -> np.ndarray: ...  # int64 (N,): equal numbers, equal bytes
 
 
 @runtime_checkable
@@ -70,6 +79,7 @@ class ArraySource:
     labels: np.ndarray
     classes: tuple[str, ...]
     prefix: str
+    unit: ClassVar[str] = "image"
 
     @property
     def sizes(self) -> np.ndarray:
@@ -92,9 +102,12 @@ class ArraySource:
         return self.name(i)
 
     def duplicate_groups(self) -> np.ndarray:
-        return _number(
+        return number_groups(
             hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in self.images
         )
+
+    def content(self) -> Iterable[bytes]:
+        yield np.ascontiguousarray(self.images).tobytes()
 
 
 @dataclass(frozen=True)
@@ -106,6 +119,7 @@ class FileSource:
     labels: np.ndarray
     classes: tuple[str, ...]
     headers: tuple[Header, ...]
+    unit: ClassVar[str] = "image"
 
     @cached_property  # asked for image by image
     def sizes(self) -> np.ndarray:
@@ -131,7 +145,11 @@ class FileSource:
         """By file content. Read are the ends of files that share their length, and all of what shares that too."""
         lengths = [str(header.bytes).encode() for header in self.headers]
         ends = self._refine(lengths, _TAIL)
-        return _number(self._refine(ends, None))
+        return number_groups(self._refine(ends, None))
+
+    def content(self) -> Iterable[bytes]:
+        lines = (f"{key}\0{header.bytes}\n" for key, header in zip(self.keys, self.headers, strict=True))
+        yield "".join(lines).encode()
 
     def _refine(self, keys: list[bytes], tail: int | None) -> list[bytes]:
         """Keys that several files have, made longer by a hash of (the last `tail` bytes of) each file."""
@@ -153,6 +171,7 @@ def _digest(path: str, tail: int | None) -> bytes:
         return path.encode()
 
 
-def _number(keys: Iterable[bytes]) -> np.ndarray:
+def number_groups(keys: Iterable[bytes]) -> np.ndarray:
+    """Equal numbers for equal keys, from 0 in the order of their first."""
     numbers: dict[bytes, int] = {}
     return np.fromiter((numbers.setdefault(key, len(numbers)) for key in keys), dtype=np.int64)

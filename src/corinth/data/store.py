@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from corinth.data.collect import Progress, check_corrupt, workers
+from corinth.data.collect import Progress, check_usable, workers
 from corinth.data.decode import UnreadableImage, quiet
 from corinth.data.images import ImageData
 from corinth.data.preprocess import Preprocess
@@ -22,13 +22,12 @@ _CHUNK = 1024  # images of one array that are preprocessed together
 
 
 class Store(Protocol):
-    """Some images of a data set, ready for `Preprocess.normalise`.
+    """Some samples of a data set, for a loader.
 
-    Rows are numbered 0..N-1; `index` (int64, N) says where each lies in the source. `dropped` lists the images found
+    Rows are numbered 0..N-1; `index` (int64, N) says where each lies in the source. `dropped` lists those found
     damaged so far, as (name, reason).
     """
 
-    preprocess: Preprocess
     index: Tensor
 
     @property
@@ -36,13 +35,29 @@ class Store(Protocol):
 
     def __len__(self) -> int: ...
 
-    def gather(self, rows: Tensor) -> Tensor:
-        """uint8 (B, C, H, W) of these rows; a damaged image is a `DataError`."""
+    def arrange(self, order: Tensor, batch_size: int) -> Tensor:
+        """The rows of a pass in the order in which batches take them."""
         ...
 
-    def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """(rows that could be read, their uint8 images, their targets) for each batch of rows, in order."""
+    def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Any, Tensor]]:
+        """(rows that could be read, what they hold, their targets) for each batch of rows, in order."""
         ...
+
+    def ready(self, inputs: Any) -> Any:
+        """What `stream` gives, as the network takes it, on the same device."""
+        ...
+
+
+class ImageStore:
+    """What both stores of images do alike; theirs are uint8 (B, C, H, W)."""
+
+    preprocess: Preprocess
+
+    def arrange(self, order: Tensor, batch_size: int) -> Tensor:
+        return order
+
+    def ready(self, inputs: Tensor) -> Tensor:
+        return self.preprocess.normalise(inputs)
 
 
 def make_store(
@@ -65,7 +80,7 @@ def make_store(
     if held_bytes(data, preprocess, len(positions)) > limit:
         return StreamStore(data, positions, preprocess, workers() if num_workers is None else num_workers)
     images, targets, dropped = decode_all(data.source, positions, preprocess, progress=progress)
-    check_corrupt([*data.corrupt, *dropped.values()], len(data) + len(data.corrupt), data.max_corrupt, data.spec)
+    check_usable([*data.corrupt, *dropped.values()], len(data) + len(data.corrupt), data.max_corrupt, data.spec)
     kept = np.array([p for p in positions.tolist() if p not in dropped], dtype=np.int64) if dropped else positions
     return MemoryStore(
         images,
@@ -76,7 +91,7 @@ def make_store(
     )
 
 
-class MemoryStore:
+class MemoryStore(ImageStore):
     """All images in one uint8 tensor (N, C, H, W), all targets in another: int64 (N,), or as `collate` gives them."""
 
     def __init__(
@@ -108,7 +123,7 @@ class MemoryStore:
             yield rows, self.gather(rows), targets
 
 
-class StreamStore:
+class StreamStore(ImageStore):
     """Images decoded by worker processes when they are needed; damage is found then, and the image left out."""
 
     def __init__(self, data: ImageData, positions: np.ndarray, preprocess: Preprocess, num_workers: int) -> None:
@@ -154,7 +169,7 @@ class StreamStore:
             self._damaged |= damaged
             if damaged:
                 found = [*self._data.corrupt, *self._damaged.values()]
-                check_corrupt(found, total, self._data.max_corrupt, self._data.spec)
+                check_usable(found, total, self._data.max_corrupt, self._data.spec)
             yield rows, images, targets
 
 

@@ -1,8 +1,10 @@
-"""A CSV, TSV or Parquet table with one image path and one label a row."""
+"""CSV, TSV and Parquet tables; and those with one image path and one label a row."""
 
 import csv
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from corinth.data.collect import SPLIT_WORDS, Collected, LabelledFile, Progress, collect_files
@@ -15,10 +17,37 @@ PATH_COLUMNS = (
 )
 LABEL_COLUMNS = ("label", "class", "target", "category", "class_name", "label_name", "label_text", "y")
 SPLIT_COLUMNS = ("split", "subset", "set", "partition")
+LONGEST_CELL = 1 << 30  # characters; the csv module stops at 131,072 by itself
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text without the blanks around it, column by column. `lines` are the rows' lines in the file, from 1;
+    none of a Parquet file."""
+
+    path: Path
+    columns: dict[str, list[str]]
+    lines: list[int]
+    has_header: bool = True
+
+    def place(self, row: int) -> str:
+        """Where a row is, for people."""
+        if not self.lines:
+            return f"{self.path}, row {row + 1}"
+        if not self.has_header:
+            return f"{self.path}, line {row + 1 if row == 0 else self.lines[row - 1]}"
+        return f"{self.path}, line {self.lines[row]}"
+
+
+def read_table(path: Path) -> Table:
+    """Read a table whole; `DataError` for one that is damaged, `UsageError` where Parquet needs a library."""
+    if path.suffix.lower() in (".parquet", ".pq"):
+        return Table(path, _parquet(path), [])
+    return _csv(path)
 
 
 def open_table(
-    table: Path,
+    path: Path,
     *,
     path_column: str | None,
     label_column: str | None,
@@ -27,85 +56,122 @@ def open_table(
 ) -> Collected:
     """Relative paths start at the table's folder. A column called `split` (`subset`, `set`, `partition`), if there,
     says `train`, `val` or `test` for each row."""
-    if table.suffix.lower() in (".parquet", ".pq"):
-        rows = _parquet(table)
-    else:
-        rows = _csv(table)
-    names = list(rows)
-    paths_in = _column(table, names, path_column, PATH_COLUMNS, "path")
-    labels_in = _column(table, names, label_column, LABEL_COLUMNS, "label")
-    splits_in = next((n for word in SPLIT_COLUMNS for n in names if n.strip().lower() == word), None)
-    notes = [f"paths are read from column {paths_in!r} and labels from column {labels_in!r} of {table.name}"]
-    if splits_in is not None and splits_in not in (paths_in, labels_in):
+    table = read_table(path)
+    rows = table.columns
+    paths_in = find_column(table, path_column, PATH_COLUMNS, "path")
+    labels_in = find_column(table, label_column, LABEL_COLUMNS, "label")
+    splits_in = split_column(table, (paths_in, labels_in))
+    notes = [f"paths are read from column {paths_in!r} and labels from column {labels_in!r} of {path.name}"]
+    if splits_in is not None:
         notes.append(f"splits are read from column {splits_in!r}")
-    else:
-        splits_in = None
     files = []
     for row in range(len(rows[paths_in])):
-        path, label = rows[paths_in][row], rows[labels_in][row]
-        place = f"{table}, row {row + 1} after the header"
-        if not path:
+        name, label = rows[paths_in][row], rows[labels_in][row]
+        place = table.place(row)
+        if not name:
             raise DataError(f"{place}: column {paths_in!r} is empty; every row needs the path of an image")
         if not label:
             raise DataError(f"{place}: column {labels_in!r} is empty; every image needs a label")
-        split = None if splits_in is None else _split(rows[splits_in][row], place, splits_in)
-        full = os.path.normpath(os.path.join(table.parent, os.path.expanduser(path)))
-        files.append(LabelledFile(full, path.replace(os.sep, "/"), label, split))
+        split = None if splits_in is None else split_of(rows[splits_in][row], place, splits_in)
+        full = os.path.normpath(os.path.join(path.parent, os.path.expanduser(name)))
+        files.append(LabelledFile(full, name.replace(os.sep, "/"), label, split))
     if not files:
-        raise DataError(f"{table}: the table has no rows; it needs a path and a label for each image")
-    found = collect_files(files, where=str(table), max_corrupt=max_corrupt, progress=progress)
+        raise DataError(f"{path}: the table has no rows; it needs a path and a label for each image")
+    found = collect_files(files, where=str(path), max_corrupt=max_corrupt, progress=progress)
     found.notes[:0] = notes
     return found
 
 
-def _column(table: Path, names: Sequence[str], asked: str | None, usual: Sequence[str], what: str) -> str:
+def find_column(table: Table, asked: str | None, usual: Sequence[str], what: str) -> str:
+    """The column that was asked for, or the first that is called as usual."""
+    names = list(table.columns)
     if asked is not None:
         if asked not in names:
-            raise UsageError(f"{table}: {what}_column {asked!r} is not there; the columns are {', '.join(names)}")
+            raise UsageError(f"{table.path}: {what}_column {asked!r} is not there; the columns are {', '.join(names)}")
         return asked
     for word in usual:
         for name in names:
             if name.strip().lower() == word:
                 return name
     raise DataError(
-        f"{table}: none of the columns {', '.join(names) or '(none)'} looks like the {what} (expected one of "
+        f"{table.path}: none of the columns {', '.join(names) or '(none)'} looks like the {what} (expected one of "
         f"{', '.join(usual)}); name it with {what}_column"
     )
 
 
-def _split(value: str, place: str, column: str) -> str:
+def split_column(table: Table, taken: Sequence[str]) -> str | None:
+    """The column that says which part each row is in, if there is one."""
+    found = next((n for word in SPLIT_COLUMNS for n in table.columns if n.strip().lower() == word), None)
+    return None if found in taken else found
+
+
+def split_of(value: str, place: str, column: str) -> str:
+    """The part that a cell names."""
     word = SPLIT_WORDS.get(value.strip().lower())
     if word is None:
         raise DataError(f"{place}: column {column!r} says {value!r}; it can say {', '.join(SPLIT_WORDS)}")
     return word
 
 
-def _csv(table: Path) -> dict[str, list[str]]:
+def _csv(path: Path) -> Table:
+    content = path.read_bytes()
     try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            file.seek(0)
-            delimiter = max(",;\t", key=first.count)
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            header = next(reader, [])
-            columns: dict[str, list[str]] = {name.strip(): [] for name in header}
-            if len(columns) != len(header):
-                raise DataError(f"{table}: two columns have the same name; the header is {', '.join(header)}")
-            for row in reader:
-                if not row:
-                    continue
-                if len(row) != len(header):
-                    raise DataError(
-                        f"{table}, line {reader.line_num}: {len(row)} values for {len(header)} columns; "
-                        "quote values that contain the separator"
-                    )
-                for values, value in zip(columns.values(), row, strict=True):
-                    values.append(value.strip())
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table}: not a readable UTF-8 table ({error}); save it as CSV in UTF-8") from error
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: not a readable UTF-8 table (byte {error.start} is {error.object[error.start]:#04x}); "
+            "save it as CSV in UTF-8"
+        ) from error
+    header, rows = _cells(path, text)
+    columns: dict[str, list[str]] = {name.strip(): [] for name in header}
+    if len(columns) != len(header):
+        raise DataError(f"{path}: two columns have the same name; the header is {', '.join(header)}")
+    lines = []
+    for line, row in rows:
+        if len(row) != len(header):
+            raise DataError(
+                f"{path}, line {line}: {len(row)} values for {len(header)} columns; "
+                "quote values that contain the separator"
+            )
+        lines.append(line)
+        for values, value in zip(columns.values(), row, strict=True):
+            values.append(value.strip())
     if not columns:
-        raise DataError(f"{table}: the file is empty; it needs a header line with a path and a label column")
-    return columns
+        raise DataError(f"{path}: the file is empty; it needs a header line with the names of its columns")
+    return Table(path, columns, lines)
+
+
+def _cells(path: Path, text: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The first line, and the others that are not empty with their numbers.
+
+    In a .tsv quotation marks are plain characters, unless they stand around every cell that has any: texts have tabs
+    less often than quotes.
+    """
+    first = text.partition("\n")[0]
+    tabs = path.suffix.lower() == ".tsv" and "\t" in first
+    delimiter = "\t" if tabs else max(",;\t", key=first.count)
+    quoting = csv.QUOTE_MINIMAL
+    if tabs and not _are_quoted(text, delimiter):
+        quoting = csv.QUOTE_NONE
+    csv.field_size_limit(LONGEST_CELL)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, quoting=quoting)
+
+    def rows() -> Iterator[tuple[int, list[str]]]:
+        try:
+            for row in reader:
+                if row:
+                    yield reader.line_num, row
+        except csv.Error as error:
+            raise DataError(f'{path}, line {reader.line_num}: {error}; quote values whole, with "') from error
+
+    every = rows()
+    _, header = next(every, (1, []))
+    return header, every
+
+
+def _are_quoted(text: str, delimiter: str) -> bool:
+    cells = (cell.strip() for line in text.split("\n") if '"' in line for cell in line.split(delimiter))
+    return all(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells if '"' in cell)
 
 
 def _parquet(table: Path) -> dict[str, list[str]]:

@@ -44,21 +44,27 @@ def latency(
     max_runs: int = 200,
     device: str | torch.device | None = None,
 ) -> Latency:
-    """Time forward passes of random (batch, C, H, W) input until `seconds` or `max_runs` are used, whichever is first.
+    """Time forward passes of random input until `seconds` or `max_runs` are used, whichever is first.
+
+    Of `input_size` (C, H, W) or (T, I); of a network that embeds tokens, T of them.
 
     A copy of the model is timed, in evaluation and inference mode; the model itself stays as it is. `threads` sets
     torch's intra-operator threads for the measurement and is put back; None leaves them.
     """
     target = torch.device(device) if device is not None else _device_of(model)
     twin = copy.deepcopy(model).to(target).eval()
-    images = torch.randn(batch, *input_size, device=target, dtype=_dtype_of(model))
-    if channels_last and images.dim() == 4:
+    vocabulary = getattr(getattr(model, "cfg", None), "vocab_size", 0)
+    if vocabulary:
+        inputs = torch.randint(vocabulary, (batch, input_size[0]), device=target)
+    else:
+        inputs = torch.randn(batch, *input_size, device=target, dtype=_dtype_of(model))
+    if channels_last and inputs.dim() == 4:
         twin = twin.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
-        images = images.contiguous(memory_format=torch.channels_last)
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
 
     def once() -> float:
         start = time.perf_counter()
-        twin(images)
+        twin(inputs)
         if target.type == "cuda":
             torch.cuda.synchronize(target)
         return (time.perf_counter() - start) * 1000

@@ -25,6 +25,15 @@ from corinth.layers.recurrence import State, Step, input_products, recur
 Pool = Literal["last", "mean", "max", "none"]
 Init = Literal["orthogonal", "uniform"]
 NORM_EPS = 1e-5
+RECIPE = {  # fields of `corinth.training.Recipe` that train small recurrent networks well
+    "optimizer": "adamw",
+    "lr": 2e-3,
+    "weight_decay": 0.01,
+    "batch_size": 64,
+    "clip_norm": 1.0,
+    "warmup": 0.05,
+    "options": {"drop_rate": 0.3},
+}
 
 
 @dataclass(frozen=True)

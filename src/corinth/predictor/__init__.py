@@ -1,8 +1,18 @@
-"""A trained network as its user meets it: images in, named classes out, scored the same way everywhere."""
+"""A trained network as its user meets it: samples in, named classes out, scored the same way everywhere."""
 
-from corinth.predictor.classifier import Classifier, Prediction
+from corinth.predictor.classes import Prediction
+from corinth.predictor.classifier import Classifier
 from corinth.predictor.evaluation import ClassScore, Evaluation, Evaluator
-from corinth.predictor.predictor import Answer, DenseAnswer, DensePredictor, Predictor, Scores, load_run
+from corinth.predictor.predictor import (
+    Answer,
+    DenseAnswer,
+    DensePredictor,
+    ImagePredictor,
+    Predictor,
+    Scores,
+    load_run,
+)
+from corinth.predictor.sequences import SequenceClassifier
 
 __all__ = [
     "Answer",
@@ -12,8 +22,10 @@ __all__ = [
     "DensePredictor",
     "Evaluation",
     "Evaluator",
+    "ImagePredictor",
     "Prediction",
     "Predictor",
     "Scores",
+    "SequenceClassifier",
     "load_run",
 ]

@@ -1,7 +1,6 @@
 """Image classification for its user: images in, named classes out."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,32 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from corinth.data import ImageData, Loader, Preprocess, make_store
-from corinth.errors import DataError, UsageError, WeightsError
-from corinth.predictor.evaluation import Evaluation, Evaluator
-from corinth.predictor.predictor import Picture, Predictor
+from corinth.data import ImageData, Preprocess, make_store
+from corinth.errors import UsageError, WeightsError
+from corinth.predictor.classes import Prediction, ranked, score, some
+from corinth.predictor.evaluation import Evaluation
+from corinth.predictor.predictor import ImagePredictor, Picture
 from corinth.registry import create_model, entry
 from corinth.weights import Source, known_checkpoint, load_weights, other_architecture
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What one image was taken for: the likeliest classes, best first; or `error`, why it could not be read."""
-
-    name: str
-    label: str | None = None
-    probability: float | None = None
-    top: tuple[tuple[str, float], ...] = ()
-    error: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        if self.error is not None:
-            return {"name": self.name, "error": self.error}
-        top = [{"label": label, "probability": p} for label, p in self.top]
-        return {"name": self.name, "label": self.label, "probability": self.probability, "top": top}
-
-
-class Classifier(Predictor):
+class Classifier(ImagePredictor):
     task = "image-classification"
 
     @classmethod
@@ -75,7 +58,7 @@ class Classifier(Predictor):
         report = load_weights(model, weights, source=source, arch=arch)
         if report.missing:
             raise WeightsError(
-                f"{weights} is no {found.name} of {len(classes)} classes: it has nothing for {_some(report.missing)}"
+                f"{weights} is no {found.name} of {len(classes)} classes: it has nothing for {some(report.missing)}"
             )
         return cls(model, preprocess, classes, arch, device=device, notes=(*report.notes, *notes))
 
@@ -87,12 +70,7 @@ class Classifier(Predictor):
         """
 
         def ask(names: Sequence[str], pixels: Sequence[np.ndarray], inputs: Tensor) -> list[Prediction]:
-            values, order = (t.tolist() for t in self.probabilities(inputs).topk(min(top, len(self.classes)), dim=1))
-            found = []
-            for name, row, ranks in zip(names, values, order, strict=True):
-                best = tuple((self.classes[rank], p) for rank, p in zip(ranks, row, strict=True))
-                found.append(Prediction(name, *best[0], best))
-            return found
+            return ranked(names, self.probabilities(inputs), self.classes, top)
 
         return self.answers(images, batch_size, ask, lambda name, reason: Prediction(name, error=reason))
 
@@ -109,30 +87,14 @@ class Classifier(Predictor):
         Classes are matched by name; a label this network never learnt is a `DataError`. `keep_probs=False` keeps no
         probabilities, so memory does not grow with samples x classes.
         """
-        if not len(data.positions(split)):
-            raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
-        numbers = torch.as_tensor(self._class_numbers(data), device=self.device)
-        store = make_store(data, split, self.preprocess)
-        loader = Loader(store, batch_size, device=self.device)
-        evaluator = Evaluator(self.classes, keep_probs=keep_probs, device=self.device)
-        with torch.inference_mode():
-            for batch in loader:
-                evaluator.update(self.model(batch.inputs), numbers[batch.targets], batch.index)
-        return evaluator.result(dropped=store.dropped)
-
-    def _class_numbers(self, data: ImageData) -> list[int]:
-        """For each class of `data` its number in this network; a class without images has any."""
-        mine = {name: number for number, name in enumerate(self.classes)}
-        counts = np.bincount(data.source.labels, minlength=data.num_classes)
-        unseen = [name for name, count in zip(data.classes, counts) if count and name not in mine]
-        if unseen:
-            raise DataError(
-                f"{data.name} has labels that this {self.arch} was not trained on: {_some(unseen)}; "
-                f"it knows {_some(self.classes)}"
-            )
-        return [mine.get(name, 0) for name in data.classes]
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+        return score(
+            data,
+            split,
+            lambda: make_store(data, split, self.preprocess),
+            self.model,
+            arch=self.arch,
+            classes=self.classes,
+            batch_size=batch_size,
+            keep_probs=keep_probs,
+            device=self.device,
+        )

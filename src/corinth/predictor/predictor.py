@@ -1,4 +1,4 @@
-"""Preprocess, network and class names as one object, built from a run folder: what is common to all tasks."""
+"""Preparation, network and class names as one object, built from a run folder: what is common to all tasks."""
 
 import importlib
 from abc import ABC, abstractmethod
@@ -26,6 +26,7 @@ PREDICTORS = {  # task -> module and class, imported on first use
     "image-classification": ("classifier", "Classifier"),
     "semantic-segmentation": ("segmentation", "Segmenter"),
     "object-detection": ("detection", "Detector"),
+    "sequence-classification": ("sequences", "SequenceClassifier"),
 }
 
 
@@ -39,7 +40,7 @@ class Scores(Protocol):
     @property
     def index(self) -> np.ndarray: ...  # int64 (N,), positions in the data
     @property
-    def dropped(self) -> tuple[tuple[str, str], ...]: ...  # damaged images, (name, reason)
+    def dropped(self) -> tuple[tuple[str, str], ...]: ...  # damaged samples, (name, reason)
     @property
     def score(self) -> float: ...
     @property
@@ -48,7 +49,7 @@ class Scores(Protocol):
 
 
 class Answer(Protocol):
-    """What every prediction has; `error` says why an image could not be read."""
+    """What every prediction has; `error` says why a sample could not be read."""
 
     @property
     def name(self) -> str: ...
@@ -68,14 +69,15 @@ class DenseAnswer(Answer, Protocol):
 
 
 class Predictor(ABC):
-    """A network in evaluation mode with the preprocessing and the class names that belong to its weights."""
+    """A network in evaluation mode with the preparation and the class names that belong to its weights."""
 
     task: ClassVar[str]
+    preprocess: Any  # a `Preparation`, of the kind that the task needs
 
     def __init__(
         self,
         model: nn.Module,
-        preprocess: Preprocess,
+        preprocess: Any,
         classes: Sequence[str],
         arch: str,
         *,
@@ -85,8 +87,6 @@ class Predictor(ABC):
     ) -> None:
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
-        if self.device.type == "cuda" or preprocess.channels > 1:
-            self.model = self.model.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
         self.preprocess = preprocess
         self.classes = tuple(classes)
         self.arch = arch
@@ -102,13 +102,24 @@ class Predictor(ABC):
         return cls(model, config.preprocess, config.classes, config.arch, device=device, data=config.extra.get("data"))
 
     @abstractmethod
+    def evaluate(self, data: Any, split: str = "test", *, batch_size: int = 512) -> Scores:
+        """Score one part of `data`, or all of it (`split="all"`), with this network's own preparation."""
+
+
+class ImagePredictor(Predictor):
+    """One that answers for images."""
+
+    preprocess: Preprocess
+
+    def __init__(self, model: nn.Module, preprocess: Preprocess, *args: Any, **options: Any) -> None:
+        super().__init__(model, preprocess, *args, **options)
+        if self.device.type == "cuda" or preprocess.channels > 1:
+            self.model = self.model.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
+
+    @abstractmethod
     def predict(self, images: Picture | Iterable[Picture], *, batch_size: int = 64) -> Sequence[Answer]:
         """What the network says of paths (a folder stands for the images in it), arrays (H, W) or (H, W, 3) uint8, or
         PIL images. A file that cannot be read becomes an answer with `error`; the others are not affected."""
-
-    @abstractmethod
-    def evaluate(self, data: ImageData, split: str = "test", *, batch_size: int = 512) -> Scores:
-        """Score one part of `data`, or all of it (`split="all"`), with this network's own preprocessing."""
 
     def answers(
         self,
@@ -148,7 +159,7 @@ class Predictor(ABC):
         return [answer for answer in found if answer is not None]
 
 
-class DensePredictor(Predictor):
+class DensePredictor(ImagePredictor):
     """One that answers for places in an image, in the image's own pixels, and can draw what it says.
 
     `at_once` is how many input pixels go through the network together at most: its maps are as large as the images,

@@ -1,17 +1,20 @@
-"""Sample images inside a page, as data URIs."""
+"""Samples inside a page: images and time series as data URIs, texts as they are."""
 
 import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from corinth.data import ImageData
+from corinth.data.dataset import DataSet
 from corinth.predictor import DensePredictor
 
 WIDE = 360  # pixels of a scene's longer side
+LONG = 240  # characters of a text that are shown
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,9 @@ class Mistake:
     probability: float  # of the wrong class, mean over the runs that chose it
     wrong: int  # how many of `runs` got the sample wrong
     runs: int
-    picture: str  # data URI
-    small: bool  # to be shown with its pixels visible
+    picture: str | None  # data URI; None of a text
+    small: bool = False  # to be shown with its pixels visible
+    text: str | None = None
 
 
 def data_uri(image: np.ndarray, largest: int = 112) -> str:
@@ -49,7 +53,7 @@ class Scene:
     answer: str  # data URI
 
 
-def scenes(predictor: DensePredictor, data: ImageData, index: np.ndarray, scores: np.ndarray, most: int) -> list[Scene]:
+def scenes(predictor: DensePredictor, data: Any, index: np.ndarray, scores: np.ndarray, most: int) -> list[Scene]:
     """The images of the lowest scores (N,) at the positions `index` (N,), the worst first."""
     found = []
     for i in np.argsort(scores, kind="stable")[:most]:
@@ -62,12 +66,39 @@ def scenes(predictor: DensePredictor, data: ImageData, index: np.ndarray, scores
     return found
 
 
+def _shown(data: DataSet, position: int) -> dict[str, Any]:
+    """A sample, as a `Mistake` has it."""
+    if isinstance(data, ImageData):
+        image = data.source.image(position)
+        return {"picture": data_uri(image), "small": max(image.shape[:2]) <= 64}
+    sequence = data.source.sequence(position)
+    if isinstance(sequence, str):
+        return {"picture": None, "text": sequence if len(sequence) <= LONG else f"{sequence[:LONG].rstrip()} …"}
+    return {"picture": drawn_series(sequence)}
+
+
+def drawn_series(values: np.ndarray, width: int = 240, height: int = 120, most: int = 300) -> str:
+    """The channels of a series (T, C) as lines, an SVG; each on the scale of all. A long one is thinned out."""
+    values = values[:: -(-len(values) // most)]
+    low, high = float(values.min()), float(values.max())
+    across = np.linspace(4, width - 4, len(values)) if len(values) > 1 else np.array([width / 2])
+    down = height - 4 - (values - low) / ((high - low) or 1.0) * (height - 8)
+    lines = []
+    for channel in range(values.shape[1]):
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, down[:, channel]))
+        hue = round(210 + 360 * channel / values.shape[1]) % 360
+        lines.append(f'<polyline points="{points}" fill="none" stroke="hsl({hue} 55% 52%)" stroke-width="1.5"/>')
+    box = f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
+    svg = f"<svg {box}>{''.join(lines)}</svg>"
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode("ascii")
+
+
 def last_part(name: str) -> str:
     return name.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def mistakes(
-    data: ImageData, index: np.ndarray, targets: np.ndarray, probs: np.ndarray, classes: Sequence[str], most: int = 12
+    data: DataSet, index: np.ndarray, targets: np.ndarray, probs: np.ndarray, classes: Sequence[str], most: int = 12
 ) -> list[Mistake]:
     """The worst mistakes of some runs: wrong in most of them, then most sure of the wrong class.
 
@@ -81,7 +112,7 @@ def mistakes(
     out = []
     for i in worst:
         answers = np.bincount(predicted[wrong[:, i], i])
-        name, image = data.source.name(int(index[i])), data.source.image(int(index[i]))
+        name = data.source.name(int(index[i]))
         out.append(
             Mistake(
                 name=name,
@@ -91,8 +122,7 @@ def mistakes(
                 probability=float(sure[i]),
                 wrong=int(wrong[:, i].sum()),
                 runs=len(probs),
-                picture=data_uri(image),
-                small=max(image.shape[:2]) <= 64,
+                **_shown(data, int(index[i])),
             )
         )
     return out

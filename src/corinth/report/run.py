@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from corinth.data import ImageData, open_data
-from corinth.data.images import OPTIONS
+from corinth.data import open_data
+from corinth.data.collect import plural
+from corinth.data.dataset import DataSet
+from corinth.data.opening import OPTIONS
 from corinth.errors import UsageError
 from corinth.inspect import count_macs, count_params
 from corinth.predictor import DensePredictor, Evaluation, load_run
@@ -19,13 +21,13 @@ from corinth.report.pictures import Mistake, mistakes, scenes
 from corinth.tasks.kinds import KINDS, Kind
 
 NOTES = {
-    "val": "The checkpoint was chosen on these validation images, so the score flatters it a little. The test part has "
-    "not been looked at; corinth evaluate scores it.",
-    "train": "There is no validation part, so these are the images that the network was trained on.",
+    "val": "The checkpoint was chosen on these validation {several}, so the score flatters it a little. The test part "
+    "has not been looked at; corinth evaluate scores it.",
+    "train": "There is no validation part, so these are the {several} that the network was trained on.",
 }
 
 
-def run_report(run: str | Path, data: ImageData | None = None) -> tuple[Path, str | None]:
+def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str | None]:
     """Write report.html into a run folder; returns its path, and a sentence if the charts had to be left out.
 
     The validation part is shown: the test part is left for `corinth evaluate`, so that looking at reports while
@@ -42,15 +44,17 @@ def run_report(run: str | Path, data: ImageData | None = None) -> tuple[Path, st
     found = predictor.evaluate(data, part, batch_size=recipe["eval_batch_size"])
     words = {"val": "validation", "train": "training"}[part]
     best = next((row for row in reversed(rows) if row.get("best")), rows[-1] if rows else {})
-    shape = (predictor.preprocess.channels, *predictor.preprocess.size)
+    shape = predictor.preprocess.shape
+    several = plural(data.source.unit)
     kind = KINDS[predictor.task]
-    where = f"the {words} images of {data.name}"
+    where = f"the {words} {several} of {data.name}"
     context = {
         "lead": (
-            f"{found.samples:,} images in {len(predictor.classes)} classes; trained for {recipe['budget']}, "
+            f"{found.samples:,} {several} in {len(predictor.classes)} classes; trained for {recipe['budget']}, "
             f"seed {recipe['seed']}."
         ),
-        "notes": [NOTES[part]],
+        "notes": [NOTES[part].format(several=several)],
+        "several": several,
         "part": words,
         "cost": [
             ("Training time", duration(rows[-1].get("seconds")) if rows else "", _when(best)),
@@ -115,7 +119,7 @@ def _title(name: str) -> str:
     return name[0].upper() + name[1:]
 
 
-def _mistakes(data: ImageData, found: Evaluation) -> list[Mistake]:
+def _mistakes(data: DataSet, found: Evaluation) -> list[Mistake]:
     assert found.probs is not None  # it was asked to keep them
     return mistakes(data, found.index, found.targets, np.stack([found.probs]), found.classes, most=24)
 

@@ -1,6 +1,6 @@
 """Tasks: networks, losses, metrics and whose turn it is."""
 
-from corinth.tasks.classification import ImageClassification, balanced_weights
+from corinth.tasks.classification import ImageClassification, SequenceClassification, balanced_weights
 from corinth.tasks.detection import ObjectDetection
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
 from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
@@ -13,6 +13,7 @@ __all__ = [
     "Phase",
     "Predictions",
     "SemanticSegmentation",
+    "SequenceClassification",
     "Task",
     "Term",
     "balanced_weights",

@@ -1,5 +1,6 @@
-"""Image classification: cross-entropy on hard or mixed labels, top-1 and top-5."""
+"""Classification of images and of sequences: cross-entropy on hard or mixed labels, top-1 and top-5."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,14 +15,12 @@ from corinth.tasks.means import CrossEntropy
 from corinth.tasks.task import Phase, Predictions, Task, Term, weights_of_classes
 
 
-class ImageClassification(Task):
-    """One network, one phase. `batch.inputs` (B, C, H, W) float; `batch.targets` (B,) int64 or (B, K) shares.
+class Classification(Task):
+    """One network, one phase. `batch.targets` (B,) int64 or (B, K) shares; what `batch.inputs` are says the subclass.
 
     `class_weights`, one a class, weigh each sample's loss; the loss stays a mean over samples, so weights whose
     mean over the training samples is 1 leave its scale alone.
     """
-
-    name = "image-classification"
 
     def __init__(
         self,
@@ -37,9 +36,13 @@ class ImageClassification(Task):
         self.label_smoothing = label_smoothing
         self.class_weights = weights_of_classes(class_weights, classes)
 
+    @abstractmethod
+    def outputs(self, batch: Any) -> Any:
+        """What the network says: logits (B, K), or `WithAux` of them."""
+
     def losses(self, phase: str, batch: Any, rng: torch.Generator) -> dict[str, Term]:
         """`loss`; `aux1`, `aux2`, ... where the network has auxiliary heads; `top1`, watched only."""
-        output = self.nets["model"](batch.inputs)
+        output = self.outputs(batch)
         targets, count = batch.targets, batch.size
         logits = output.logits if isinstance(output, WithAux) else output
         terms = {"loss": Term(self.cross_entropy(logits, targets), count=count)}
@@ -75,11 +78,11 @@ class ImageClassification(Task):
         return MetricCollection(named, compute_groups=False)
 
     def predict(self, batch: Any) -> Predictions:
-        output = self.nets["model"](batch.inputs)
+        output = self.outputs(batch)
         logits = (output.logits if isinstance(output, WithAux) else output).float()
         return Predictions(logits=logits, probs=logits.softmax(dim=1))
 
-    def random_targets(self, size: int, shape: tuple[int, int]) -> Tensor:
+    def random_targets(self, size: int, shape: tuple[int, ...]) -> Tensor:
         return torch.arange(size) % len(self.classes)
 
     def measure(self, metrics: MetricCollection, batch: Any) -> None:
@@ -88,6 +91,24 @@ class ImageClassification(Task):
     def rank(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """By top-1; small validation parts tie often, so then by loss."""
         return metrics["top1"], -metrics["loss"]
+
+
+class ImageClassification(Classification):
+    """`batch.inputs` (B, C, H, W) float."""
+
+    name = "image-classification"
+
+    def outputs(self, batch: Any) -> Any:
+        return self.nets["model"](batch.inputs)
+
+
+class SequenceClassification(Classification):
+    """`batch.inputs` are `corinth.data.Sequences`: values (B, T) tokens or (B, T, C) numbers, and lengths (B,)."""
+
+    name = "sequence-classification"
+
+    def outputs(self, batch: Any) -> Any:
+        return self.nets["model"](batch.inputs.values, batch.inputs.lengths)
 
 
 def balanced_weights(labels: Any, num_classes: int) -> Tensor:

@@ -165,7 +165,7 @@ class ObjectDetection(Task):
         output = self.nets["model"](batch.inputs)
         return BoxPredictions(decode(output, batch.inputs.shape[-2:], self.decoding))
 
-    def random_targets(self, size: int, shape: tuple[int, int]) -> Tensor:
+    def random_targets(self, size: int, shape: tuple[int, ...]) -> Tensor:
         """One box in the middle of each image."""
         height, width = shape
         box = torch.tensor((0.0, width / 4, height / 4, width * 3 / 4, height * 3 / 4)).repeat(size, 1, 1)

@@ -1,4 +1,4 @@
-"""The kinds of task that vision data can be for, by name: what is measured, and how it is called. No torch here."""
+"""The kinds of task that data can be for, by name: what is measured, and how it is called. No torch here."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,14 @@ class Kind:
     metric_name: str
     sample_name: str  # what comparisons score, image by image, so that networks can be compared on the same images
     dense: bool = True  # answers for places in an image: any input whose sides the network's stride divides
+    unit: str = "image"  # what one sample is called
 
 
 KINDS = {
     kind.name: kind
     for kind in (
         Kind("image-classification", "top1", "accuracy", "accuracy", dense=False),
+        Kind("sequence-classification", "top1", "accuracy", "accuracy", dense=False, unit="sequence"),
         Kind("semantic-segmentation", "miou", "mean IoU", "Dice per image"),
         Kind("object-detection", "map", "mAP", "AP per image"),
     )

@@ -69,7 +69,7 @@ class SemanticSegmentation(Task):
     def predict(self, batch: Any) -> MaskPredictions:
         return MaskPredictions(self.nets["model"](batch.inputs).float())
 
-    def random_targets(self, size: int, shape: tuple[int, int]) -> Tensor:
+    def random_targets(self, size: int, shape: tuple[int, ...]) -> Tensor:
         ids = torch.arange(size * shape[0] * shape[1]) % len(self.classes)
         return ids.to(torch.uint8).view(size, *shape)
 

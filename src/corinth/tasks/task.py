@@ -90,8 +90,8 @@ class Task(ABC):
     def predict(self, batch: Any) -> Any:
         """What the networks say about a batch: evaluate, predict, export and serve all call this."""
 
-    def random_targets(self, size: int, shape: tuple[int, int]) -> Tensor:
-        """Targets of `size` made-up samples of (H, W) pixels, to time and to measure a training step with."""
+    def random_targets(self, size: int, shape: tuple[int, ...]) -> Tensor:
+        """Targets of `size` made-up samples, (H, W) pixels if they are images, to time a training step with."""
         return torch.arange(size) % 2
 
     def measure(self, metrics: MetricCollection, batch: Any) -> None:

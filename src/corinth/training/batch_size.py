@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from corinth.data import Batch, Preprocess
+from corinth.data import Batch
+from corinth.data.preparation import Preparation
 from corinth.data.store import free_memory
 from corinth.errors import TrainingError
 from corinth.inspect import peak_memory
@@ -32,8 +33,8 @@ class Trial:
     memory_share: float  # of what was free; infinite: it did not fit
 
 
-def choose_batch_size(recipe: Recipe, task: Task, preprocess: Preprocess, samples: int, processes: Processes) -> int:
-    """Try training steps of growing batches on random images, and put weights and statistics back.
+def choose_batch_size(recipe: Recipe, task: Task, preprocess: Preparation, samples: int, processes: Processes) -> int:
+    """Try training steps of growing batches on random inputs, and put weights and statistics back.
 
     On a CUDA device the largest power of two that leaves a margin of the memory; on a CPU, where memory is seldom
     the limit, the smallest that trains about as fast as any.
@@ -76,7 +77,7 @@ def evaluation_size(recipe: Recipe, size: int) -> int:
     return min(recipe.eval_batch_size, 4 * size)
 
 
-def _try(recipe: Recipe, task: Task, preprocess: Preprocess, size: int, device: torch.device) -> Trial:
+def _try(recipe: Recipe, task: Task, preprocess: Preparation, size: int, device: torch.device) -> Trial:
     """A warm-up step, then timed ones, and a validation batch."""
     optimizers = {
         name: make_optimizer(replace(recipe, **phase.overrides), [task.nets[net] for net in phase.nets])
@@ -112,10 +113,9 @@ def _try(recipe: Recipe, task: Task, preprocess: Preprocess, size: int, device: 
     return Trial(size / seconds, (memory.bytes or 0) / free)
 
 
-def _random_batch(task: Task, preprocess: Preprocess, size: int, device: torch.device) -> Batch:
-    images = torch.randint(0, 256, (size, preprocess.channels, *preprocess.size), dtype=torch.uint8)
-    targets = task.random_targets(size, preprocess.size)
-    return Batch(preprocess.normalise(images.to(device)), targets.to(device), index=torch.arange(size))
+def _random_batch(task: Task, preprocess: Preparation, size: int, device: torch.device) -> Batch:
+    targets = task.random_targets(size, preprocess.shape[1:])
+    return Batch(preprocess.random_inputs(size).to(device), targets.to(device), index=torch.arange(size))
 
 
 def _now(device: torch.device) -> float:

@@ -10,12 +10,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from corinth.data import ImageData, Preprocess, choose_sides, choose_size
+from corinth.data import ImageData, Preprocess, SequenceData, choose_sides, choose_size
+from corinth.data.dataset import DataSet
+from corinth.data.preparation import Preparation, preparation_from_dict
 from corinth.errors import UsageError, WeightsError
-from corinth.registry import Entry, configure, entry, list_models
+from corinth.registry import Entry, entry, list_models
 from corinth.tasks.kinds import KINDS
 from corinth.training.finetune import freeze
+from corinth.training.options import configure_for, refuse_idle_fields
 from corinth.training.recipe import Recipe
+from corinth.training.sequences import build_sequence_model
 from corinth.weights import (
     known_checkpoint,
     load_backbone,
@@ -28,14 +32,19 @@ from corinth.weights.folder import as_config
 
 
 def build_model(
-    recipe: Recipe, data: ImageData, say: Callable[[str], object] = lambda _: None
-) -> tuple[nn.Module, Preprocess]:
-    """A network for the data's classes, with fresh weights or the recipe's, and what its images go through.
+    recipe: Recipe, data: DataSet, say: Callable[[str], object] = lambda _: None
+) -> tuple[nn.Module, Preparation]:
+    """A network for the data's classes, with fresh weights or the recipe's, and what its samples go through.
 
     Channels are the data's, or the weights'. With `weights` the preprocessing is the one that belongs to them, where
     that is known (at the recipe's `img_size`, if it has one), and else measured on the training part. `say` is told
     what was loaded, above all which layers start fresh, and what is frozen.
     """
+    check_task(entry(recipe.arch), data)
+    refuse_idle_fields(recipe, data)
+    if isinstance(data, SequenceData):
+        return build_sequence_model(recipe, data, say)
+    assert isinstance(data, ImageData)
     model, size, known = build_network(recipe, data, say)
     fit = known.fit if known is not None else recipe.fit
     if fit == "crop" and KINDS[data.task].dense:
@@ -52,7 +61,7 @@ def build_model(
     )
 
 
-def describe_network(recipe: Recipe, model: Any, preprocess: Preprocess) -> dict[str, Any]:
+def describe_network(recipe: Recipe, model: Any, preprocess: Preparation) -> dict[str, Any]:
     """What `rebuild_model` needs, as plain values, and where the weights came from that it started with."""
     return json.loads(
         json.dumps(
@@ -65,12 +74,12 @@ def describe_network(recipe: Recipe, model: Any, preprocess: Preprocess) -> dict
     )
 
 
-def rebuild_model(recipe: Recipe, network: Mapping[str, Any]) -> tuple[nn.Module, Preprocess]:
+def rebuild_model(recipe: Recipe, network: Mapping[str, Any]) -> tuple[nn.Module, Preparation]:
     """The network of a run that is to go on, whose weights come from its resume state, and its preprocessing."""
     model = entry(recipe.arch).cls(configure_for(entry(recipe.arch), as_config(network["config"])))
     if recipe.freeze is not None:
         freeze(model, recipe.freeze, recipe.arch)
-    return model, Preprocess.from_dict(network["preprocess"])
+    return model, preparation_from_dict(network["preprocess"])
 
 
 def build_network(
@@ -104,7 +113,7 @@ def build_network(
     return model, size, known
 
 
-def check_task(found: Entry, data: ImageData) -> None:
+def check_task(found: Entry, data: DataSet) -> None:
     """An architecture that does something else than the data are for is a `UsageError`."""
     if data.task not in found.card.tasks:
         able = ", ".join(list_models(task=data.task)[:3])
@@ -114,10 +123,14 @@ def check_task(found: Entry, data: ImageData) -> None:
         )
 
 
-def planned_preprocess(recipe: Recipe, data: ImageData) -> Preprocess:
-    """What the images will go through, but for mean and spread, which take reading images to know."""
+def planned_preprocess(recipe: Recipe, data: DataSet) -> Preprocess | None:
+    """What images will go through, but for mean and spread, which take reading images to know; None of sequences."""
     found = entry(recipe.arch)
     check_task(found, data)
+    refuse_idle_fields(recipe, data)
+    if isinstance(data, SequenceData):
+        return None
+    assert isinstance(data, ImageData)
     known = start_preprocess(recipe, found, data)
     size = input_size(recipe, found, data, known)
     asked = recipe.options.get("in_chans")
@@ -154,14 +167,6 @@ def has_fixed_size(found: Entry) -> bool:
     return any(field.name == "img_size" for field in dataclasses.fields(found.config))
 
 
-def configure_for(found: Entry, options: dict[str, Any]) -> Any:
-    """The architecture's config; an option it does not have is a usage error here, as it came from a recipe."""
-    try:
-        return configure(found.name, **options)
-    except TypeError as error:
-        raise UsageError(str(error)) from error
-
-
 def starts_backbone(recipe: Recipe, found: Entry) -> bool:
     """Whether the recipe's weights are a classifier's, for the backbone of a network that has one.
 
@@ -186,7 +191,7 @@ def start_preprocess(recipe: Recipe, found: Entry, data: ImageData) -> Preproces
     return dataclasses.replace(known, size=size, fit=recipe.fit, interpolation=recipe.interpolation, crop_pct=1.0)
 
 
-def weights_preprocess(path: str) -> Preprocess | None:
+def weights_preprocess(path: str) -> Any:
     """What the images of a checkpoint went through: our own files and hubs say it, a few public ones are known."""
     if (known := known_checkpoint(path)) is not None:
         return known.preprocess

@@ -16,21 +16,33 @@ from corinth.data import (
     Loader,
     MemoryStore,
     Preprocess,
+    SequenceData,
+    SequenceStore,
+    Store,
     StreamStore,
     TrainTransform,
     make_store,
     open_data,
 )
 from corinth.data.collect import CLASSIFICATION
-from corinth.data.images import OPTIONS, refuse_options
+from corinth.data.dataset import DataSet
 from corinth.data.loader import Transform
 from corinth.data.masks import MaskSource
+from corinth.data.opening import OPTIONS, refuse_options
 from corinth.data.preflight import preflight
+from corinth.data.preparation import Preparation
 from corinth.errors import DataError, TrainingError, UsageError
 from corinth.files import append_line, sweep
 from corinth.inspect import count_macs, count_params
 from corinth.inspect.memory import freed_memory_kept
-from corinth.tasks import ImageClassification, ObjectDetection, SemanticSegmentation, Task, balanced_weights
+from corinth.tasks import (
+    ImageClassification,
+    ObjectDetection,
+    SemanticSegmentation,
+    SequenceClassification,
+    Task,
+    balanced_weights,
+)
 from corinth.tasks.classification import weights_of_counts
 from corinth.tasks.kinds import KINDS
 from corinth.training import checkpoint
@@ -58,7 +70,7 @@ GPU_SHARE = 0.2  # of the free memory, for images that stay on the GPU
 def train(
     recipe: Recipe | None = None,
     *,
-    data: ImageData | str | None = None,
+    data: DataSet | str | None = None,
     resume: str | Path | None = None,
     reporter: Reporter | None = None,
     clock: Callable[[], float] = time.perf_counter,
@@ -78,14 +90,17 @@ def train(
     try:
         with plain_memory_errors(recipe):
             reporter = reporter or SilentReporter()
-            opened = data if isinstance(data, ImageData) else open_and_check(recipe, reporter)
+            opened = data if isinstance(data, DataSet) else open_and_check(recipe, reporter)
             return _train(recipe, opened, resume is not None, reporter, clock)
     finally:
         torch.set_num_threads(threads)
 
 
 def settle(
-    recipe: Recipe | None, data: ImageData | str | None, resume: str | Path | None, fields: dict[str, Any]
+    recipe: Recipe | None,
+    data: DataSet | str | None,
+    resume: str | Path | None,
+    fields: dict[str, Any],
 ) -> Recipe:
     """The one recipe that the arguments of `train` mean."""
     if resume is not None:
@@ -96,7 +111,7 @@ def settle(
         kept = Run.open(resume).recipe.to_dict()
         moved = {"data": data} if isinstance(data, str) else {}
         return Recipe.from_dict({**kept, **fields, **moved, "output": str(resume)})
-    if isinstance(data, ImageData):
+    if isinstance(data, DataSet):
         refuse_options(fields)
         data, fields = data.spec, {**fields, **data.opened_with}  # so that the run's recipe opens them like this again
     if recipe is not None:
@@ -107,7 +122,7 @@ def settle(
     return recipe_for(data=data, **fields)
 
 
-def open_and_check(recipe: Recipe, reporter: Reporter) -> ImageData:
+def open_and_check(recipe: Recipe, reporter: Reporter) -> DataSet:
     """The recipe's data, after a preflight: what it finds is said, and an error in it stops the training."""
     data = open_data(recipe.data, **{name: getattr(recipe, name) for name in OPTIONS})
     found = preflight(data, preprocess=planned_preprocess(recipe, data))
@@ -117,7 +132,7 @@ def open_and_check(recipe: Recipe, reporter: Reporter) -> ImageData:
     return data
 
 
-def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, clock: Callable[[], float]) -> Run:
+def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clock: Callable[[], float]) -> Run:
     if recipe.early_stopping and not data.scorable("val"):
         raise UsageError(f"early_stopping needs a validation part and {data.name} has none; set val_share above 0")
     processes = Processes(recipe.device)
@@ -154,7 +169,7 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
         reporter = Several(reporter, TensorBoardReporter(folder / "tensorboard"))
     budget = parse_budget(recipe.budget)
     val_samples = 0 if val_loader is None else len(data.positions("val"))
-    macs = count_macs(model, (preprocess.channels, *preprocess.size)) if budget.kind == "flops" else 1
+    macs = count_macs(model, preprocess.shape) if budget.kind == "flops" else 1
     pace = Pace(
         samples_planned=budget.samples(loader.samples_per_epoch, macs),
         seconds_planned=budget.amount if budget.kind == "s" else None,
@@ -234,12 +249,13 @@ def _train(recipe: Recipe, data: ImageData, resumed: bool, reporter: Reporter, c
     return Run(folder, recipe, tuple(loop.rows), best, reason)
 
 
-def make_task(recipe: Recipe, model: nn.Module, data: ImageData) -> Task:
+def make_task(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
     """What the recipe's network learns from the data; a field that does nothing for it is a `UsageError`."""
-    if data.task == CLASSIFICATION:
+    if not KINDS[data.task].dense:
         balanced = recipe.class_weights == "balanced"
         weights = balanced_weights(data.labels("train"), data.num_classes) if balanced else None
-        return ImageClassification(model, data.classes, label_smoothing=recipe.label_smoothing, class_weights=weights)
+        classification = ImageClassification if data.task == CLASSIFICATION else SequenceClassification
+        return classification(model, data.classes, label_smoothing=recipe.label_smoothing, class_weights=weights)
     if recipe.label_smoothing:
         raise UsageError(f"label_smoothing {recipe.label_smoothing} is for classification, not for {data.task}")
     if data.task == "object-detection":
@@ -260,22 +276,34 @@ def make_transform(recipe: Recipe, data: ImageData, preprocess: Preprocess) -> T
 
 
 def make_loaders(
-    recipe: Recipe, data: ImageData, preprocess: Preprocess, processes: Processes
+    recipe: Recipe, data: DataSet, preprocess: Preparation, processes: Processes
 ) -> tuple[Loader, Loader | None]:
     """The training part, shuffled and augmented, and the validation part; None where that has nothing to score."""
     place: dict[str, Any] = {"rank": processes.rank, "world_size": processes.world_size, "device": processes.device}
+    transform = None
+    if isinstance(preprocess, Preprocess):
+        assert isinstance(data, ImageData)
+        transform = make_transform(recipe, data, preprocess)
     loader = Loader(
-        on_device(make_store(data, "train", preprocess), processes.device),
+        make_part(data, "train", preprocess, processes.device),
         int(recipe.batch_size),
-        transform=make_transform(recipe, data, preprocess),
+        transform=transform,
         shuffle=True,
         seed=recipe.seed,
         **place,
     )
     if not data.scorable("val"):
         return loader, None
-    val_store = on_device(make_store(data, "val", preprocess), processes.device)
-    return loader, Loader(val_store, recipe.eval_batch_size, **place)
+    return loader, Loader(make_part(data, "val", preprocess, processes.device), recipe.eval_batch_size, **place)
+
+
+def make_part(data: DataSet, part: str, preprocess: Preparation, device: torch.device) -> Store:
+    """A part of the data, prepared."""
+    if isinstance(preprocess, Preprocess):
+        assert isinstance(data, ImageData)
+        return on_device(make_store(data, part, preprocess), device)
+    assert isinstance(data, SequenceData)
+    return SequenceStore(data, part, preprocess)
 
 
 def on_device(store: MemoryStore | StreamStore, device: torch.device) -> MemoryStore | StreamStore:

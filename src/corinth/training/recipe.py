@@ -32,7 +32,7 @@ class Recipe:
     arch: str
     """Architecture; `corinth list` shows them."""
     data: str
-    """A built-in name, a folder of class folders, or a CSV / Parquet table."""
+    """A built-in name, a folder of class folders, a CSV / Parquet table, or time series (.ts, .npz)."""
     options: dict[str, OptionValue] = field(default_factory=dict)
     """Options of the architecture, such as drop_rate=0.2."""
     weights: str | None = None
@@ -90,12 +90,21 @@ class Recipe:
     fit: Literal["crop", "squash", "pad"] = "crop"
     """How an image that is not square becomes one."""
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
+    tokenizer: Literal["word", "char", "bpe", "wordpiece", "unigram"] = "word"
+    """Of texts, what a token is; trained on the training part."""
+    vocab_size: int = 16000
+    """Of texts, the most tokens that there are."""
+    lowercase: bool = True
+    """Of texts, whether capitals are made small."""
+    max_len: int | None = None
+    """Tokens or steps after which a sequence is cut; none: 512 tokens, any number of steps."""
     seed: int = 0
     split_seed: int = 0
     """Seed of the train / validation / test split, where the data declares none."""
     val_share: float = 0.1
     test_share: float = 0.2
     path_column: str | None = None
+    text_column: str | None = None
     label_column: str | None = None
     threads: int | None = None
     """CPU threads; none: as many as torch takes."""
@@ -120,6 +129,8 @@ class Recipe:
         self._need("batch_size", self.batch_size == "auto" or self.batch_size >= 1, "a whole number from 1, or auto")
         self._need("threads", self.threads is None or self.threads >= 1, "a whole number from 1, or none")
         self._need("img_size", self.img_size is None or self.img_size >= 1, "a whole number from 1, or none")
+        self._need("vocab_size", self.vocab_size >= 3, "a whole number from 3")
+        self._need("max_len", self.max_len is None or self.max_len >= 1, "a whole number from 1, or none")
         self._need("early_stopping", self.early_stopping >= 0, "a whole number from 0")
         self._need("lr", 0 < self.lr < math.inf, "more than 0")
         self._need("layer_decay", 0 < self.layer_decay <= 1, "more than 0, at most 1")

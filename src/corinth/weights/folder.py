@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 import corinth
-from corinth.data.preprocess import Preprocess
+from corinth.data.preparation import Preparation, preparation_from_dict
+from corinth.data.sequences.encoding import TextEncoding
 from corinth.errors import CorinthError, UsageError, WeightsError
 from corinth.files import replacing, write_json
 from corinth.registry import configure, entry
@@ -32,7 +33,7 @@ class ModelConfig:
 
     arch: str
     config: dict[str, Any]  # every field of the architecture's config
-    preprocess: Preprocess
+    preprocess: Preparation
     classes: tuple[str, ...]
     task: str = "image-classification"
     card_version: str | None = None  # `card_version` of the architecture when this was saved
@@ -68,7 +69,7 @@ class ModelConfig:
             return cls(
                 arch=rest.pop("arch"),
                 config=as_config(rest.pop("config")),
-                preprocess=Preprocess.from_dict(rest.pop("preprocess")),
+                preprocess=preparation_from_dict(rest.pop("preprocess")),
                 classes=tuple(rest.pop("classes")),
                 task=rest.pop("task"),
                 card_version=rest.pop("card_version", None),
@@ -92,7 +93,7 @@ def save_model(
     model: nn.Module,
     *,
     arch: str,
-    preprocess: Preprocess,
+    preprocess: Preparation,
     classes: Sequence[str],
     task: str | None = None,
     source: Mapping[str, Any] | None = None,
@@ -139,6 +140,12 @@ def load_model(path: str | Path) -> tuple[nn.Module, ModelConfig]:
     report = load_weights(model, file, source="corinth", arch=config.arch)
     if not report.exact:
         raise WeightsError(f"{file} and its config disagree: {report}")
+    known, cfg = config.preprocess, config_of(model)
+    if isinstance(known, TextEncoding) and known.vocab_size != cfg.vocab_size:
+        raise WeightsError(
+            f"{file}: its tokenizer has {known.vocab_size} tokens and its network {cfg.vocab_size}; "
+            "the tokenizer is not the run's own"
+        )
     outputs = config_of(model).num_classes
     if outputs and len(config.classes) != outputs:
         raise WeightsError(f"{file}: its config names {len(config.classes)} classes for a network of {outputs}")

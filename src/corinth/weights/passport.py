@@ -218,7 +218,8 @@ def _as_found(found: Tensors, sketch: nn.Module, layout: Source) -> dict[str, An
 
 def _preprocess(loaded: _Loaded) -> Preprocess | None:
     source = loaded.known or loaded.own
-    return None if source is None else source.preprocess
+    known = None if source is None else source.preprocess
+    return known if isinstance(known, Preprocess) else None
 
 
 def _classes(loaded: _Loaded) -> Sequence[str]:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from corinth.layers.recurrence import State
-from corinth.layers.recurrent import Cell, Recurrent, RecurrentConfig, count_macs, count_parameters, normalised
+from corinth.layers.recurrent import RECIPE, Cell, Recurrent, RecurrentConfig, count_macs, count_parameters, normalised
 from corinth.registry import Card, register
 
 
@@ -68,6 +68,7 @@ for name, options in (("gru", RecurrentConfig()), ("bigru", RecurrentConfig(bidi
             input_size=(STEPS, options.input_size),
             family="recurrent",
             tasks=("sequence-classification",),
+            recipe=RECIPE,
             deviations=("the reset gate works behind the recurrent product, as in torch and cuDNN",),
             references=("torch:GRU",),
             synonyms=SYNONYMS,

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from corinth.layers.recurrence import State
-from corinth.layers.recurrent import Cell, Recurrent, RecurrentConfig, count_macs, count_parameters, normalised
+from corinth.layers.recurrent import RECIPE, Cell, Recurrent, RecurrentConfig, count_macs, count_parameters, normalised
 from corinth.registry import Card, register
 
 
@@ -104,6 +104,7 @@ for name, options, vectors in (
             input_size=(STEPS, options.input_size),
             family="recurrent",
             tasks=("sequence-classification",),
+            recipe=RECIPE,
             deviations=DEVIATIONS,
             references=() if options.layer_norm else ("torch:LSTM",),
             synonyms=SYNONYMS,

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from corinth.layers import checks
 from corinth.layers.recurrence import State
-from corinth.layers.recurrent import Cell, Recurrent, RecurrentConfig, count_macs, count_parameters, normalised
+from corinth.layers.recurrent import RECIPE, Cell, Recurrent, RecurrentConfig, count_macs, count_parameters, normalised
 from corinth.registry import Card, register
 
 Activation = Literal["tanh", "relu"]
@@ -92,6 +92,7 @@ for name, options in (("rnn", RNNConfig()), ("rnn_relu", RNNConfig(nonlinearity=
             input_size=(STEPS, options.input_size),
             family="recurrent",
             tasks=("sequence-classification",),
+            recipe=RECIPE,
             deviations=("tanh or ReLU; gradients through all steps; layers, directions and heads are options",),
             references=("torch:RNN",),
             synonyms=SYNONYMS,

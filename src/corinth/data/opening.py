@@ -1,0 +1,226 @@
+"""From a name or a path to an open data set: what it is, its labels, its splits."""
+
+import numbers
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corinth.data import binary, builtin
+from corinth.data.boxes import is_box_data, open_boxes
+from corinth.data.collect import Collected, Progress, check_names, plural
+from corinth.data.dataset import fingerprint, relabelled
+from corinth.data.folders import count_class_folders, open_folders
+from corinth.data.images import ImageData
+from corinth.data.mask_layout import lacking_masks
+from corinth.data.masks import MaskSource, is_mask_folder, open_masks
+from corinth.data.sequences.series import SERIES_SUFFIXES, open_series, series_files
+from corinth.data.sequences.source import SequenceData, SeriesSource, TextSource
+from corinth.data.sequences.texts import has_texts, is_text_folder, open_text_folder, open_text_tables, parts_of
+from corinth.data.source import TargetSource
+from corinth.data.splits import check_classes, make_splits
+from corinth.data.tables import TABLE_SUFFIXES, open_table
+from corinth.errors import DataError, UsageError
+
+# of `open_data` and of a recipe
+OPTIONS = ("split_seed", "val_share", "test_share", "path_column", "text_column", "label_column")
+COLUMNS = ("path_column", "text_column", "label_column")
+_NONE = np.empty(0, dtype=np.int64)
+
+
+def open_data(
+    spec: str | Path,
+    *,
+    split_seed: int = 0,
+    val_share: float = 0.1,
+    test_share: float = 0.2,
+    path_column: str | None = None,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    max_corrupt: float = 0.05,
+    classes: Sequence[str] | None = None,
+    task: str | None = None,
+    progress: Progress | None = None,
+) -> ImageData | SequenceData:
+    """Open a built-in set by name, images or texts in class folders, a CSV, TSV or Parquet table of images' paths or
+    of texts, or time series in `.ts` files or a NumPy archive.
+
+    A name is looked for among the built-in sets, then as a path, then in $CORINTH_DATA and the cache. With
+    `classes` (evaluation: the run's own class names) labels are mapped onto them and a label that is not among
+    them is a `DataError`; then a single class or an empty training part is no error. With `task` data for another one
+    are a `UsageError`. `progress(what, done, total)` is called while headers are read and files are fetched.
+    """
+    spec = str(spec)
+    split_seed = int(_of_kind(numbers.Integral, "split_seed", split_seed, "a whole number"))
+    val_share = float(_of_kind(numbers.Real, "val_share", val_share, "a number"))
+    test_share = float(_of_kind(numbers.Real, "test_share", test_share, "a number"))
+    columns = {"path_column": path_column, "text_column": text_column, "label_column": label_column}
+    name, found = _collect(spec, columns, max_corrupt, progress)
+    source, notes = found.source, list(found.notes)
+    if not len(source):
+        raise DataError(f"{spec}: there are no {plural(source.unit)}")
+    if task not in (None, found.task):
+        raise UsageError(f"{spec} is data for {found.task}, and data for {task} are needed")
+    if classes is not None:
+        source = _onto(source, tuple(classes), spec)
+    if found.declared and "train" not in found.declared and classes is None:
+        have = ", ".join(found.declared)
+        raise DataError(f"{spec}: declares the parts {have} and no training part; add one called train")
+    try:
+        splits, said = make_splits(
+            source, found.declared, seed=split_seed, val_share=val_share, test_share=test_share, where=spec
+        )
+    except DataError as error:
+        if classes is None:
+            raise
+        splits = {name: found.declared.get(name, _NONE) for name in ("train", "val", "test")}
+        said = [f"not split here, use the part called all ({error})"]
+    notes += said
+    if classes is None and not isinstance(source, TargetSource):
+        check_classes(source, splits, spec)
+    if classes is None and isinstance(source, MaskSource):
+        source.check_classes(spec)
+    if found.corrupt:
+        what = "files" if source.unit == "image" else plural(source.unit)
+        notes.append(f"{len(found.corrupt)} {what} cannot be used and are left out")
+    common: dict[str, Any] = {
+        "name": name,
+        "spec": spec,
+        "source": source,
+        "splits": splits,
+        "declared_splits": tuple(found.declared),
+        "notes": tuple(notes),
+        "fingerprint": fingerprint(source, splits),
+        "corrupt": tuple(found.corrupt),
+        "max_corrupt": max_corrupt,
+        "opened_with": {"split_seed": split_seed, "val_share": val_share, "test_share": test_share} | columns,
+        "task": found.task,
+    }
+    if isinstance(source, TextSource | SeriesSource):
+        return SequenceData(**common)
+    sizes = source.sizes
+    middle = (int(np.median(sizes[:, 0])), int(np.median(sizes[:, 1])))
+    return ImageData(**common, native_size=middle, channels=int(source.channels.max()))
+
+
+def _of_kind(kind: type, name: str, value: Any, valid: str) -> Any:
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise UsageError(f"{name} {value!r} is not valid; it must be {valid}")
+    return value
+
+
+def refuse_options(names: Iterable[str]) -> None:
+    """For callers that were given open data: an option of `open_data` beside them would do nothing."""
+    if late := [name for name in names if name in OPTIONS]:
+        raise UsageError(f"the data are open already, so {late[0]} does nothing; give it to open_data")
+
+
+def _collect(
+    spec: str, columns: dict[str, str | None], max_corrupt: float, progress: Progress | None
+) -> tuple[str, Collected]:
+    """The name of the data and what is in them."""
+    path = Path(spec).expanduser()
+    asked = [name for name, column in columns.items() if column is not None]
+    if known := builtin.builtin(spec):
+        if asked:
+            raise UsageError(f"{known.name} is a built-in set; {asked[0]} belongs to a table")
+        if known.name == "digits":
+            found = binary.open_digits()
+        else:
+            folder = builtin.locate(known, progress=progress)
+            found = _open_folder(folder, known.name, max_corrupt, progress)
+            found.notes.insert(0, f"{known.name} is read from {folder}")
+        if path.exists():
+            found.notes.insert(0, f"{spec} is the built-in set; write ./{spec} for the folder of that name")
+        return known.name, found
+    path = _located(spec)
+    if parts := parts_of(path):
+        if columns["path_column"] is not None:
+            raise UsageError(f"{path} holds tables of texts for each part; path_column belongs to one table of images")
+        own = {name: columns[name] for name in ("text_column", "label_column")}
+        return path.resolve().name, open_text_tables(parts, max_corrupt=max_corrupt, **own)
+    if files := series_files(path):
+        if asked:
+            raise UsageError(f"{path} holds time series; {asked[0]} belongs to a table")
+        return path.name.removesuffix(path.suffix), open_series(files, max_corrupt=max_corrupt)
+    if path.is_dir():
+        if asked:
+            raise UsageError(f"{path} is a folder; {asked[0]} belongs to a table")
+        return path.resolve().name, _open_folder(path, path.resolve().name, max_corrupt, progress)
+    if is_box_data(path):
+        return path.stem, open_boxes(path, max_corrupt=max_corrupt, progress=progress)
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        return path.stem, _open_table(path, columns, max_corrupt, progress)
+    raise UsageError(
+        f"{path} is a file of no known kind; data is a folder of class folders, a table ({', '.join(TABLE_SUFFIXES)}), "
+        f"time series ({', '.join(SERIES_SUFFIXES)}) or annotations of boxes (COCO's .json)"
+    )
+
+
+def _located(spec: str) -> Path:
+    """The path that a spec means: where it leads itself, or in one of the folders of named data."""
+    path = Path(spec).expanduser()
+    if path.exists() or series_files(path):
+        return path
+    for place in builtin.named_paths(spec):
+        if place.is_dir() or series_files(place):
+            return place
+    raise builtin.unknown(spec)
+
+
+def _open_table(path: Path, columns: dict[str, str | None], max_corrupt: float, progress: Progress | None) -> Collected:
+    text, image, label = columns["text_column"], columns["path_column"], columns["label_column"]
+    if text is not None and image is not None:
+        raise UsageError("text_column and path_column are two kinds of data; give one of them")
+    if image is None and has_texts(path, text, label):
+        return open_text_tables([(path, None)], text_column=text, label_column=label, max_corrupt=max_corrupt)
+    return open_table(path, path_column=image, label_column=label, max_corrupt=max_corrupt, progress=progress)
+
+
+def _open_folder(path: Path, name: str, max_corrupt: float, progress: Progress | None) -> Collected:
+    if binary.idx_files(path):
+        return binary.open_idx(path, name=name)
+    if batches := binary.cifar_folder(path):
+        return binary.open_cifar10(batches, name=name)
+    if is_mask_folder(path):
+        found = open_masks(path, max_corrupt=max_corrupt, progress=progress)
+        if is_box_data(path):
+            found.notes.append("there are boxes too; for these name the folder of the .xml files, or the .json file")
+        return found
+    if is_box_data(path):
+        return open_boxes(path, max_corrupt=max_corrupt, progress=progress)
+    tables = sorted(p for p in path.iterdir() if p.suffix.lower() in TABLE_SUFFIXES and not p.name.startswith("."))
+    if tables and count_class_folders(path) < 2:  # at most a folder for all the images
+        if len(tables) > 1:
+            names = ", ".join(p.name for p in tables)
+            raise UsageError(
+                f"{path} holds several tables ({names}); name the one to use, with a split column if it has parts"
+            )
+        return _open_table(tables[0], dict.fromkeys(COLUMNS), max_corrupt, progress)
+    if not count_class_folders(path) and is_text_folder(path):
+        return open_text_folder(path, max_corrupt=max_corrupt)
+    if (empty := lacking_masks(path)) is not None:
+        raise DataError(
+            f"{empty} holds no masks for the images beside it; masks are PNG files with the images' names, and boxes "
+            "are COCO's .json or Pascal VOC's .xml"
+        )
+    return open_folders(path, max_corrupt=max_corrupt, progress=progress)
+
+
+def _onto(source: Any, classes: tuple[str, ...], spec: str) -> Any:
+    """Labels as positions in the run's own class names."""
+    check_names(classes, "the run's classes")
+    if isinstance(source, TargetSource):
+        return source.onto(classes, spec)
+    index = {name: i for i, name in enumerate(classes)}
+    counts = np.bincount(source.labels, minlength=len(source.classes))
+    unseen = [(name, int(n)) for name, n in zip(source.classes, counts, strict=True) if n and name not in index]
+    if unseen:
+        said = ", ".join(f"{name!r} ({n} {plural(source.unit)})" for name, n in unseen[:5]) + (
+            ", …" if len(unseen) > 5 else ""
+        )
+        known = ", ".join(map(repr, classes[:5])) + (", …" if len(classes) > 5 else "")
+        raise DataError(f"{spec}: the label {said} was not seen in training; the run knows {known}")
+    table = np.array([index.get(name, -1) for name in source.classes], dtype=np.int64)
+    return relabelled(source, table[source.labels], classes)

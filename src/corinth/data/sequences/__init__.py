@@ -1,0 +1,1 @@
+"""Texts and time series: reading, tokenizers, encodings, batches of similar length."""

@@ -1,0 +1,158 @@
+"""The one path from a text or a series to a network's input; it belongs to the weights and is saved with them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from corinth.data.sequences.batch import Sequences
+from corinth.data.sequences.series import unusable
+from corinth.data.sequences.source import SequenceData, SeriesSource, TextSource
+from corinth.data.sequences.tokenizing import UNKNOWN, Kind, train_tokenizer
+from corinth.errors import DataError, UsageError
+
+LONGEST_TEXT = 512  # tokens, unless a person says otherwise
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextEncoding:
+    """Texts to tokens, int64 (T,), of which the first `max_len` are kept."""
+
+    tokenizer: str  # the library's JSON
+    max_len: int = LONGEST_TEXT
+    typical: int = 1  # tokens of the median training text
+    longest: int = 1  # of the longest, as far as it is kept
+    kind: ClassVar[str] = "text"
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        try:
+            return Tokenizer.from_str(self.tokenizer)
+        except Exception as error:
+            raise UsageError(f"the tokenizer cannot be read: {error}") from error
+
+    @property
+    def vocab_size(self) -> int:
+        return self._tokenizer.get_vocab_size()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a typical input."""
+        return (self.typical, 1)
+
+    def __call__(self, texts: Sequence[str]) -> list[Tensor]:
+        """A text without a single token, as one of blanks is, becomes the unknown token."""
+        unknown = self._tokenizer.token_to_id(UNKNOWN)
+        found = (encoding.ids[: self.max_len] for encoding in self._tokenizer.encode_batch(list(texts)))
+        return [torch.tensor(ids or [unknown], dtype=torch.int64) for ids in found]
+
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, those behind `max_len` too."""
+        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch(list(texts))]
+
+    def tokens(self, text: str) -> list[str]:
+        return self._tokenizer.encode(text).tokens[: self.max_len]
+
+    def random_inputs(self, size: int, steps: int | None = None) -> Sequences:
+        """Made-up inputs of so many steps, by default of the longest, to time and to measure a training step with."""
+        return Sequences.of(torch.randint(self.vocab_size, (size, self.longest if steps is None else steps)))
+
+    def to_dict(self) -> dict[str, Any]:
+        return _to_dict(self)
+
+    @classmethod
+    def trained(
+        cls, data: SequenceData, *, tokenizer: Kind, vocab_size: int, lowercase: bool, max_len: int | None
+    ) -> "TextEncoding":
+        """With a tokenizer of the training part alone."""
+        source = data.source
+        assert isinstance(source, TextSource)
+        texts = [source.texts[i] for i in data.positions("train")]
+        trained = train_tokenizer(texts, tokenizer, vocab_size, lowercase=lowercase)
+        most = LONGEST_TEXT if max_len is None else max_len
+        counts = np.array([len(encoding.ids) for encoding in trained.encode_batch(texts)]).clip(1, most)
+        return cls(tokenizer=trained.to_str(), max_len=most, typical=int(np.median(counts)), longest=int(counts.max()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesEncoding:
+    """Series (T, C) to float32 of zero mean and unit spread in each channel; the first `max_len` steps are kept."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    max_len: int | None = None
+    typical: int = 1  # steps of the median training series
+    longest: int = 1  # of the longest, as far as it is kept
+    kind: ClassVar[str] = "series"
+
+    @property
+    def channels(self) -> int:
+        return len(self.mean)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a typical input."""
+        return (self.typical, self.channels)
+
+    def __call__(self, series: Sequence[np.ndarray]) -> list[Tensor]:
+        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
+        return [(torch.from_numpy(self.checked(values)[: self.max_len].copy()) - mean) / std for values in series]
+
+    def checked(self, values: np.ndarray) -> np.ndarray:
+        """The series, if it can be used."""
+        if values.ndim != 2 or values.shape[1] != self.channels:
+            raise DataError(f"a series here is (steps, {self.channels}) numbers, and this one is {values.shape}")
+        if (reason := unusable(values)) is not None:
+            raise DataError(reason)
+        return values
+
+    def random_inputs(self, size: int, steps: int | None = None) -> Sequences:
+        """Made-up inputs of so many steps, by default of the longest, to time and to measure a training step with."""
+        return Sequences.of(torch.randn(size, self.longest if steps is None else steps, self.channels))
+
+    def to_dict(self) -> dict[str, Any]:
+        return _to_dict(self)
+
+    @classmethod
+    def measured(cls, data: SequenceData, *, max_len: int | None) -> "SeriesEncoding":
+        """Mean and spread of the training part alone; a constant channel is only centred."""
+        source = data.source
+        assert isinstance(source, SeriesSource)
+        rows = data.positions("train")
+        lengths = source.lengths[rows].clip(max=max_len)
+        values = np.concatenate([source.series[i][:max_len] for i in rows]).astype(np.float64)
+        std = values.std(axis=0)
+        return cls(
+            mean=tuple(values.mean(axis=0).tolist()),
+            std=tuple(np.where(std < 1e-8, 1.0, std).tolist()),
+            max_len=max_len,
+            typical=int(np.median(lengths)),
+            longest=int(lengths.max()),
+        )
+
+
+Encoding = TextEncoding | SeriesEncoding
+
+
+def _to_dict(encoding: Encoding) -> dict[str, Any]:
+    values = {field.name: getattr(encoding, field.name) for field in fields(encoding)}
+    return {"kind": encoding.kind} | {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+
+def encoding_from_dict(values: Mapping[str, Any]) -> Encoding:
+    """The inverse of `to_dict`; an unknown or missing key is a `UsageError`."""
+    kinds: dict[str, Any] = {"text": TextEncoding, "series": SeriesEncoding}
+    rest = dict(values)
+    cls = kinds.get(rest.pop("kind", ""))
+    if cls is None:
+        raise UsageError(f"the encoding is of kind {values.get('kind')!r}; it can be {', '.join(kinds)}")
+    known = {field.name for field in fields(cls)}
+    if set(rest) != known:
+        wrong = sorted(set(rest) ^ known)
+        raise UsageError(f"an encoding of kind {cls.kind} has {', '.join(sorted(known))}; check {', '.join(wrong)}")
+    return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in rest.items()})

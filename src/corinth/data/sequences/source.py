@@ -1,0 +1,111 @@
+"""Texts and time series with their labels, by position."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any, ClassVar
+
+import numpy as np
+
+from corinth.data.dataset import DataSet
+from corinth.data.source import number_groups
+
+CLASSIFICATION = "sequence-classification"
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """Texts, none of them empty; `places` says where each was read, such as "train.tsv, line 3"."""
+
+    texts: tuple[str, ...]
+    places: tuple[str, ...]
+    labels: np.ndarray  # int64 (N,), positions in `classes`
+    classes: tuple[str, ...]
+    unit: ClassVar[str] = "text"
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def sequence(self, i: int) -> str:
+        return self.texts[i]
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """int64 (N,), in characters."""
+        return np.array([len(text) for text in self.texts], dtype=np.int64)
+
+    def name(self, i: int) -> str:
+        return self.places[i]
+
+    def key(self, i: int) -> str:
+        return self.texts[i]
+
+    def duplicate_groups(self) -> np.ndarray:
+        return number_groups(text.encode() for text in self.texts)
+
+    def content(self) -> Iterable[bytes]:
+        for text in self.texts:
+            yield text.encode() + b"\0"
+
+
+@dataclass(frozen=True)
+class SeriesSource:
+    """Time series of C channels, float32 (T, C), finite, each with at least one step."""
+
+    series: tuple[np.ndarray, ...]
+    places: tuple[str, ...]
+    labels: np.ndarray  # int64 (N,), positions in `classes`
+    classes: tuple[str, ...]
+    unit: ClassVar[str] = "series"
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    @property
+    def channels(self) -> int:
+        return self.series[0].shape[1]
+
+    def sequence(self, i: int) -> np.ndarray:
+        return self.series[i]
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """int64 (N,), in steps."""
+        return np.array([len(values) for values in self.series], dtype=np.int64)
+
+    def name(self, i: int) -> str:
+        return self.places[i]
+
+    def key(self, i: int) -> str:
+        return self.places[i]
+
+    def duplicate_groups(self) -> np.ndarray:
+        return number_groups(blake2b(_bytes(values), digest_size=16).digest() for values in self.series)
+
+    def content(self) -> Iterable[bytes]:
+        return map(_bytes, self.series)
+
+
+def _bytes(values: np.ndarray) -> bytes:
+    return str(values.shape).encode() + np.ascontiguousarray(values, dtype="<f4").tobytes()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceData(DataSet):
+    """Texts or time series. `corrupt` lists those that cannot be used: empty ones, and series with missing values."""
+
+    source: TextSource | SeriesSource
+
+    @property
+    def is_text(self) -> bool:
+        return isinstance(self.source, TextSource)
+
+    def facts(self) -> dict[str, Any]:
+        channels = {"channels": self.source.channels} if isinstance(self.source, SeriesSource) else {}
+        return {"median_length": int(np.median(self.source.lengths)), **channels}
+
+    def describe(self) -> str:
+        found = self.facts()
+        what = "characters" if self.is_text else f"steps of {found['channels']} channels"
+        return f"median length {found['median_length']:,} {what}"

@@ -1,0 +1,60 @@
+"""Encoded sequences by row, and the order that puts those of similar length into one batch."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from corinth.data.sequences.batch import Sequences
+from corinth.data.sequences.encoding import Encoding
+from corinth.data.sequences.source import SequenceData
+
+POOL = 32  # batches whose sequences are sorted by length together in a shuffled pass
+
+
+class SequenceStore:
+    """All sequences of a part, encoded, in memory."""
+
+    dropped: Sequence[tuple[str, str]] = ()
+
+    def __init__(self, data: SequenceData, split: str | np.ndarray, encoding: Encoding) -> None:
+        positions = data.positions(split) if isinstance(split, str) else np.asarray(split, dtype=np.int64)
+        self.preprocess = encoding
+        self.index = torch.from_numpy(positions.copy())
+        encode: Any = encoding
+        self.rows = encode([data.source.sequence(int(i)) for i in positions])
+        self.targets = torch.from_numpy(data.source.labels[positions])
+        self.lengths = torch.tensor([len(row) for row in self.rows])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def arrange(self, order: Tensor, batch_size: int) -> Tensor:
+        """The same rows in another order, in which each batch has similar lengths.
+
+        Pools of `POOL` batches are sorted, and their batches taken in an order that the lengths do not decide: that of
+        their first rows in `order`.
+        """
+        return arrange(order, self.lengths, batch_size)
+
+    def ready(self, inputs: Sequences) -> Sequences:
+        return inputs
+
+    def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Sequences, Tensor]]:
+        for rows in batches:
+            yield rows, Sequences.of([self.rows[row] for row in rows.tolist()]), self.targets[rows]
+
+
+def arrange(order: Tensor, lengths: Tensor, batch_size: int) -> Tensor:
+    """As `SequenceStore.arrange`. A last batch that is not full stays the last."""
+    full = len(order) // batch_size * batch_size
+    last = order[full:]
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order))
+    batches: list[Tensor] = []
+    for pool in order[:full].split(POOL * batch_size) if full else ():
+        alike = pool[lengths[pool].argsort(stable=True)].split(batch_size)
+        batches += sorted(alike, key=lambda rows: int(rank[rows].min()))
+    return torch.cat([*batches, last])

@@ -1,0 +1,166 @@
+"""Texts with a label each: from a table, from several tables that are the parts, or from a folder for each class."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from corinth.data.collect import SPLIT_WORDS, Collected, check_names, check_usable, ordered
+from corinth.data.sequences.source import CLASSIFICATION, TextSource
+from corinth.data.tables import (
+    LABEL_COLUMNS,
+    PATH_COLUMNS,
+    TABLE_SUFFIXES,
+    Table,
+    find_column,
+    read_table,
+    split_column,
+    split_of,
+)
+from corinth.errors import DataError, UsageError
+
+TEXT_COLUMNS = (
+    *("text", "sentence", "review", "content", "document", "body", "message", "comment", "tweet", "utterance"),
+    *("headline", "title", "question", "phrase", "description"),
+)
+
+
+@dataclass(frozen=True)
+class LabelledText:
+    text: str
+    place: str
+    label: str
+    split: str | None = None
+
+
+def has_texts(table: Path, text_column: str | None, label_column: str | None) -> bool:
+    """Whether a table holds texts, and not the paths of images."""
+    if text_column is not None:
+        return True
+    found = _with_header(read_table(table), label_column)
+    names = [name.lower() for name in found.columns]
+    return any(name in names for name in TEXT_COLUMNS) and not any(name in names for name in PATH_COLUMNS)
+
+
+def open_text_tables(
+    tables: Sequence[tuple[Path, str | None]], *, text_column: str | None, label_column: str | None, max_corrupt: float
+) -> Collected:
+    """Tables with the part that each is, or None where a column called `split` may say it."""
+    texts: list[LabelledText] = []
+    notes: list[str] = []
+    files: dict[str, list[str]] = {}  # how files are read -> their names
+    for path, part in tables:
+        table = _with_header(read_table(path), label_column)
+        text_in = find_column(table, text_column, TEXT_COLUMNS, "text")
+        label_in = find_column(table, label_column, LABEL_COLUMNS, "label")
+        split_in = split_column(table, (text_in, label_in)) if part is None else None
+        columns = f"texts are read from column {text_in!r} and labels from column {label_in!r} of"
+        if not table.has_header:
+            columns = "there is no header: texts are read from the first column and labels from the second of"
+        files.setdefault(columns, []).append(path.name)
+        if split_in is not None:
+            notes.append(f"splits are read from column {split_in!r}")
+        labels = table.columns[label_in]
+        for row, text in enumerate(table.columns[text_in]):
+            place = table.place(row)
+            if not labels[row]:
+                raise DataError(f"{place}: column {label_in!r} is empty; every text needs a label")
+            split = part if split_in is None else split_of(table.columns[split_in][row], place, split_in)
+            texts.append(LabelledText(text, place, labels[row], split))
+    notes[:0] = [f"{how} {', '.join(names)}" for how, names in files.items()]
+    where = str(tables[0][0].parent if len(tables) > 1 else tables[0][0])
+    if not texts:
+        raise DataError(f"{where}: the table has no rows; it needs a text and a label in each")
+    return _collected(texts, notes, where, max_corrupt)
+
+
+def _with_header(table: Table, label_column: str | None) -> Table:
+    """The table; where its first line is a text and its label too, with names for its two columns."""
+    names = list(table.columns)
+    if len(names) != 2 or label_column is not None or any(n.lower() in (*TEXT_COLUMNS, *LABEL_COLUMNS) for n in names):
+        return table
+    (first, texts), (label, labels) = table.columns.items()
+    if label not in labels:
+        return table
+    return Table(table.path, {"text": [first, *texts], "label": [label, *labels]}, table.lines, has_header=False)
+
+
+def parts_of(folder: Path) -> list[tuple[Path, str]]:
+    """The tables of a folder that are called as parts are: train.tsv, dev.tsv, test.tsv."""
+    if not folder.is_dir():
+        return []
+    tables = (path for path in sorted(folder.iterdir()) if path.suffix.lower() in TABLE_SUFFIXES)
+    named = [(path, SPLIT_WORDS.get(path.stem.lower())) for path in tables]
+    return [(path, part) for path, part in named if part is not None]
+
+
+def is_text_folder(folder: Path) -> bool:
+    """Whether there are .txt files in folders that are classes, in the folder itself or in one of its parts."""
+    return any(_files(child) for root, _ in _roots(folder) for child in _folders(root))
+
+
+def open_text_folder(folder: Path, *, max_corrupt: float) -> Collected:
+    """`folder/<class>/*.txt`, or with the parts outside, `folder/train/<class>/*.txt`: each file is one text."""
+    texts = []
+    for root, part in _roots(folder):
+        for child in _folders(root):
+            texts += [LabelledText(read_text(file), str(file), child.name, part) for file in _files(child)]
+    return _collected(texts, [], str(folder), max_corrupt)
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file; bytes that are none are a `DataError` that says which."""
+    try:
+        return path.read_bytes().decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: byte {error.start} ({error.object[error.start]:#04x}) is not UTF-8; save the file as UTF-8"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def _roots(folder: Path) -> list[tuple[Path, str | None]]:
+    parts = [
+        (child, SPLIT_WORDS[child.name.lower()]) for child in _folders(folder) if child.name.lower() in SPLIT_WORDS
+    ]
+    return list(parts) or [(folder, None)]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.suffix.lower() == ".txt" and child.is_file())
+
+
+def _collected(texts: Sequence[LabelledText], notes: list[str], where: str, max_corrupt: float) -> Collected:
+    good = [entry for entry in texts if entry.text]
+    empty = [(entry.place, "the text is empty") for entry in texts if not entry.text]
+    check_usable(empty, len(texts), max_corrupt, where, "text")
+    names = ordered({entry.label for entry in good})
+    check_names(names, where)
+    if not good:
+        raise UsageError(f"{where}: there are no texts")
+    number = {name: i for i, name in enumerate(names)}
+    source = TextSource(
+        texts=tuple(entry.text for entry in good),
+        places=tuple(_short(entry.place, where) for entry in good),
+        labels=np.array([number[entry.label] for entry in good], dtype=np.int64),
+        classes=tuple(names),
+    )
+    return Collected(source, declared_parts([entry.split for entry in good]), empty, notes, CLASSIFICATION)
+
+
+def declared_parts(splits: Sequence[str | None]) -> dict[str, np.ndarray]:
+    """Positions of each part that some sample says it is in."""
+    named = np.array([split or "" for split in splits], dtype=object)
+    return {part: np.flatnonzero(named == part) for part in ("train", "val", "test") if (named == part).any()}
+
+
+def _short(place: str, where: str) -> str:
+    """A place without the folder that all of them share."""
+    return place.removeprefix(where + os.sep)

@@ -1,0 +1,38 @@
+"""An architecture's config from options that a recipe gives, and fields of a recipe that its data have no use for."""
+
+import dataclasses
+from typing import Any
+
+from corinth.data import ImageData, SequenceData
+from corinth.data.dataset import DataSet
+from corinth.errors import UsageError
+from corinth.registry import Entry, configure
+from corinth.training.recipe import Recipe
+
+OF_IMAGES = ("img_size", "fit", "interpolation", "augmentation")
+OF_SEQUENCES = ("max_len",)
+OF_TEXTS = ("tokenizer", "vocab_size", "lowercase")
+
+
+def configure_for(found: Entry, options: dict[str, Any]) -> Any:
+    """The architecture's config; an option it does not have is a usage error here, as it came from a recipe."""
+    try:
+        return configure(found.name, **options)
+    except TypeError as error:
+        raise UsageError(str(error)) from error
+
+
+def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
+    """A field that would do nothing with these data is a `UsageError`."""
+    if isinstance(data, ImageData):
+        kind, idle = "images", (*OF_SEQUENCES, *OF_TEXTS)
+    elif isinstance(data, SequenceData) and data.is_text:
+        kind, idle = "texts", OF_IMAGES
+    else:
+        kind, idle = "time series", (*OF_IMAGES, *OF_TEXTS)
+    defaults = {field.name: field for field in dataclasses.fields(Recipe)}
+    for name in idle:
+        field, value = defaults[name], getattr(recipe, name)
+        default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # ty: ignore
+        if value != default:
+            raise UsageError(f"{name} does nothing with {kind}, which {data.name} are; leave it out")

@@ -1,0 +1,73 @@
+"""The network and the encoding of texts and time series, as a recipe and the data ask for them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from corinth.data import SequenceData, SeriesEncoding, TextEncoding
+from corinth.data.sequences.encoding import Encoding
+from corinth.errors import UsageError
+from corinth.registry import entry
+from corinth.training.finetune import freeze
+from corinth.training.options import configure_for
+from corinth.training.recipe import Recipe
+from corinth.weights import load_weights, read_config
+
+
+def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding:
+    """The encoding that the recipe's weights were trained with; without weights one made of the training part."""
+    if recipe.weights is not None:
+        known: Any = read_config(recipe.weights).preprocess
+        wanted = TextEncoding if data.is_text else SeriesEncoding
+        if not isinstance(known, wanted):
+            raise UsageError(f"{recipe.weights} was not trained on {'texts' if data.is_text else 'time series'}")
+        return known
+    if not data.is_text:
+        return SeriesEncoding.measured(data, max_len=recipe.max_len)
+    return TextEncoding.trained(
+        data,
+        tokenizer=recipe.tokenizer,
+        vocab_size=recipe.vocab_size,
+        lowercase=recipe.lowercase,
+        max_len=recipe.max_len,
+    )
+
+
+def count_cut(encoding: Encoding, data: SequenceData) -> int:
+    """How many sequences are longer than the encoding keeps."""
+    if encoding.max_len is None:
+        return 0
+    if isinstance(encoding, TextEncoding):
+        source: Any = data.source
+        long = np.flatnonzero(source.lengths > encoding.max_len)  # a token has a character
+        return sum(count > encoding.max_len for count in encoding.counts([source.texts[i] for i in long]))
+    return int((data.source.lengths > encoding.max_len).sum())
+
+
+def build_sequence_model(
+    recipe: Recipe, data: SequenceData, say: Callable[[str], object]
+) -> tuple[nn.Module, Encoding]:
+    """A network for the data's classes and the encoding of its input; `say` is told what was loaded and frozen."""
+    found = entry(recipe.arch)
+    encoding = make_encoding(recipe, data)
+    if cut := count_cut(encoding, data):
+        unit = "tokens" if data.is_text else "steps"
+        say(f"{cut} of {len(data)} sequences are longer than max_len, {encoding.max_len} {unit}, and lose their end")
+    options: dict[str, Any] = {"num_classes": data.num_classes}
+    if isinstance(encoding, TextEncoding):
+        options |= {"vocab_size": encoding.vocab_size}
+    else:
+        options |= {"input_size": encoding.channels}
+    for name, value in options.items():
+        if recipe.options.get(name, value) != value:
+            raise UsageError(
+                f"{name} {recipe.options[name]} does not fit {data.name}, which needs {value}; leave it out"
+            )
+    model = found.cls(configure_for(found, {**recipe.options, **options}))
+    if recipe.weights is not None:
+        say(f"weights: {load_weights(model, recipe.weights, arch=found.name)}")
+    if recipe.freeze is not None:
+        say(freeze(model, recipe.freeze, found.name))
+    return model, encoding
