@@ -33,7 +33,7 @@ def train_tokenizer(texts: Iterable[str], kind: Kind, vocab_size: int, *, lowerc
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = _normalizer(kind, lowercase)
     if kind == "char":
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?s:.)"), "isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
         tokenizer.decoder = decoders.Fuse()
     elif kind == "word":
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
