@@ -1,5 +1,7 @@
 """Numbers as people read them."""
 
+from collections.abc import Sequence
+
 
 def percent(share: float | None, digits: int = 1) -> str:
     """0.9712 as "97.1 %"; never rounds up to a perfect score that was not reached."""
@@ -31,6 +33,11 @@ def quantity(number: float | None) -> str:
             digits = 0 if scaled == round(scaled) or scaled >= 100 else 1 if scaled >= 10 else 2
             return f"{scaled:.{digits}f} {unit}"
     return f"{number:g}"
+
+
+def input_size(shape: Sequence[int]) -> str:
+    """(1, 8, 8) as 1 × 8 × 8, (18,) as 18 tokens."""
+    return f"{shape[0]} tokens" if len(shape) == 1 else " × ".join(map(str, shape))
 
 
 def duration(seconds: float | None) -> str:

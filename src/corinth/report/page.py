@@ -89,5 +89,6 @@ def _environment() -> jinja2.Environment:
         "duration": formats.duration,
         "milliseconds": formats.milliseconds,
         "memory": formats.memory,
+        "input_size": formats.input_size,
     }
     return environment

@@ -15,7 +15,7 @@ from corinth.errors import UsageError
 from corinth.inspect import count_macs, count_params
 from corinth.predictor import DensePredictor, Evaluation, load_run
 from corinth.report import figures, page
-from corinth.report.formats import duration, percent, quantity
+from corinth.report.formats import duration, input_size, percent, quantity
 from corinth.report.machine import machine_facts, machine_lines
 from corinth.report.pictures import Mistake, mistakes, scenes
 from corinth.tasks.kinds import KINDS, Kind
@@ -59,7 +59,7 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
         "cost": [
             ("Training time", duration(rows[-1].get("seconds")) if rows else "", _when(best)),
             ("Parameters", quantity(count_params(predictor.model)), None),
-            ("Multiply-adds", quantity(count_macs(predictor.model, shape)), " × ".join(map(str, shape))),
+            ("Multiply-adds", quantity(count_macs(predictor.model, shape)), input_size(shape)),
         ],
         "recipe": yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True),
         "setting": [

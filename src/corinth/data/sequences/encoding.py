@@ -43,7 +43,7 @@ class TextEncoding:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of a typical input."""
-        return (self.typical, 1)
+        return (self.typical,)
 
     def __call__(self, texts: Sequence[str]) -> list[Tensor]:
         """A text without a single token, as one of blanks is, becomes the unknown token."""
