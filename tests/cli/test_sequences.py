@@ -69,3 +69,15 @@ def test_compare_and_its_table(run: Path, tmp_path: Path, capsys: pytest.Capture
 def test_draw_is_for_images(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(run), "fine", "--draw", str(tmp_path)]) == 2
     assert "--draw is for segmentation and detection" in capsys.readouterr().err
+
+
+def test_words_and_paths_are_told_apart(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = "这部电影非常好看" * 40
+    assert main(["predict", str(run), long, "a joy", "--format", "json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 2
+    assert main(["predict", str(run), "a joy", str(tmp_path / "no/review.text"), "my reviews.csv"]) == 3
+    said = capsys.readouterr().err
+    assert "review.text" in said
+    assert "my reviews.csv" in said
+    assert main(["predict", str(run), str(tmp_path), "a joy"]) == 3
+    assert "is a folder without .txt files" in capsys.readouterr().err

@@ -220,7 +220,7 @@ def test_bad_archives(tmp_path: Path) -> None:
     for arrays, said in (
         ({"z": x}, r"has the arrays z; it needs x and y"),
         ({"x": x}, "has x and no y"),
-        ({"x": x[0], "y": y}, r"x is float64 \(5, 1, 1\)|y is <U1 \(4,\); it needs a label for each of 5"),
+        ({"x": x[0], "y": y}, r"y has the shape \(4,\); it needs a label for each of 5 series"),
         ({"x": x, "y": y[:2]}, "it needs a label for each of 4 series"),
         ({"x": x, "y": y, "lengths": np.array([5, 6, 1, 1])}, "lengths must be 4 whole numbers from 0 to 5"),
     ):
@@ -249,7 +249,8 @@ def test_a_tokenizer_knows_its_training_texts(kind: Any) -> None:
     assert tokenizer.get_vocab_size() <= 400
     assert 1 not in tokenizer.encode("A Lovely Film").ids
     chinese = tokenizer.encode("好电影").tokens
-    assert [token.replace("▁", "").removeprefix("##") for token in chinese if token != "▁"] == list("好电影")
+    assert "".join(token.replace("▁", "").removeprefix("##") for token in chinese) == "好电影"
+    assert (chinese == list("好电影")) == (kind in ("char", "word", "wordpiece"))
 
 
 def test_capitals_stay_where_asked(tmp_path: Path) -> None:
@@ -371,3 +372,130 @@ def test_real_sets(
     assert tuple(len(data.positions(part)) for part in ("train", "val", "test")) == samples
     assert data.num_classes == classes
     assert data.corrupt == ()
+
+
+# ---- what lies beside other data ----
+
+
+def test_images_stay_images_beside_tables_and_archives(tmp_path: Path, class_folders: Callable[..., Path]) -> None:
+    class_folders(tmp_path / "a", cat=6, dog=6)
+    (tmp_path / "a/test.csv").write_text("id,label\n1,cat\n")
+    np.savez(tmp_path / "a/embeddings.npz", z=np.zeros(3))
+    assert open_data(tmp_path / "a").task == "image-classification"
+    class_folders(tmp_path / "b" / "images", cat=6, dog=6)
+    rows = [f"images/{p.parent.name}/{p.name},{p.parent.name}" for p in sorted((tmp_path / "b").rglob("*.png"))]
+    (tmp_path / "b/train.csv").write_text("\n".join(["path,label", *rows]))
+    assert open_data(tmp_path / "b").task == "image-classification"
+    (tmp_path / "b/bare.csv").write_text("\n".join(rows))
+    with pytest.raises(DataError, match="looks like the path"):
+        open_data(tmp_path / "b/bare.csv")
+
+
+def test_two_tables_of_one_part_are_refused(tmp_path: Path) -> None:
+    for name in ("train.tsv", "training.tsv"):
+        write_table(tmp_path / name, text_rows())
+    with pytest.raises(UsageError, match=r"train\.tsv and training\.tsv are both the train part; keep one"):
+        open_data(tmp_path)
+
+
+def test_a_small_part_without_header_and_hidden_files(tmp_path: Path) -> None:
+    write_table(tmp_path / "train.tsv", text_rows(), header=None)
+    write_table(tmp_path / "dev.tsv", [("fine", "good"), ("poor", "bad")], header=None)
+    (tmp_path / "._train.tsv").write_bytes(b"\x00\xff")
+    assert len(sequences(tmp_path).positions("val")) == 2
+    write_ts(tmp_path / "s/W_TRAIN.ts", *waves())
+    (tmp_path / "s/._W_TEST.ts").write_bytes(b"\x00\xff")
+    assert sequences(tmp_path / "s").num_classes == 2
+
+
+def test_a_class_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    write_table(tmp_path / "t.tsv", [*text_rows(), ("", "meh")])
+    with pytest.raises(DataError, match="nothing of class 'meh' can be used"):
+        open_data(tmp_path / "t.tsv")
+
+
+@pytest.mark.parametrize("text", ['a "whole" line\twith a tab', 'two\nlines "of" it'])
+def test_a_tsv_that_a_library_wrote_is_read_back(tmp_path: Path, text: str) -> None:
+    pandas = pytest.importorskip("pandas")
+    rows = [(f"{text} {i}", label) for i in range(10) for label in "ab"]
+    frame = pandas.DataFrame(rows, columns=["text", "label"])
+    frame.to_csv(tmp_path / "t.tsv", sep="\t", index=False)
+    data = sequences(tmp_path / "t.tsv", val_share=0.0, test_share=0.0)
+    assert isinstance(data.source, TextSource)
+    assert sorted(data.source.texts) == sorted(text for text, _ in rows)
+
+
+def test_blank_lines_before_a_header(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t.tsv", text_rows())
+    path.write_text("\n\n" + path.read_text())
+    data = sequences(path)
+    assert len(data) == 40
+    assert data.source.name(0).endswith("line 4")
+
+
+@pytest.mark.parametrize("content", ["@\n@data\n1,2:a\n", ""])
+def test_damaged_series_files(tmp_path: Path, content: str) -> None:
+    (tmp_path / "t.ts").write_text(content)
+    with pytest.raises(DataError, match=r"have no labels|there are no series"):
+        open_data(tmp_path / "t.ts")
+    (tmp_path / "e.npz").write_bytes(b"")
+    with pytest.raises(DataError, match="not a readable NumPy archive"):
+        open_data(tmp_path / "e.npz")
+
+
+def test_labels_of_an_archive(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(40, 5, 1))
+    for y, classes in (
+        (np.arange(40) % 2 / 1.0, ("0", "1")),
+        (np.array([b"a", b"b"] * 20), ("a", "b")),
+        (np.arange(40) % 2 == 1, ("False", "True")),
+    ):
+        np.savez(tmp_path / "w.npz", x=x, y=y)
+        assert sequences(tmp_path / "w.npz").classes == classes
+    np.savez(tmp_path / "w.npz", x=x, y=np.linspace(0, 1, 40))
+    with pytest.raises(DataError, match="y is float64; labels are whole numbers or text"):
+        open_data(tmp_path / "w.npz")
+
+
+# ---- the same tokenizer every time, of no more tokens than asked ----
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tokenizer_is_a_function_of_its_texts(kind: Any) -> None:
+    texts = [f"{text} {number * 7919 % 1000}" for number, (text, _) in enumerate(text_rows(each=200))]
+    first, *others = (train_tokenizer(texts, kind, 200, lowercase=True) for _ in range(4))
+    assert first.get_vocab_size() <= 200
+    for other in others:
+        assert other.get_vocab() == first.get_vocab()
+        assert [e.ids for e in other.encode_batch(texts)] == [e.ids for e in first.encode_batch(texts)]
+
+
+def test_many_characters_and_few_tokens() -> None:
+    texts = ["".join(chr(0x4E00 + 5 * k + i) for i in range(5)) for k in range(100)]
+    for kind in ("bpe", "wordpiece", "char"):
+        assert train_tokenizer(texts, kind, 100, lowercase=True).get_vocab_size() <= 100  # ty: ignore
+    with pytest.raises(DataError, match=r"a token for each of the 50\d characters"):
+        train_tokenizer(texts, "unigram", 100, lowercase=True)
+    with pytest.raises(DataError, match="no token occurs often enough"):
+        train_tokenizer(["one two", "three four"], "word", 100, lowercase=True)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_blanks_and_chinese_make_no_empty_tokens(kind: Any) -> None:
+    texts = ["电影 很  好看", "a  b   c"] * 20
+    tokenizer = train_tokenizer(texts, kind, 60, lowercase=True)
+    assert len(tokenizer.encode("电影好看").tokens) <= 5
+    assert tokenizer.encode("  a   b ").tokens == tokenizer.encode("a b").tokens
+
+
+def test_small_numbers_are_no_constants(tmp_path: Path) -> None:
+    series, labels = waves()
+    tiny = [values * np.float32([1e-13, 0]) + np.float32([0, 3]) for values in series]
+    np.savez(
+        tmp_path / "t.npz",
+        x=np.stack([values[:12] for values in tiny]),
+        y=np.array(labels),
+    )
+    encoding = SeriesEncoding.measured(sequences(tmp_path / "t.npz"), max_len=None)
+    assert 1e-13 < encoding.std[0] < 1e-12
+    assert encoding.std[1] == 1.0

@@ -11,7 +11,7 @@ import torch
 
 from corinth.compare.bakeoff import compare
 from corinth.data import SequenceData, open_data
-from corinth.errors import UsageError, WeightsError
+from corinth.errors import DataError, UsageError, WeightsError
 from corinth.predictor import SequenceClassifier, load_run
 from corinth.registry import list_models
 from corinth.report import run_report
@@ -166,7 +166,7 @@ def test_a_strange_tokenizer_is_refused(text_run: Run, tmp_path: Path) -> None:
     from corinth.data.sequences.tokenizing import train_tokenizer
 
     config = json.loads((text_run.path / "config.json").read_text())
-    config["preprocess"]["tokenizer"] = train_tokenizer(["quite another text"], "word", 50, lowercase=True).to_str()
+    config["preprocess"]["tokenizer"] = train_tokenizer(["abc"], "char", 50, lowercase=True).to_str()
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "model.safetensors").write_bytes((text_run.path / "model.safetensors").read_bytes())
     with pytest.raises(WeightsError, match=r"its tokenizer has 5 tokens and its network \d+; the tokenizer is not the"):
@@ -293,3 +293,75 @@ def test_tokens_have_a_latency() -> None:
     model = create_model("gru", vocab_size=9, input_size=4, hidden_size=4)
     assert latency(model, (5, 1), batch=2, seconds=0.01).batch == 2
     assert torch.is_grad_enabled()
+
+
+# ---- options that would do nothing, and other ways in ----
+
+
+def test_a_run_s_encoding_cannot_be_changed(texts: SequenceData, text_run: Run, tmp_path: Path) -> None:
+    for field, value in {"tokenizer": "bpe", "max_len": 3, "vocab_size": 50, "lowercase": False}.items():
+        with pytest.raises(UsageError, match=f"{field} is that of the weights"):
+            quick(texts, tmp_path / "r", weights=str(text_run.path), **{field: value})
+
+
+def test_finetuning_on_texts(texts: SequenceData, text_run: Run, tmp_path: Path) -> None:
+    recipe = recipe_for("bigru", texts.spec, finetune=True, weights=str(text_run.path), options=TEXT_OPTIONS)
+    recipe = dataclasses.replace(recipe, budget="1ep", batch_size=8)
+    run = train(recipe, data=texts, output=str(tmp_path / "r"))
+    assert run.metrics[-1]["val_top1"] > 0.8
+
+
+def test_an_answer_at_every_step_does_not_fit_labels(texts: SequenceData, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="pool none gives an answer at every step"):
+        quick(texts, tmp_path / "r", options={**TEXT_OPTIONS, "pool": "none"})
+
+
+def test_another_number_of_channels_is_one_sentence(series_run: Run, tmp_path: Path) -> None:
+    other = open_data(write_ts(tmp_path / "three.ts", *waves(channels=3)))
+    assert isinstance(other, SequenceData)
+    with pytest.raises(DataError, match="three has series of 3 channels, and the network takes 2"):
+        load_run(series_run.path).evaluate(other)
+
+
+def test_sequence_runs_are_not_converted(text_run: Run, tmp_path: Path) -> None:
+    from corinth.weights.passport import convert
+
+    with pytest.raises(UsageError, match=r"bigru is not converted: a run's model\.safetensors is all"):
+        convert(text_run.path, "bigru", tmp_path / "x", to="corinth")
+
+
+def test_what_a_person_may_give_to_predict(text_run: Run, series_run: Run, tmp_path: Path) -> None:
+    words, waving = load_run(text_run.path), load_run(series_run.path)
+    assert isinstance(words, SequenceClassifier)
+    assert isinstance(waving, SequenceClassifier)
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f/a.txt").write_text("a joy")
+    (tmp_path / "one.csv").write_text("great fun\nboring\n")
+    write_table(tmp_path / "bare.tsv", [("great fun", "good"), ("boring", "bad"), ("a joy", "good")], header=None)
+    found = words.predict([tmp_path / "f", tmp_path / "one.csv", tmp_path / "bare.tsv", np.str_("boring")])
+    assert [p.label for p in found] == ["good", "good", "bad", "good", "bad", "good", "bad"]
+    with pytest.raises(UsageError, match="a text is a string or a path, and number 1 is NoneType"):
+        words.predict(["a", None])
+    values, labels = waves(each=1, seed=5)
+    np.save(tmp_path / "a.npy", values[1])
+    np.savez(tmp_path / "b.npz", x=np.stack([values[0][:12], values[1][:12]]))
+    (tmp_path / "c.ts").write_text("@classLabel false\n@data\n1,2,3:4,5,6\n")
+    (tmp_path / "d.csv").write_text("x,y\n")
+    (tmp_path / "e.csv").write_text("1,oops\n3,4\n")
+    paths = [tmp_path / name for name in ("a.npy", "b.npz", "c.ts", "d.csv", "e.csv")]
+    found = waving.predict([torch.from_numpy(values[0]), *paths])
+    assert [p.label for p in found[:4]] == ["slow", "fast", *labels]
+    assert [p.error is None for p in found] == [True] * 5 + [False] * 2
+    assert "the series has no steps" in (found[5].error or "")
+    assert "line 1: could not convert" in (found[6].error or "")
+
+
+def test_a_comparison_of_an_older_version_goes_on(texts: SequenceData, tmp_path: Path) -> None:
+    how: dict[str, Any] = {"budget": "1ep", "seeds": 1, "output": tmp_path / "c", "latency": False, "report": False}
+    how["overrides"] = {"batch_size": 8, "options": TEXT_OPTIONS}
+    compare(texts, "gru", **how)
+    path = tmp_path / "c/compare.json"
+    plan = json.loads(path.read_text())
+    del plan["plan"]["recipes"]["gru"]["tokenizer"]
+    path.write_text(json.dumps(plan))
+    assert compare(texts, "gru", **how).exit_code == 0

@@ -17,7 +17,7 @@ VERBS = {  # name -> (module, one line)
     "show": ("showing", "one architecture: its card, its layers with shapes and receptive fields, its recipe"),
     "train": ("training", "train one architecture on your data"),
     "evaluate": ("evaluating", "score a trained run, or a foreign checkpoint, on data"),
-    "predict": ("predicting", "classify, segment or find objects in images with a trained run"),
+    "predict": ("predicting", "what a trained run says of images, texts or time series"),
     "convert": ("converting", "a checkpoint into Corinth's own form, or out into torchvision's or timm's"),
     "compare": ("comparing", "several architectures, one budget, several seeds: an honest leaderboard"),
     "doctor": ("doctor", "check this machine, your data, and what a training would cost"),

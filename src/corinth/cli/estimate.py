@@ -77,7 +77,7 @@ def estimate(recipe: Recipe, data: DataSet, *, seconds: float = 2.0) -> Estimate
         every = parse_budget(recipe.evaluate_every).samples(train, macs)
         validations = 1 if every is None else max(1, samples // every)
         total = (samples + validations * val / 3) / speed
-    held = (train + val) * math.prod(input_size)
+    held = (train + val) * math.prod(input_size) * (1 if isinstance(data, ImageData) else 8)  # bytes a value, at most
     if isinstance(data, ImageData) and held >= free_memory() // 2:
         held = 0  # they are streamed
     return Estimate(

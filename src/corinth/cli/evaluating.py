@@ -225,10 +225,12 @@ def _scores(result: "Scores") -> dict[str, str | None]:
 
 def _show_classes(result: "Scores", several: str) -> None:
     from corinth.predictor import Evaluation
+    from corinth.predictor.tagging import TagEvaluation
 
+    tagged = isinstance(result, TagEvaluation)
     per_class = result.to_dict()["per_class"]
     names = {"f1": "F1", "iou": "IoU", "dice": "Dice", "ap": "AP", "ap50": "AP50"}
-    names["support"] = several if isinstance(result, Evaluation) else "boxes"
+    names["support"] = several if isinstance(result, Evaluation) else "words" if tagged else "boxes"
     columns = [names.get(name, name.replace("_", " ")) for name in next(iter(per_class.values()))]
     rows = [(name, *(_number(value) for value in values.values())) for name, values in per_class.items()]
     print_table({"class": "left", **dict.fromkeys(columns, "right")}, rows)

@@ -1,5 +1,6 @@
 """`corinth predict`: what is in these images, what are these texts or time series?"""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from corinth.errors import UsageError
 
 if TYPE_CHECKING:
     from corinth.predictor import Answer, DenseAnswer, DensePredictor, Prediction
+    from corinth.predictor.tagging import TagPrediction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +27,9 @@ class Options:
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run folder."""
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
-    """Image files, and folders of them. Texts themselves, .txt files of one text, tables with a text a row. Time
-    series in .csv files with a step a row, in .ts and .npz files."""
+    """Image files, and folders of them. Texts or sentences themselves, .txt files (of one text, or of a sentence a
+    line where words are tagged), tables with a text a row. Time series in .csv files with a step a row, in .ts and
+    .npz files."""
     top: int = 5
     """Classification: how many classes to name."""
     text_column: str | None = None
@@ -48,13 +51,20 @@ def main(args: Sequence[str]) -> int:
         raise UsageError(f"--top {options.top} is not at least 1")
     if not options.run.exists():
         raise UsageError(f"there is no run {options.run}; `corinth train` prints the folder it leaves")
-    from corinth.predictor import Classifier, DensePredictor, SequenceClassifier, load_run
+    from corinth.predictor import Classifier, DensePredictor, SequenceClassifier, Tagger, load_run
 
     predictor = load_run(options.run, device=options.device)
     if isinstance(predictor, DensePredictor):
         return _dense(predictor, options)
+    if options.text_column is not None and not (isinstance(predictor, SequenceClassifier) and predictor.is_text):
+        raise UsageError(f"--text-column is for tables of texts; {options.run} was not trained on texts")
     if options.draw is not None:
         raise UsageError(f"--draw is for segmentation and detection; {options.run} does {predictor.task}")
+    if isinstance(predictor, Tagger):
+        tagged = predictor.predict([_given(word) for word in options.files], batch_size=options.batch_size)
+        lines = [(p.name, "cannot be tagged" if p.error is not None else p.summary) for p in tagged]
+        _show(options, tagged, _dense_csv(tagged), {"name": "left", "tags": "left"}, lines)
+        return _exit_code(tagged)
     how: dict[str, Any] = {"batch_size": options.batch_size, "top": options.top}
     if isinstance(predictor, SequenceClassifier):
         given = [_given(word) for word in options.files] if predictor.is_text else list(map(Path, options.files))
@@ -71,9 +81,9 @@ def _given(word: str) -> str | Path:
     """A text itself, or the path of a file of texts."""
     from corinth.data.tables import TABLE_SUFFIXES
 
-    path = Path(word)
-    is_name = path.suffix.lower() in (".txt", *TABLE_SUFFIXES) and not any(map(str.isspace, word))
-    return path if is_name or ("\n" not in word and len(word) < 255 and path.is_file()) else word
+    if word.lower().endswith((".txt", *TABLE_SUFFIXES)) or (os.sep in word and not any(map(str.isspace, word))):
+        return Path(word)
+    return Path(word) if os.path.exists(word) else word  # which says no, too, of a name that is too long
 
 
 @dataclass(frozen=True)
@@ -168,8 +178,8 @@ def _csv(found: "Sequence[Prediction]", top: int) -> str:
     return to_csv([*columns, "error"], rows)
 
 
-def _dense_csv(found: Sequence[_Said]) -> str:
-    """One line a class or a box; of an image in which nothing was found, or that failed, one line without them."""
+def _dense_csv(found: "Sequence[_Said] | Sequence[TagPrediction]") -> str:
+    """One line a class, a box or a word; of a sample in which nothing was found, or that failed, one line."""
     lines: list[dict[str, Any]] = []
     for prediction in found:
         rows = prediction.rows() if prediction.error is None else []

@@ -192,12 +192,23 @@ def claim_folder(folder: Path, plan: Plan, *, resume: bool) -> None:
         before = json.loads(path.read_text(encoding="utf-8"))["plan"]
     except (ValueError, KeyError, TypeError) as error:
         raise CorinthError(f"{path} cannot be read as a comparison's plan; name a new folder with --output") from error
+    before = _completed(before)
     if before != declared:
         raise UsageError(
             f"{folder} holds another comparison ({'; '.join(differing(before, declared))}); "
             "give the same plan again to resume it, or name a new folder with --output"
         )
     sweep(folder)
+
+
+def _completed(plan: Any) -> Any:
+    """A plan with the fields that recipes have got since it was written, at their defaults."""
+    recipes = plan.get("recipes") if isinstance(plan, dict) else None
+    if not isinstance(recipes, dict) or not all(isinstance(recipe, dict) for recipe in recipes.values()):
+        return plan
+    usual = Recipe(arch="x", data="x").to_dict()
+    fresh = {name: value for name, value in usual.items() if name not in (*_NOT_THE_RECIPE, "arch", "budget")}
+    return plan | {"recipes": {label: fresh | recipe for label, recipe in recipes.items()}}
 
 
 def differing(before: Any, now: Any, path: str = "", limit: int = 4) -> list[str]:

@@ -14,10 +14,10 @@ from corinth.compare.leaderboard import Cost, Leaderboard, Row
 from corinth.compare.plan import FILE
 from corinth.data.collect import plural
 from corinth.data.dataset import DataSet
-from corinth.predictor import DensePredictor, load_run
+from corinth.predictor import load_run
 from corinth.report import figures, page
 from corinth.report.machine import machine_lines
-from corinth.report.pictures import Mistake, Scene, mistakes, scenes
+from corinth.report.pictures import Mistake, Scene, TaggedSentence, hardest, mistakes
 from corinth.training.run import METRICS, read_metrics
 
 REPORT = "report.html"
@@ -130,12 +130,11 @@ def _mistakes(row: Row, data: DataSet, folder: Path) -> list[Mistake]:
     return mistakes(data, found[0].index, found[0].labels[0], probs, data.classes)
 
 
-def _scenes(row: Row, data: DataSet, folder: Path) -> list[Scene]:
-    """The test images that the seeds do worst on, as the first seed answers for them."""
+def _scenes(row: Row, data: DataSet, folder: Path) -> list[Scene] | list[TaggedSentence]:
+    """The test samples that the seeds do worst on, as the first seed answers for them."""
     found = [jobs.answers(folder, row.label, seed) for seed in row.scores]
     predictor = load_run(jobs.run_folder(folder, row.label, next(iter(row.scores))))
-    assert isinstance(predictor, DensePredictor)
-    return scenes(predictor, data, found[0].index, np.mean([answers.score for answers in found], axis=0), most=6)
+    return hardest(predictor, data, found[0].index, np.mean([answers.score for answers in found], axis=0), most=6)
 
 
 def _finished(board: Leaderboard) -> list[Row]:

@@ -89,6 +89,12 @@ def check_usable(
         )
 
 
+def check_left(names: Sequence[str], labels: Iterable[str], where: str) -> None:
+    """No class may be gone with the samples that cannot be used."""
+    if gone := sorted(set(labels) - set(names)):
+        raise DataError(f"{where}: nothing of class {gone[0]!r} can be used; repair it, or take the class out")
+
+
 def plural(unit: str) -> str:
     return unit if unit.endswith("s") else f"{unit}s"
 
@@ -99,7 +105,7 @@ def check_names(names: Iterable[str], where: str) -> None:
     for name in names:
         plain = unicodedata.normalize("NFC", name).strip()
         if not plain:
-            raise DataError(f"{where}: a class has an empty name; give every image a label")
+            raise DataError(f"{where}: a class has an empty name; give every sample a label")
         if plain in seen:
             raise DataError(f"{where}: the classes {seen[plain]!r} and {name!r} look the same; merge or rename one")
         seen[plain] = name

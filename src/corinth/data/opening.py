@@ -17,10 +17,11 @@ from corinth.data.mask_layout import lacking_masks
 from corinth.data.masks import MaskSource, is_mask_folder, open_masks
 from corinth.data.sequences.series import SERIES_SUFFIXES, open_series, series_files
 from corinth.data.sequences.source import SequenceData, SeriesSource, TextSource
-from corinth.data.sequences.texts import has_texts, is_text_folder, open_text_folder, open_text_tables, parts_of
+from corinth.data.sequences.tagged import CONLL_SUFFIXES, TaggedSource, open_tagged, tagged_files
+from corinth.data.sequences.texts import have_texts, is_text_folder, open_text_folder, open_text_tables, parts_of
 from corinth.data.source import TargetSource
 from corinth.data.splits import check_classes, make_splits
-from corinth.data.tables import TABLE_SUFFIXES, open_table
+from corinth.data.tables import TABLE_SUFFIXES, open_table, read_table
 from corinth.errors import DataError, UsageError
 
 # of `open_data` and of a recipe
@@ -97,7 +98,7 @@ def open_data(
         "opened_with": {"split_seed": split_seed, "val_share": val_share, "test_share": test_share} | columns,
         "task": found.task,
     }
-    if isinstance(source, TextSource | SeriesSource):
+    if isinstance(source, TextSource | SeriesSource | TaggedSource):
         return SequenceData(**common)
     sizes = source.sizes
     middle = (int(np.median(sizes[:, 0])), int(np.median(sizes[:, 1])))
@@ -135,15 +136,8 @@ def _collect(
             found.notes.insert(0, f"{spec} is the built-in set; write ./{spec} for the folder of that name")
         return known.name, found
     path = _located(spec)
-    if parts := parts_of(path):
-        if columns["path_column"] is not None:
-            raise UsageError(f"{path} holds tables of texts for each part; path_column belongs to one table of images")
-        own = {name: columns[name] for name in ("text_column", "label_column")}
-        return path.resolve().name, open_text_tables(parts, max_corrupt=max_corrupt, **own)
-    if files := series_files(path):
-        if asked:
-            raise UsageError(f"{path} holds time series; {asked[0]} belongs to a table")
-        return path.name.removesuffix(path.suffix), open_series(files, max_corrupt=max_corrupt)
+    if not (path.is_dir() and _has_images(path)) and (found := _sequences(path, columns, max_corrupt)) is not None:
+        return path.resolve().name.removesuffix(path.suffix if path.is_file() else ""), found
     if path.is_dir():
         if asked:
             raise UsageError(f"{path} is a folder; {asked[0]} belongs to a table")
@@ -154,8 +148,35 @@ def _collect(
         return path.stem, _open_table(path, columns, max_corrupt, progress)
     raise UsageError(
         f"{path} is a file of no known kind; data is a folder of class folders, a table ({', '.join(TABLE_SUFFIXES)}), "
-        f"time series ({', '.join(SERIES_SUFFIXES)}) or annotations of boxes (COCO's .json)"
+        f"time series ({', '.join(SERIES_SUFFIXES)}), tagged sentences ({', '.join(CONLL_SUFFIXES)}) or "
+        "annotations of boxes (COCO's .json)"
     )
+
+
+def _has_images(folder: Path) -> bool:
+    """Whether a folder is one of images, whatever else lies in it."""
+    layouts = (binary.idx_files, binary.cifar_folder, is_mask_folder, is_box_data, count_class_folders)
+    return any(layout(folder) for layout in layouts)
+
+
+def _sequences(path: Path, columns: dict[str, str | None], max_corrupt: float) -> Collected | None:
+    """The texts of several tables, tagged sentences or time series at a path; None where there is none of them."""
+    asked = [name for name, column in columns.items() if column is not None]
+    tables = [(read_table(table), part) for table, part in parts_of(path)]
+    if tables and have_texts([table for table, _ in tables], columns["text_column"]):
+        if columns["path_column"] is not None:
+            raise UsageError(f"{path} holds tables of texts for each part; path_column belongs to one table of images")
+        own = {name: columns[name] for name in ("text_column", "label_column")}
+        return open_text_tables(tables, max_corrupt=max_corrupt, **own)
+    if files := tagged_files(path):
+        if wrong := [name for name in asked if name != "label_column"]:
+            raise UsageError(f"{path} holds tagged sentences; {wrong[0]} belongs to a table")
+        return open_tagged(files, label_column=columns["label_column"])
+    if files := series_files(path):
+        if asked:
+            raise UsageError(f"{path} holds time series; {asked[0]} belongs to a table")
+        return open_series(files, max_corrupt=max_corrupt)
+    return None
 
 
 def _located(spec: str) -> Path:
@@ -173,9 +194,10 @@ def _open_table(path: Path, columns: dict[str, str | None], max_corrupt: float, 
     text, image, label = columns["text_column"], columns["path_column"], columns["label_column"]
     if text is not None and image is not None:
         raise UsageError("text_column and path_column are two kinds of data; give one of them")
-    if image is None and has_texts(path, text, label):
-        return open_text_tables([(path, None)], text_column=text, label_column=label, max_corrupt=max_corrupt)
-    return open_table(path, path_column=image, label_column=label, max_corrupt=max_corrupt, progress=progress)
+    table = read_table(path)
+    if image is None and have_texts([table], text):
+        return open_text_tables([(table, None)], text_column=text, label_column=label, max_corrupt=max_corrupt)
+    return open_table(table, path_column=image, label_column=label, max_corrupt=max_corrupt, progress=progress)
 
 
 def _open_folder(path: Path, name: str, max_corrupt: float, progress: Progress | None) -> Collected:

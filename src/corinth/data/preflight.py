@@ -11,7 +11,7 @@ from corinth.data.collect import Progress, plural
 from corinth.data.dataset import DataSet
 from corinth.data.images import ImageData
 from corinth.data.preprocess import Preprocess
-from corinth.data.sequences.source import SequenceData
+from corinth.data.sequences.source import LENGTHS, SequenceData
 from corinth.data.source import TargetSource
 from corinth.data.store import decode_all, free_memory, held_bytes
 from corinth.errors import DataError
@@ -55,16 +55,19 @@ class Sizes:
 class Lengths:
     """Of sequences, all of which were read."""
 
-    lengths: dict[str, int]  # "min", "median", "max" -> characters of texts, steps of time series
+    lengths: dict[str, int]  # "min", "median", "max"
+    unit: str  # characters of texts, steps of time series, words of sentences
     channels: int | None  # of time series
     checked: str = "(all were read)"
 
     def line(self) -> str:
-        what = "characters" if self.channels is None else f"steps of {self.channels} channels"
+        what = self.unit if self.channels is None else f"{self.unit} of {self.channels} channels"
         return f"{self.lengths['min']} to {self.lengths['max']} {what} (median {self.lengths['median']})"
 
     def to_dict(self) -> dict[str, Any]:
-        return {"lengths": self.lengths} | ({} if self.channels is None else {"channels": self.channels})
+        return {"lengths": self.lengths, "length_unit": self.unit} | (
+            {} if self.channels is None else {"channels": self.channels}
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,8 +175,10 @@ def _measures(data: DataSet, preprocess: Preprocess | None, verified: bool) -> S
     if isinstance(data, SequenceData):
         lengths = source.lengths
         found = {"min": lengths.min(), "median": np.median(lengths), "max": lengths.max()}
-        channels = None if data.is_text else source.channels
-        return Lengths(lengths={name: int(value) for name, value in found.items()}, channels=channels)
+        channels = data.facts().get("channels")
+        return Lengths(
+            lengths={name: int(value) for name, value in found.items()}, unit=LENGTHS[source.unit], channels=channels
+        )
     assert isinstance(data, ImageData)
     sizes = source.sizes
     sides = {"min": sizes.min(0), "median": np.median(sizes, 0), "max": sizes.max(0)}
@@ -293,7 +298,8 @@ def _fit_findings(data: ImageData, facts: Sizes, preprocess: Preprocess) -> Iter
 
 def nothing_in(data: DataSet) -> str:
     """What a part that cannot be scored lacks."""
-    return "has not one box" if data.task == "object-detection" else "has no pixel with a class"
+    lacking = {"object-detection": "has not one box", "sequence-tagging": "has no word with a tag"}
+    return lacking.get(data.task, "has no pixel with a class")
 
 
 def _count(n: int, one: str, many: str) -> str:

@@ -51,11 +51,12 @@ class ImageSource(Source, Protocol):
 
 
 @runtime_checkable
-class TargetSource(ImageSource, Protocol):
-    """Images whose targets are read one by one, in the images' own pixels; `labels` are all 0."""
+class TargetSource(Source, Protocol):
+    """Samples whose targets are read one by one; `labels` are all 0."""
 
     def target(self, i: int) -> np.ndarray:
-        """A mask, uint8 (H, W), or boxes, float32 (n, 5): label, x1, y1, x2, y2. Raises UnreadableImage."""
+        """Of an image, in its own pixels: a mask, uint8 (H, W), or boxes, float32 (n, 5): label, x1, y1, x2, y2. Of a
+        sentence its tags, int64 (T,). Raises UnreadableImage."""
         ...
 
     def fingerprint_bytes(self) -> Iterable[bytes]:
@@ -63,7 +64,7 @@ class TargetSource(ImageSource, Protocol):
         ...
 
     def amounts(self) -> np.ndarray:
-        """int64 (N, K): how much each image has of every class, in pixels or boxes."""
+        """int64 (N, K): how much each sample has of every class, in pixels, boxes or words."""
         ...
 
     def onto(self, classes: Sequence[str], where: str) -> "TargetSource":

@@ -3,9 +3,10 @@
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from corinth.data.collect import SPLIT_WORDS, Collected, LabelledFile, Progress, collect_files
 from corinth.errors import DataError, UsageError
@@ -47,17 +48,16 @@ def read_table(path: Path) -> Table:
 
 
 def open_table(
-    path: Path,
+    table: Table,
     *,
     path_column: str | None,
     label_column: str | None,
     max_corrupt: float,
     progress: Progress | None = None,
 ) -> Collected:
-    """Relative paths start at the table's folder. A column called `split` (`subset`, `set`, `partition`), if there,
-    says `train`, `val` or `test` for each row."""
-    table = read_table(path)
-    rows = table.columns
+    """Images by their paths; relative ones start at the table's folder. A column called `split` (`subset`, `set`,
+    `partition`), if there, says `train`, `val` or `test` for each row."""
+    path, rows = table.path, table.columns
     paths_in = find_column(table, path_column, PATH_COLUMNS, "path")
     labels_in = find_column(table, label_column, LABEL_COLUMNS, "label")
     splits_in = split_column(table, (paths_in, labels_in))
@@ -126,6 +126,8 @@ def _csv(path: Path) -> Table:
     columns: dict[str, list[str]] = {name.strip(): [] for name in header}
     if len(columns) != len(header):
         raise DataError(f"{path}: two columns have the same name; the header is {', '.join(header)}")
+    if not columns:
+        raise DataError(f"{path}: the file is empty; it needs a header line with the names of its columns")
     lines = []
     for line, row in rows:
         if len(row) != len(header):
@@ -136,42 +138,44 @@ def _csv(path: Path) -> Table:
         lines.append(line)
         for values, value in zip(columns.values(), row, strict=True):
             values.append(value.strip())
-    if not columns:
-        raise DataError(f"{path}: the file is empty; it needs a header line with the names of its columns")
     return Table(path, columns, lines)
 
 
-def _cells(path: Path, text: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """The first line, and the others that are not empty with their numbers.
+Rows = list[tuple[int, list[str]]]  # the number of each line, or of the last of several, and its cells
 
-    In a .tsv quotation marks are plain characters, unless they stand around every cell that has any: texts have tabs
-    less often than quotes.
+
+def _cells(path: Path, text: str) -> tuple[list[str], Rows]:
+    """The first line that is not empty, and the others.
+
+    In a .tsv quotation marks may be plain characters, as texts have them: they are, where quoted cells would be
+    damaged, or would join lines that are whole without.
     """
-    first = text.partition("\n")[0]
+    first = next((line for line in text.split("\n") if line.strip()), "")
     tabs = path.suffix.lower() == ".tsv" and "\t" in first
     delimiter = "\t" if tabs else max(",;\t", key=first.count)
-    quoting = csv.QUOTE_MINIMAL
-    if tabs and not _are_quoted(text, delimiter):
-        quoting = csv.QUOTE_NONE
+    quoted = _read(text, delimiter, csv.QUOTE_MINIMAL)
+    if tabs:
+        plain = _read(text, delimiter, csv.QUOTE_NONE)
+        if not isinstance(plain, str) and _is_even(plain):
+            whole = not isinstance(quoted, str) and _is_even(quoted) and len(quoted) == len(plain)
+            quoted = quoted if whole else plain
+    if isinstance(quoted, str):
+        raise DataError(f'{path}, {quoted}; quote values whole, with "')
+    return quoted[0][1] if quoted else [], quoted[1:]
+
+
+def _read(text: str, delimiter: str, quoting: Any) -> Rows | str:
+    """The rows; or where and why they cannot be read."""
     csv.field_size_limit(LONGEST_CELL)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, quoting=quoting)
-
-    def rows() -> Iterator[tuple[int, list[str]]]:
-        try:
-            for row in reader:
-                if row:
-                    yield reader.line_num, row
-        except csv.Error as error:
-            raise DataError(f'{path}, line {reader.line_num}: {error}; quote values whole, with "') from error
-
-    every = rows()
-    _, header = next(every, (1, []))
-    return header, every
+    try:
+        return [(reader.line_num, row) for row in reader if any(map(str.strip, row)) or len(row) > 1]
+    except csv.Error as error:
+        return f"line {reader.line_num}: {error}"
 
 
-def _are_quoted(text: str, delimiter: str) -> bool:
-    cells = (cell.strip() for line in text.split("\n") if '"' in line for cell in line.split(delimiter))
-    return all(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells if '"' in cell)
+def _is_even(rows: Rows) -> bool:
+    return len({len(row) for _, row in rows}) == 1
 
 
 def _parquet(table: Path) -> dict[str, list[str]]:

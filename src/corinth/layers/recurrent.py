@@ -20,11 +20,13 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from corinth.errors import UsageError
 from corinth.layers import checks
+from corinth.layers.crf import CRF
 from corinth.layers.recurrence import State, Step, input_products, recur
 
 Pool = Literal["last", "mean", "max", "none"]
 Init = Literal["orthogonal", "uniform"]
 NORM_EPS = 1e-5
+TASKS = ("sequence-classification", "sequence-tagging")
 RECIPE = {  # fields of `corinth.training.Recipe` that train small recurrent networks well
     "optimizer": "adamw",
     "lr": 2e-3,
@@ -78,6 +80,7 @@ class RecurrentConfig:
     recurrent_drop_rate: float = 0.0  # of the hidden state on its way to the next step, the same units at every step
     recurrent_init: Init = "orthogonal"  # of the recurrent weights, gate by gate; uniform: in +-1/sqrt(H), as torch
     pool: Pool = "last"  # what the head sees: the last state of each direction, the mean or max over steps, each step
+    crf: bool = False  # a conditional random field over the tags of a sequence, with pool "none" (see crf.py)
     num_classes: int = 10  # outputs of the head; 0: what the head would see
 
     def __post_init__(self) -> None:
@@ -85,12 +88,14 @@ class RecurrentConfig:
             checks.whole(name, getattr(self, name), 1)
         for name in ("vocab_size", "num_classes"):
             checks.whole(name, getattr(self, name), 0)
-        for name in ("bidirectional", "layer_norm", "variational"):
+        for name in ("bidirectional", "layer_norm", "variational", "crf"):
             checks.switch(name, getattr(self, name))
         for name in ("drop_rate", "recurrent_drop_rate"):
             checks.share(name, getattr(self, name))
         checks.one_of("recurrent_init", self.recurrent_init, get_args(Init))
         checks.one_of("pool", self.pool, get_args(Pool))
+        if self.crf and self.pool != "none":
+            raise ValueError(f"crf is for a tag at every step, with pool 'none', and pool is {self.pool!r}")
 
     @property
     def directions(self) -> int:
@@ -167,6 +172,7 @@ class Recurrent(nn.Module):
         """A fresh head for `num_classes`; 0 removes it."""
         self.cfg = dataclasses.replace(self.cfg, num_classes=num_classes)
         self.head = nn.Linear(self.cfg.num_features, num_classes) if num_classes else nn.Identity()
+        self.crf = CRF(num_classes) if self.cfg.crf and num_classes else None
 
     def init_weights(self) -> None:
         """Uniform in +-1/sqrt(H) as torch's modules, but recurrent weights as `recurrent_init` says, gains one,

@@ -13,6 +13,7 @@ from corinth.predictor.predictor import (
     load_run,
 )
 from corinth.predictor.sequences import SequenceClassifier
+from corinth.predictor.tagging import Tagger
 
 __all__ = [
     "Answer",
@@ -27,5 +28,6 @@ __all__ = [
     "Predictor",
     "Scores",
     "SequenceClassifier",
+    "Tagger",
     "load_run",
 ]

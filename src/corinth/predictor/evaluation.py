@@ -137,7 +137,7 @@ class Evaluator:
             top1=float(confusion.trace() / confusion.sum()),
             top5=self._top5.compute().item() if self._top5 is not None else None,
             loss=loss,
-            per_class=_per_class(self.classes, confusion),
+            per_class=per_class_scores(self.classes, confusion),
             confusion=confusion,
             calibration_error=self._calibration.compute().item(),
             targets=torch.cat(self._targets).numpy(),
@@ -148,7 +148,8 @@ class Evaluator:
         )
 
 
-def _per_class(classes: Sequence[str], confusion: np.ndarray) -> tuple[ClassScore, ...]:
+def per_class_scores(classes: Sequence[str], confusion: np.ndarray) -> tuple[ClassScore, ...]:
+    """Of a confusion matrix (K, K), true classes in rows."""
     hits = confusion.diagonal().astype(float)
     called, support = confusion.sum(axis=0), confusion.sum(axis=1)
     precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)

@@ -27,6 +27,7 @@ PREDICTORS = {  # task -> module and class, imported on first use
     "semantic-segmentation": ("segmentation", "Segmenter"),
     "object-detection": ("detection", "Detector"),
     "sequence-classification": ("sequences", "SequenceClassifier"),
+    "sequence-tagging": ("tagging", "Tagger"),
 }
 
 

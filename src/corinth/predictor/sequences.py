@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from corinth.data import SequenceData, Sequences, SequenceStore
-from corinth.data.sequences.encoding import Encoding, TextEncoding
+from corinth.data.sequences.encoding import Encoding, SeriesEncoding, TextEncoding
 from corinth.data.sequences.loose import Loose, loose_series, loose_texts
 from corinth.errors import DataError, UsageError
 from corinth.predictor.classes import Prediction, ranked, score
@@ -36,9 +36,10 @@ class SequenceClassifier(Predictor):
         """
         if batch_size < 1:
             raise UsageError(f"batch_size {batch_size} is not at least 1")
-        if isinstance(sequences, str | Path | np.ndarray):
+        if isinstance(sequences, str | Path | Tensor) or (isinstance(sequences, np.ndarray) and not self.is_text):
             sequences = [sequences]
-        loose = loose_texts(sequences, text_column) if self.is_text else loose_series(sequences)
+        usual = (self.data or {}).get("text_column")
+        loose = loose_texts(sequences, text_column, usual) if self.is_text else loose_series(sequences)
         found: list[Prediction | None] = []
         ready: list[tuple[int, str, Tensor]] = []
         for entry in loose:
@@ -83,6 +84,8 @@ class SequenceClassifier(Predictor):
         if data.is_text != self.is_text:
             mine, theirs = ("texts", "time series") if self.is_text else ("time series", "texts")
             raise UsageError(f"{data.name} holds {theirs}, and this {self.arch} was trained on {mine}")
+        if isinstance(self.preprocess, SeriesEncoding):
+            self.preprocess.check_channels(data)
         return score(
             data,
             split,

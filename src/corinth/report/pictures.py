@@ -11,7 +11,7 @@ from PIL import Image
 
 from corinth.data import ImageData
 from corinth.data.dataset import DataSet
-from corinth.predictor import DensePredictor
+from corinth.predictor import DensePredictor, Predictor, Tagger
 
 WIDE = 360  # pixels of a scene's longer side
 LONG = 240  # characters of a text that are shown
@@ -91,6 +91,40 @@ def drawn_series(values: np.ndarray, width: int = 240, height: int = 120, most: 
     box = f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
     svg = f"<svg {box}>{''.join(lines)}</svg>"
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode("ascii")
+
+
+@dataclass(frozen=True)
+class TaggedSentence:
+    """The words of a sentence with what they are, and what they were called where that is something else."""
+
+    name: str
+    score: float
+    words: tuple[tuple[str, str, str | None], ...]  # word, true tag, wrong tag
+
+
+def tagged_sentences(
+    predictor: Tagger, data: Any, index: np.ndarray, scores: np.ndarray, most: int
+) -> list[TaggedSentence]:
+    """The sentences of the lowest scores (N,) at the positions `index` (N,), the worst first."""
+    found = []
+    for i in np.argsort(scores, kind="stable")[:most]:
+        position = int(index[i])
+        words = data.source.sequence(position)
+        true = [data.classes[tag] for tag in data.source.target(position)]
+        (said,) = predictor.predict([words])
+        rows = ((word, a, None if a == b else b) for word, a, b in zip(words, true, said.tags, strict=True))
+        found.append(TaggedSentence(data.source.name(position), float(scores[i]), tuple(rows)))
+    return found
+
+
+def hardest(
+    predictor: Predictor, data: Any, index: np.ndarray, scores: np.ndarray, most: int
+) -> list[Scene] | list[TaggedSentence]:
+    """The samples that a network does worst on, as the kind of its task shows them."""
+    if isinstance(predictor, Tagger):
+        return tagged_sentences(predictor, data, index, scores, most)
+    assert isinstance(predictor, DensePredictor)
+    return scenes(predictor, data, index, scores, most)
 
 
 def last_part(name: str) -> str:

@@ -13,11 +13,11 @@ from corinth.data.dataset import DataSet
 from corinth.data.opening import OPTIONS
 from corinth.errors import UsageError
 from corinth.inspect import count_macs, count_params
-from corinth.predictor import DensePredictor, Evaluation, load_run
+from corinth.predictor import Evaluation, load_run
 from corinth.report import figures, page
 from corinth.report.formats import duration, input_size, percent, quantity
 from corinth.report.machine import machine_facts, machine_lines
-from corinth.report.pictures import Mistake, mistakes, scenes
+from corinth.report.pictures import Mistake, hardest, mistakes
 from corinth.tasks.kinds import KINDS, Kind
 
 NOTES = {
@@ -70,6 +70,7 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
         ],
         "machine": facts,
         "kind": kind,
+        "support": {"object-detection": "Boxes", "sequence-tagging": "Words"}.get(kind.name, several.capitalize()),
     }
     charts = _curves(rows, kind)
     if isinstance(found, Evaluation):
@@ -85,7 +86,6 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
         if len(found.classes) <= figures.MOST_CLASSES:
             charts["confusion"] = figures.choices({"all": figures.confusion(found.confusion, found.classes)})
     else:
-        assert isinstance(predictor, DensePredictor)
         context |= {
             "headline": f"{predictor.arch} reaches {percent(found.score)} {kind.metric_name} on {where}",
             "scores": [
@@ -93,7 +93,7 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
                 (_title(kind.sample_name), percent(float(found.per_sample.mean())), words),
             ],
             "per_class": found.to_dict()["per_class"],
-            "scenes": scenes(predictor, data, found.index, found.per_sample, most=8),
+            "hardest": hardest(predictor, data, found.index, found.per_sample, most=8),
         }
     path = run / "report.html"
     note = page.write(path, "run.html", context, charts)

@@ -3,6 +3,7 @@
 from corinth.tasks.classification import ImageClassification, SequenceClassification, balanced_weights
 from corinth.tasks.detection import ObjectDetection
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
+from corinth.tasks.tagging import SequenceTagging
 from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Predictions",
     "SemanticSegmentation",
     "SequenceClassification",
+    "SequenceTagging",
     "Task",
     "Term",
     "balanced_weights",

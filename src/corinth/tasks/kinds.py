@@ -11,7 +11,7 @@ class Kind:
     metric: str
     metric_name: str
     sample_name: str  # what comparisons score, image by image, so that networks can be compared on the same images
-    dense: bool = True  # answers for places in an image: any input whose sides the network's stride divides
+    dense: bool = True  # answers for places in a sample: pixels, boxes, words
     unit: str = "image"  # what one sample is called
 
 
@@ -20,6 +20,7 @@ KINDS = {
     for kind in (
         Kind("image-classification", "top1", "accuracy", "accuracy", dense=False),
         Kind("sequence-classification", "top1", "accuracy", "accuracy", dense=False, unit="sequence"),
+        Kind("sequence-tagging", "accuracy", "accuracy of tags", "accuracy per sentence", unit="sentence"),
         Kind("semantic-segmentation", "miou", "mean IoU", "Dice per image"),
         Kind("object-detection", "map", "mAP", "AP per image"),
     )

@@ -68,7 +68,9 @@ def search(trial: Callable[[int], Trial], *, largest: int, fastest: bool) -> int
         expected = 2 * tried.memory_share
         size *= 2
     if best is None:
-        raise TrainingError(f"not even a batch of {SMALLEST} fits the memory; use smaller images or a smaller network")
+        raise TrainingError(
+            f"not even a batch of {SMALLEST} fits the memory; use smaller images, shorter texts or a smaller network"
+        )
     return best
 
 

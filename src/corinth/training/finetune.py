@@ -81,6 +81,10 @@ def finetuned(own: Recipe) -> dict[str, Any]:
     with torch.device("meta"):
         count = len(stages(found.cls(config)))
     share = SGD_LR_SHARE if own.optimizer.lower() == "sgd" else LR_SHARE
+    images = {
+        "augmentation": {"crop_padding": CROP_PADDING, "flip": own.augmentation.flip},
+        "img_size": None,  # the weights' own
+    }
     return {
         "batch_size": BATCH_SIZE if own.batch_size == "auto" else min(BATCH_SIZE, own.batch_size),
         "lr": float(f"{own.lr * share:.3g}"),
@@ -88,6 +92,5 @@ def finetuned(own: Recipe) -> dict[str, Any]:
         "schedule": "cosine",
         "warmup": WARMUP,
         "budget": f"{EPOCHS}ep",
-        "augmentation": {"crop_padding": CROP_PADDING, "flip": own.augmentation.flip},
-        "img_size": None,  # the weights' own
+        **({} if found.card.family == "recurrent" else images),
     }

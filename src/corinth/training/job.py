@@ -24,7 +24,7 @@ from corinth.data import (
     make_store,
     open_data,
 )
-from corinth.data.collect import CLASSIFICATION
+from corinth.data.collect import CLASSIFICATION, plural
 from corinth.data.dataset import DataSet
 from corinth.data.loader import Transform
 from corinth.data.masks import MaskSource
@@ -40,6 +40,7 @@ from corinth.tasks import (
     ObjectDetection,
     SemanticSegmentation,
     SequenceClassification,
+    SequenceTagging,
     Task,
     balanced_weights,
 )
@@ -226,6 +227,7 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
                 "arch": recipe.arch,
                 "data": data.name,
                 "classes": data.num_classes,
+                "several": plural(data.source.unit),
                 "train_samples": loader.samples_per_epoch,
                 "val_samples": val_samples,
                 "parameters": count_params(model, frozen=True),
@@ -258,10 +260,10 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
         return classification(model, data.classes, label_smoothing=recipe.label_smoothing, class_weights=weights)
     if recipe.label_smoothing:
         raise UsageError(f"label_smoothing {recipe.label_smoothing} is for classification, not for {data.task}")
-    if data.task == "object-detection":
+    if data.task in ("object-detection", "sequence-tagging"):
         if recipe.class_weights != "none":
             raise UsageError(f"class_weights {recipe.class_weights} is not for {data.task}; leave it out")
-        return ObjectDetection(model, data.classes)
+        return (ObjectDetection if data.task == "object-detection" else SequenceTagging)(model, data.classes)
     weights = None
     if recipe.class_weights == "balanced":
         assert isinstance(data.source, MaskSource)

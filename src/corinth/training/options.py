@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-from corinth.data import ImageData, SequenceData
 from corinth.data.dataset import DataSet
 from corinth.errors import UsageError
 from corinth.registry import Entry, configure
@@ -12,6 +11,7 @@ from corinth.training.recipe import Recipe
 OF_IMAGES = ("img_size", "fit", "interpolation", "augmentation")
 OF_SEQUENCES = ("max_len",)
 OF_TEXTS = ("tokenizer", "vocab_size", "lowercase")
+WHAT = {"image": "images", "text": "texts", "series": "time series", "sentence": "tagged sentences"}
 
 
 def configure_for(found: Entry, options: dict[str, Any]) -> Any:
@@ -24,15 +24,16 @@ def configure_for(found: Entry, options: dict[str, Any]) -> Any:
 
 def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
     """A field that would do nothing with these data is a `UsageError`."""
-    if isinstance(data, ImageData):
-        kind, idle = "images", (*OF_SEQUENCES, *OF_TEXTS)
-    elif isinstance(data, SequenceData) and data.is_text:
-        kind, idle = "texts", OF_IMAGES
-    else:
-        kind, idle = "time series", (*OF_IMAGES, *OF_TEXTS)
+    unit = data.source.unit
+    idle = {
+        "image": (*OF_SEQUENCES, *OF_TEXTS),
+        "text": OF_IMAGES,
+        "series": (*OF_IMAGES, *OF_TEXTS),
+        "sentence": (*OF_IMAGES, *OF_SEQUENCES, "tokenizer"),
+    }[unit]
     defaults = {field.name: field for field in dataclasses.fields(Recipe)}
     for name in idle:
         field, value = defaults[name], getattr(recipe, name)
         default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # ty: ignore
         if value != default:
-            raise UsageError(f"{name} does nothing with {kind}, which {data.name} are; leave it out")
+            raise UsageError(f"{name} does nothing with {WHAT[unit]}, which {data.name} are; leave it out")

@@ -121,7 +121,7 @@ def introduction(info: Mapping[str, Any]) -> str:
     threads = f" ({info['threads']} threads)" if info["device"] == "cpu" else ""
     return (
         f"{info['arch']} ({info['parameters']:,} parameters) on {info['data']} "
-        f"({info['train_samples']:,} training and {info['val_samples']:,} validation images, "
+        f"({info['train_samples']:,} training and {info['val_samples']:,} validation {info['several']}, "
         f"{info['classes']} classes), {info['budget']} on {info['device']}{threads}, {info['precision']}, "
         f"batch {info['batch_size']} -> {info['run']}"
     )

@@ -1,29 +1,39 @@
 """The network and the encoding of texts and time series, as a recipe and the data ask for them."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from corinth.data import SequenceData, SeriesEncoding, TextEncoding
-from corinth.data.sequences.encoding import Encoding
+from corinth.data.sequences.encoding import Encoding, WordEncoding
+from corinth.data.sequences.tagged import TaggedSource
 from corinth.errors import UsageError
 from corinth.registry import entry
 from corinth.training.finetune import freeze
-from corinth.training.options import configure_for
+from corinth.training.options import WHAT, configure_for
 from corinth.training.recipe import Recipe
 from corinth.weights import load_weights, read_config
+
+OF_ENCODING = ("tokenizer", "vocab_size", "lowercase", "max_len")
 
 
 def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding:
     """The encoding that the recipe's weights were trained with; without weights one made of the training part."""
     if recipe.weights is not None:
+        fields = {field.name: field.default for field in dataclasses.fields(Recipe)}
+        if own := [name for name in OF_ENCODING if getattr(recipe, name) != fields[name]]:
+            raise UsageError(f"{own[0]} is that of the weights {recipe.weights}, and cannot be another; leave it out")
         known: Any = read_config(recipe.weights).preprocess
-        wanted = TextEncoding if data.is_text else SeriesEncoding
+        wanted = {"text": TextEncoding, "series": SeriesEncoding, "sentence": WordEncoding}[data.source.unit]
         if not isinstance(known, wanted):
-            raise UsageError(f"{recipe.weights} was not trained on {'texts' if data.is_text else 'time series'}")
+            raise UsageError(f"{recipe.weights} was not trained on {WHAT[data.source.unit]}")
+        if isinstance(known, SeriesEncoding):
+            known.check_channels(data)
         return known
+    if isinstance(data.source, TaggedSource):
+        return WordEncoding.trained(data, vocab_size=recipe.vocab_size, lowercase=recipe.lowercase)
     if not data.is_text:
         return SeriesEncoding.measured(data, max_len=recipe.max_len)
     return TextEncoding.trained(
@@ -41,8 +51,7 @@ def count_cut(encoding: Encoding, data: SequenceData) -> int:
         return 0
     if isinstance(encoding, TextEncoding):
         source: Any = data.source
-        long = np.flatnonzero(source.lengths > encoding.max_len)  # a token has a character
-        return sum(count > encoding.max_len for count in encoding.counts([source.texts[i] for i in long]))
+        return sum(count > encoding.max_len for count in encoding.counts(source.texts))
     return int((data.source.lengths > encoding.max_len).sum())
 
 
@@ -56,10 +65,14 @@ def build_sequence_model(
         unit = "tokens" if data.is_text else "steps"
         say(f"{cut} of {len(data)} sequences are longer than max_len, {encoding.max_len} {unit}, and lose their end")
     options: dict[str, Any] = {"num_classes": data.num_classes}
-    if isinstance(encoding, TextEncoding):
+    if isinstance(encoding, WordEncoding):
+        options |= {"pool": "none"}
+    if isinstance(encoding, TextEncoding | WordEncoding):
         options |= {"vocab_size": encoding.vocab_size}
     else:
         options |= {"input_size": encoding.channels}
+    if data.task == "sequence-classification" and recipe.options.get("pool") == "none":
+        raise UsageError("pool none gives an answer at every step, and these data have a label a sequence; use another")
     for name, value in options.items():
         if recipe.options.get(name, value) != value:
             raise UsageError(

@@ -96,6 +96,8 @@ def convert(
     if to not in get_args(Target):
         raise UsageError(f"to {to!r} is none of {', '.join(get_args(Target))}")
     place = _place(Path(output), to)
+    if entry(arch).card.family == "recurrent":
+        raise UsageError(f"{arch} is not converted: a run's model.safetensors is all that a network of sequences needs")
     loaded = _load(source, entry(arch).name, layout, dict(options or {}))
     preprocess = preprocess or _preprocess(loaded)
     count, channels = config_of(loaded.model).num_classes, config_of(loaded.model).in_chans

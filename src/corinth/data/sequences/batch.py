@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+NO_TAG = -100  # a target behind a sequence's end, which no loss and no score counts
+
 
 @dataclass(frozen=True)
 class Sequences:

@@ -13,9 +13,11 @@ from torch import Tensor
 from corinth.data.sequences.batch import Sequences
 from corinth.data.sequences.series import unusable
 from corinth.data.sequences.source import SequenceData, SeriesSource, TextSource
-from corinth.data.sequences.tokenizing import UNKNOWN, Kind, train_tokenizer
+from corinth.data.sequences.tagged import TaggedSource
+from corinth.data.sequences.tokenizing import UNKNOWN, Kind, train_tokenizer, train_word_tokenizer
 from corinth.errors import DataError, UsageError
 
+CONSTANT = 1e-6  # spread of a channel over its largest value, up to which it is rounding
 LONGEST_TEXT = 512  # tokens, unless a person says otherwise
 
 
@@ -31,10 +33,7 @@ class TextEncoding:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        try:
-            return Tokenizer.from_str(self.tokenizer)
-        except Exception as error:
-            raise UsageError(f"the tokenizer cannot be read: {error}") from error
+        return read_tokenizer(self.tokenizer)
 
     @property
     def vocab_size(self) -> int:
@@ -103,6 +102,12 @@ class SeriesEncoding:
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
         return [(torch.from_numpy(self.checked(values)[: self.max_len].copy()) - mean) / std for values in series]
 
+    def check_channels(self, data: SequenceData) -> None:
+        """Data of another number of channels are a `DataError`."""
+        found = data.source.channels if isinstance(data.source, SeriesSource) else None
+        if found != self.channels:
+            raise DataError(f"{data.name} has series of {found} channels, and the network takes {self.channels}")
+
     def checked(self, values: np.ndarray) -> np.ndarray:
         """The series, if it can be used."""
         if values.ndim != 2 or values.shape[1] != self.channels:
@@ -124,19 +129,72 @@ class SeriesEncoding:
         source = data.source
         assert isinstance(source, SeriesSource)
         rows = data.positions("train")
-        lengths = source.lengths[rows].clip(max=max_len)
+        lengths = source.lengths[rows] if max_len is None else np.minimum(source.lengths[rows], max_len)
         values = np.concatenate([source.series[i][:max_len] for i in rows]).astype(np.float64)
         std = values.std(axis=0)
         return cls(
             mean=tuple(values.mean(axis=0).tolist()),
-            std=tuple(np.where(std < 1e-8, 1.0, std).tolist()),
+            std=tuple(np.where(std <= CONSTANT * np.abs(values).max(axis=0), 1.0, std).tolist()),
             max_len=max_len,
             typical=int(np.median(lengths)),
             longest=int(lengths.max()),
         )
 
 
-Encoding = TextEncoding | SeriesEncoding
+@dataclass(frozen=True, kw_only=True)
+class WordEncoding:
+    """Sentences that are words already to one token a word, int64 (T,)."""
+
+    tokenizer: str  # the library's JSON
+    typical: int = 1  # words of the median training sentence
+    longest: int = 1
+    kind: ClassVar[str] = "words"
+    max_len: ClassVar[None] = None
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return read_tokenizer(self.tokenizer)
+
+    @property
+    def vocab_size(self) -> int:
+        return self._tokenizer.get_vocab_size()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a typical input."""
+        return (self.typical,)
+
+    def __call__(self, sentences: Sequence[Sequence[str]]) -> list[Tensor]:
+        found = self._tokenizer.encode_batch([list(words) for words in sentences], is_pretokenized=True)
+        return [torch.tensor(encoding.ids, dtype=torch.int64) for encoding in found]
+
+    def random_inputs(self, size: int, steps: int | None = None) -> Sequences:
+        """Made-up inputs of so many steps, by default of the longest, to time and to measure a training step with."""
+        return Sequences.of(torch.randint(self.vocab_size, (size, self.longest if steps is None else steps)))
+
+    def to_dict(self) -> dict[str, Any]:
+        return _to_dict(self)
+
+    @classmethod
+    def trained(cls, data: SequenceData, *, vocab_size: int, lowercase: bool) -> "WordEncoding":
+        """With the words of the training part alone."""
+        source = data.source
+        assert isinstance(source, TaggedSource)
+        rows = data.positions("train")
+        trained = train_word_tokenizer((source.sentences[i] for i in rows), vocab_size, lowercase=lowercase)
+        lengths = source.lengths[rows]
+        return cls(tokenizer=trained.to_str(), typical=int(np.median(lengths)), longest=int(lengths.max()))
+
+
+Encoding = TextEncoding | SeriesEncoding | WordEncoding
+
+
+def read_tokenizer(text: str) -> Tokenizer:
+    """A tokenizer from the library's JSON."""
+    try:
+        return Tokenizer.from_str(text)
+    except Exception as error:
+        raise UsageError(f"the tokenizer cannot be read: {error}") from error
 
 
 def _to_dict(encoding: Encoding) -> dict[str, Any]:
@@ -146,7 +204,7 @@ def _to_dict(encoding: Encoding) -> dict[str, Any]:
 
 def encoding_from_dict(values: Mapping[str, Any]) -> Encoding:
     """The inverse of `to_dict`; an unknown or missing key is a `UsageError`."""
-    kinds: dict[str, Any] = {"text": TextEncoding, "series": SeriesEncoding}
+    kinds: dict[str, Any] = {"text": TextEncoding, "series": SeriesEncoding, "words": WordEncoding}
     rest = dict(values)
     cls = kinds.get(rest.pop("kind", ""))
     if cls is None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from corinth.data.sequences.files import read_text
 from corinth.data.sequences.series import SERIES_SUFFIXES, read_series
-from corinth.data.sequences.texts import TEXT_COLUMNS, read_text
-from corinth.data.tables import TABLE_SUFFIXES, find_column, read_table
+from corinth.data.sequences.texts import TEXT_COLUMNS, with_header
+from corinth.data.tables import TABLE_SUFFIXES, Table, find_column, read_table
 from corinth.errors import DataError, UsageError
 
 
@@ -22,22 +23,44 @@ class Loose:
     error: str | None = None
 
 
-def loose_texts(given: Iterable[Any], text_column: str | None = None) -> Iterator[Loose]:
-    """Strings are texts themselves, paths are .txt files or tables with a text a row."""
-    for item in given:
-        if isinstance(item, str):
-            yield _text(shortened(item), item.strip())
+def loose_texts(
+    given: Iterable[Any], text_column: str | None = None, usual_column: str | None = None
+) -> Iterator[Loose]:
+    """Strings are texts themselves; paths are .txt files, folders of them, or tables with a text a row, which is in
+    `text_column` or, where they have it, in `usual_column`."""
+    for number, item in enumerate(given):
+        if isinstance(item, str):  # numpy's too
+            yield _text(shortened(item), str(item).strip())
             continue
-        path = Path(item)
+        if not isinstance(item, Path):
+            raise UsageError(f"a text is a string or a path, and number {number} is {type(item).__name__}")
         try:
-            if path.suffix.lower() in TABLE_SUFFIXES:
-                table = read_table(path)
-                column = find_column(table, text_column, TEXT_COLUMNS, "text")
-                yield from (_text(table.place(row), text) for row, text in enumerate(table.columns[column]))
+            if item.suffix.lower() in TABLE_SUFFIXES:
+                table = read_table(item)
+                column = usual_column if text_column is None and usual_column in table.columns else text_column
+                yield from _rows(table, column)
+            elif item.is_dir():
+                files = sorted(file for file in item.iterdir() if file.suffix.lower() == ".txt")
+                if not files:
+                    raise DataError("is a folder without .txt files")
+                yield from loose_texts(files)
             else:
-                yield _text(str(path), read_text(path))
+                yield _text(str(item), read_text(item))
         except (DataError, OSError) as error:
-            yield Loose(str(path), error=str(error).removeprefix(f"{path}: "))
+            yield Loose(str(item), error=str(error).removeprefix(f"{item}: "))
+
+
+def _rows(table: Table, text_column: str | None) -> Iterator[Loose]:
+    """The texts of a table; those of its only column, or of its first where it has no header."""
+    (table,) = with_header([table]) if text_column is None else [table]
+    names = list(table.columns)
+    if text_column is None and len(names) == 1:
+        if names[0].lower() not in TEXT_COLUMNS:
+            yield _text(f"{table.path}, line 1", names[0])
+        column = names[0]
+    else:
+        column = find_column(table, text_column, TEXT_COLUMNS, "text")
+    yield from (_text(table.place(row), text) for row, text in enumerate(table.columns[column]))
 
 
 def _text(name: str, text: str) -> Loose:
@@ -51,36 +74,56 @@ def shortened(text: str, most: int = 60) -> str:
 
 
 def loose_series(given: Iterable[Any]) -> Iterator[Loose]:
-    """Arrays (T, C), or (T,) of one channel; paths of .csv and .tsv files with a step a row, of .ts and .npz files."""
+    """Arrays or tensors (T, C), or (T,) of one channel; paths of .csv and .tsv files with a step a row, of .npy files
+    of one series, of .ts and .npz files of many, with labels or without."""
     for number, item in enumerate(given):
-        if isinstance(item, np.ndarray):
-            if item.ndim not in (1, 2) or item.dtype.kind not in "fiub":
-                raise UsageError(f"a series is numbers (T, C), and number {number} is {item.dtype} {item.shape}")
-            values = item[:, None] if item.ndim == 1 else item
-            yield Loose(f"series {number}", np.ascontiguousarray(values, dtype=np.float32))
+        if not isinstance(item, str | Path):
+            yield Loose(f"series {number}", _array(item, f"series {number}"))
             continue
         path = Path(item)
         try:
             if path.suffix.lower() in SERIES_SUFFIXES:
-                yield from (Loose(entry.place, entry.values) for entry in read_series(path, None))
+                yield from (Loose(entry.place, entry.values) for entry in read_series(path, labelled=False))
+            elif path.suffix.lower() == ".npy":
+                yield Loose(str(path), _array(np.load(path, allow_pickle=False), str(path)))
             else:
                 yield Loose(str(path), _steps(path))
-        except (DataError, OSError) as error:
+        except (DataError, UsageError, OSError, ValueError, EOFError) as error:
             yield Loose(str(path), error=str(error).removeprefix(f"{path}: "))
 
 
+def _array(values: Any, name: str) -> np.ndarray:
+    """As float32 (T, C)."""
+    found = np.asarray(values)
+    if found.ndim not in (1, 2) or found.dtype.kind not in "fiub":
+        raise UsageError(f"{name}: a series is numbers (T, C), and this is {found.dtype} {found.shape}")
+    return np.ascontiguousarray(found[:, None] if found.ndim == 1 else found, dtype=np.float32)
+
+
 def _steps(path: Path) -> np.ndarray:
-    """A file with a step a line and its channels between commas, semicolons or tabs; a header is passed over."""
+    """A file with a step a line, its channels between commas, semicolons or tabs; a header without a number is passed
+    over."""
     lines = [line for line in read_text(path).split("\n") if line.strip()]
-    rows = []
+    separator = max(",;\t", key=lines[0].count) if lines else ","
+    rows: list[list[float]] = []
     for number, line in enumerate(lines, start=1):
-        cells = line.replace(";", ",").replace("\t", ",").split(",")
+        cells = line.split(separator)
         try:
             rows.append([float(cell) for cell in cells])
         except ValueError as error:
-            if number == 1:
+            if number == 1 and not any(map(_is_number, cells)):
                 continue
             raise DataError(f"line {number}: {error}; every step needs a number for each channel") from error
         if len(rows[-1]) != len(rows[0]):
             raise DataError(f"line {number}: has {len(rows[-1])} channels and the first has {len(rows[0])}")
-    return np.array(rows, dtype=np.float32).reshape(len(rows), -1)
+    if not rows:
+        raise DataError("the series has no steps")
+    return np.array(rows, dtype=np.float32)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -3,18 +3,20 @@
 import math
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from corinth.data.collect import Collected, check_names, check_usable, ordered
+from corinth.data.collect import Collected, check_left, check_names, check_usable, ordered
+from corinth.data.sequences.files import declared_parts
 from corinth.data.sequences.source import CLASSIFICATION, SeriesSource
-from corinth.data.sequences.texts import declared_parts
 from corinth.errors import DataError, UsageError
 
 SERIES_SUFFIXES = (".ts", ".npz")
+UNLABELLED = ""  # the label of a series that need not have one
 _PART = re.compile(r"[_-](train|val|test)$", re.IGNORECASE)
 
 
@@ -37,7 +39,7 @@ def series_files(path: Path) -> list[tuple[Path, str | None]]:
             return [(file, None) for file in found]
         return _parts(path.parent, _PART.sub("", path.stem), path.suffix)
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in SERIES_SUFFIXES)
+        files = sorted(file for file in _visible(path) if file.suffix.lower() in SERIES_SUFFIXES)
         names = sorted({(_PART.sub("", file.stem), file.suffix) for file in files})
         if len(names) > 1:
             said = ", ".join(str(path / name) for name, _ in names)
@@ -51,8 +53,12 @@ def series_files(path: Path) -> list[tuple[Path, str | None]]:
 def _parts(folder: Path, name: str, suffix: str) -> list[tuple[Path, str | None]]:
     if not folder.is_dir():
         return []
-    files = sorted(file for file in folder.iterdir() if file.suffix == suffix and _PART.sub("", file.stem) == name)
+    files = sorted(file for file in _visible(folder) if file.suffix == suffix and _PART.sub("", file.stem) == name)
     return [(file, found[1].lower()) for file in files if (found := _PART.search(file.stem)) is not None]
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [file for file in folder.iterdir() if not file.name.startswith(".")]
 
 
 def open_series(files: Sequence[tuple[Path, str | None]], *, max_corrupt: float) -> Collected:
@@ -64,9 +70,10 @@ def open_series(files: Sequence[tuple[Path, str | None]], *, max_corrupt: float)
     return _collected(found, where, max_corrupt)
 
 
-def read_series(path: Path, part: str | None) -> list[LabelledSeries]:
-    """All series of one file."""
-    return _read_ts(path, part) if path.suffix.lower() == ".ts" else _read_npz(path, part)
+def read_series(path: Path, part: str | None = None, *, labelled: bool = True) -> list[LabelledSeries]:
+    """All series of one file; without `labelled` they may lack labels."""
+    read = _read_ts if path.suffix.lower() == ".ts" else _read_npz
+    return read(path, part, labelled)
 
 
 def _collected(found: Sequence[LabelledSeries], where: str, max_corrupt: float) -> Collected:
@@ -88,6 +95,7 @@ def _collected(found: Sequence[LabelledSeries], where: str, max_corrupt: float) 
     check_usable(corrupt, len(found), max_corrupt, where, "series")
     names = ordered({entry.label for entry in good})
     check_names(names, where)
+    check_left(names, {entry.label for entry in found}, where)
     number = {name: i for i, name in enumerate(names)}
     source = SeriesSource(
         series=tuple(entry.values for entry in good),
@@ -111,7 +119,7 @@ def unusable(values: np.ndarray) -> str | None:
     return f"the value of channel {channel + 1} at step {step + 1} {what}{more}"
 
 
-def _read_ts(path: Path, part: str | None) -> list[LabelledSeries]:
+def _read_ts(path: Path, part: str | None, needed: bool) -> list[LabelledSeries]:
     """Loning et al.'s format: `@` lines, then a case a line, channels between colons, the label behind the last."""
     try:
         lines = path.read_bytes().decode("utf-8-sig").split("\n")
@@ -125,18 +133,18 @@ def _read_ts(path: Path, part: str | None) -> list[LabelledSeries]:
             continue
         place = f"{path.name}, line {number}"
         if line.startswith("@"):
-            word, *rest = line[1:].lower().split()
+            word, *rest = line[1:].lower().split() or [""]
             labelled = labelled or (word == "classlabel" and rest[:1] == ["true"])
             in_data = word == "data"
             if word == "timestamps" and rest[:1] == ["true"]:
                 raise DataError(f"{place}: series with timestamps are not read; write the values alone")
         elif not in_data:
             raise DataError(f"{place}: a case stands before the line @data")
-        elif not labelled:
+        elif not labelled and needed:
             raise DataError(f"{path}: its series have no labels; it needs the line @classLabel true with their names")
         else:
-            *channels, label = line.split(":")
-            if not channels or not label:
+            *channels, label = line.split(":") if labelled else [*line.split(":"), UNLABELLED]
+            if not channels or (labelled and not label):
                 raise DataError(f"{place}: has no label behind the last colon")
             found.append(LabelledSeries(_values(channels, place), place, label.strip(), part))
     return found
@@ -157,14 +165,18 @@ def _values(channels: Sequence[str], place: str) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def _read_npz(path: Path, part: str | None) -> list[LabelledSeries]:
+def _read_npz(path: Path, part: str | None, needed: bool) -> list[LabelledSeries]:
     """Arrays `x` (N, T) or (N, T, C), `y` (N,) and, for series of their own length, `lengths` (N,); or each of them
     with `_train`, `_val`, `_test` behind its name."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise DataError(f"{path}: is a single array; an archive has x and y")
+        with archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable NumPy archive ({str(error).splitlines()[0]})") from error
+    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path}: not a readable NumPy archive ({reason})") from error
     ends = [end for end in ("", "_train", "_val", "_test") if f"x{end}" in arrays]
     if not ends:
         raise DataError(
@@ -172,14 +184,14 @@ def _read_npz(path: Path, part: str | None) -> list[LabelledSeries]:
         )
     found = []
     for end in ends:
-        if f"y{end}" not in arrays:
+        if f"y{end}" not in arrays and needed:
             raise DataError(f"{path}: has x{end} and no y{end}; every series needs a label")
-        x, y, lengths = arrays[f"x{end}"], arrays[f"y{end}"], arrays.get(f"lengths{end}")
+        x, lengths = arrays[f"x{end}"], arrays.get(f"lengths{end}")
+        y = arrays.get(f"y{end}", np.full(len(x), UNLABELLED))
         x = x[:, :, None] if x.ndim == 2 else x
         if x.ndim != 3 or x.dtype.kind not in "fiub":
             raise DataError(f"{path}: x{end} is {x.dtype} {x.shape}; it needs numbers (N, T) or (N, T, C)")
-        if y.shape != x.shape[:1] or y.dtype.kind == "f":
-            raise DataError(f"{path}: y{end} is {y.dtype} {y.shape}; it needs a label for each of {len(x)} series")
+        labels = _labels(y, len(x), f"{path}: y{end}")
         steps = np.full(len(x), x.shape[1]) if lengths is None else lengths
         if (
             steps.shape != x.shape[:1]
@@ -191,5 +203,16 @@ def _read_npz(path: Path, part: str | None) -> list[LabelledSeries]:
         split = end[1:] or part
         for row in range(len(x)):
             values = np.ascontiguousarray(x[row, : steps[row]], dtype=np.float32)
-            found.append(LabelledSeries(values, f"{path.name}, x{end}[{row}]", str(y[row]), split))
+            found.append(LabelledSeries(values, f"{path.name}, x{end}[{row}]", labels[row], split))
     return found
+
+
+def _labels(y: np.ndarray, count: int, where: str) -> list[str]:
+    """Labels as text: of whole numbers without a point."""
+    if y.shape != (count,):
+        raise DataError(f"{where} has the shape {y.shape}; it needs a label for each of {count} series")
+    if y.dtype.kind == "f" and (np.isfinite(y) & (y == np.round(y))).all():
+        y = y.astype(np.int64)
+    if y.dtype.kind not in "iubSU":
+        raise DataError(f"{where} is {y.dtype}; labels are whole numbers or text")
+    return [label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label) for label in y.tolist()]

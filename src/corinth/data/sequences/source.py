@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from corinth.data.dataset import DataSet
+from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.source import number_groups
 
 CLASSIFICATION = "sequence-classification"
+LENGTHS = {"text": "characters", "series": "steps", "sentence": "words"}  # in what they are measured
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,10 @@ def _bytes(values: np.ndarray) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceData(DataSet):
-    """Texts or time series. `corrupt` lists those that cannot be used: empty ones, and series with missing values."""
+    """Texts, time series or tagged sentences. `corrupt` lists those that cannot be used: empty ones, and series with
+    missing values."""
 
-    source: TextSource | SeriesSource
+    source: TextSource | SeriesSource | TaggedSource
 
     @property
     def is_text(self) -> bool:
@@ -107,5 +110,5 @@ class SequenceData(DataSet):
 
     def describe(self) -> str:
         found = self.facts()
-        what = "characters" if self.is_text else f"steps of {found['channels']} channels"
+        what = f"steps of {found['channels']} channels" if "channels" in found else LENGTHS[self.source.unit]
         return f"median length {found['median_length']:,} {what}"

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from corinth.data.sequences.batch import Sequences
+from corinth.data.sequences.batch import NO_TAG, Sequences
 from corinth.data.sequences.encoding import Encoding
 from corinth.data.sequences.source import SequenceData
+from corinth.data.sequences.tagged import TaggedSource
 
 POOL = 32  # batches whose sequences are sorted by length together in a shuffled pass
 
@@ -25,7 +27,7 @@ class SequenceStore:
         self.index = torch.from_numpy(positions.copy())
         encode: Any = encoding
         self.rows = encode([data.source.sequence(int(i)) for i in positions])
-        self.targets = torch.from_numpy(data.source.labels[positions])
+        self.targets = _targets(data, positions)
         self.lengths = torch.tensor([len(row) for row in self.rows])
 
     def __len__(self) -> int:
@@ -44,7 +46,24 @@ class SequenceStore:
 
     def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Sequences, Tensor]]:
         for rows in batches:
-            yield rows, Sequences.of([self.rows[row] for row in rows.tolist()]), self.targets[rows]
+            chosen = rows.tolist()
+            targets = [self.targets[row] for row in chosen]
+            yield rows, Sequences.of([self.rows[row] for row in chosen]), collate_targets(targets)
+
+
+def _targets(data: SequenceData, positions: np.ndarray) -> Sequence[Tensor]:
+    """A class (), or the tags (T,) of a sentence."""
+    source = data.source
+    if isinstance(source, TaggedSource):
+        return [torch.from_numpy(source.tags[i]) for i in positions]
+    return list(torch.from_numpy(source.labels[positions]))
+
+
+def collate_targets(targets: Sequence[Tensor]) -> Tensor:
+    """Classes (B,), or tags (B, T) with `NO_TAG` behind each sentence's end."""
+    if targets[0].ndim == 0:
+        return torch.stack(list(targets))
+    return pad_sequence(list(targets), batch_first=True, padding_value=NO_TAG)
 
 
 def arrange(order: Tensor, lengths: Tensor, batch_size: int) -> Tensor:

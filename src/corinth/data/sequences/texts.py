@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from corinth.data.collect import SPLIT_WORDS, Collected, check_names, check_usable, ordered
+from corinth.data.collect import SPLIT_WORDS, Collected, check_left, check_names, check_usable, ordered
+from corinth.data.decode import is_image_file
+from corinth.data.sequences.files import declared_parts, read_text
 from corinth.data.sequences.source import CLASSIFICATION, TextSource
 from corinth.data.tables import (
     LABEL_COLUMNS,
@@ -15,16 +17,12 @@ from corinth.data.tables import (
     TABLE_SUFFIXES,
     Table,
     find_column,
-    read_table,
     split_column,
     split_of,
 )
 from corinth.errors import DataError, UsageError
 
-TEXT_COLUMNS = (
-    *("text", "sentence", "review", "content", "document", "body", "message", "comment", "tweet", "utterance"),
-    *("headline", "title", "question", "phrase", "description"),
-)
+TEXT_COLUMNS = ("text", "sentence", "review", "content", "document", "body", "message", "comment", "tweet", "utterance")
 
 
 @dataclass(frozen=True)
@@ -35,31 +33,31 @@ class LabelledText:
     split: str | None = None
 
 
-def has_texts(table: Path, text_column: str | None, label_column: str | None) -> bool:
-    """Whether a table holds texts, and not the paths of images."""
+def have_texts(tables: Sequence[Table], text_column: str | None) -> bool:
+    """Whether tables hold texts, and not the paths of images."""
     if text_column is not None:
         return True
-    found = _with_header(read_table(table), label_column)
-    names = [name.lower() for name in found.columns]
-    return any(name in names for name in TEXT_COLUMNS) and not any(name in names for name in PATH_COLUMNS)
+    headers = [[name.lower() for name in table.columns] for table in with_header(tables)]
+    return all({*TEXT_COLUMNS} & {*names} and not {*PATH_COLUMNS} & {*names} for names in headers)
 
 
 def open_text_tables(
-    tables: Sequence[tuple[Path, str | None]], *, text_column: str | None, label_column: str | None, max_corrupt: float
+    tables: Sequence[tuple[Table, str | None]], *, text_column: str | None, label_column: str | None, max_corrupt: float
 ) -> Collected:
     """Tables with the part that each is, or None where a column called `split` may say it."""
     texts: list[LabelledText] = []
     notes: list[str] = []
     files: dict[str, list[str]] = {}  # how files are read -> their names
-    for path, part in tables:
-        table = _with_header(read_table(path), label_column)
+    headed = with_header([table for table, _ in tables]) if text_column is None and label_column is None else None
+    for number, (table, part) in enumerate(tables):
+        table = table if headed is None else headed[number]
         text_in = find_column(table, text_column, TEXT_COLUMNS, "text")
         label_in = find_column(table, label_column, LABEL_COLUMNS, "label")
         split_in = split_column(table, (text_in, label_in)) if part is None else None
         columns = f"texts are read from column {text_in!r} and labels from column {label_in!r} of"
         if not table.has_header:
             columns = "there is no header: texts are read from the first column and labels from the second of"
-        files.setdefault(columns, []).append(path.name)
+        files.setdefault(columns, []).append(table.path.name)
         if split_in is not None:
             notes.append(f"splits are read from column {split_in!r}")
         labels = table.columns[label_in]
@@ -70,21 +68,25 @@ def open_text_tables(
             split = part if split_in is None else split_of(table.columns[split_in][row], place, split_in)
             texts.append(LabelledText(text, place, labels[row], split))
     notes[:0] = [f"{how} {', '.join(names)}" for how, names in files.items()]
-    where = str(tables[0][0].parent if len(tables) > 1 else tables[0][0])
+    where = str(tables[0][0].path.parent if len(tables) > 1 else tables[0][0].path)
     if not texts:
         raise DataError(f"{where}: the table has no rows; it needs a text and a label in each")
     return _collected(texts, notes, where, max_corrupt)
 
 
-def _with_header(table: Table, label_column: str | None) -> Table:
-    """The table; where its first line is a text and its label too, with names for its two columns."""
+def with_header(tables: Sequence[Table]) -> list[Table]:
+    """The tables; where the first line of one is a text and one of the labels already, with names for its columns."""
+    labels = {label for table in tables if len(table.columns) == 2 for label in list(table.columns.values())[1]}
+    return [_named(table, labels) for table in tables]
+
+
+def _named(table: Table, labels: set[str]) -> Table:
     names = list(table.columns)
-    if len(names) != 2 or label_column is not None or any(n.lower() in (*TEXT_COLUMNS, *LABEL_COLUMNS) for n in names):
+    known = any(name.lower() in (*TEXT_COLUMNS, *LABEL_COLUMNS, *PATH_COLUMNS) for name in names)
+    if len(names) != 2 or known or names[1] not in labels or is_image_file(names[0]):
         return table
-    (first, texts), (label, labels) = table.columns.items()
-    if label not in labels:
-        return table
-    return Table(table.path, {"text": [first, *texts], "label": [label, *labels]}, table.lines, has_header=False)
+    (first, texts), (label, own) = table.columns.items()
+    return Table(table.path, {"text": [first, *texts], "label": [label, *own]}, table.lines, has_header=False)
 
 
 def parts_of(folder: Path) -> list[tuple[Path, str]]:
@@ -93,7 +95,11 @@ def parts_of(folder: Path) -> list[tuple[Path, str]]:
         return []
     tables = (path for path in sorted(folder.iterdir()) if path.suffix.lower() in TABLE_SUFFIXES)
     named = [(path, SPLIT_WORDS.get(path.stem.lower())) for path in tables]
-    return [(path, part) for path, part in named if part is not None]
+    found = [(path, part) for path, part in named if part is not None]
+    twice = next(((a, b) for i, a in enumerate(found) for b in found[:i] if a[1] == b[1]), None)
+    if twice is not None:
+        raise UsageError(f"{twice[1][0]} and {twice[0][0].name} are both the {twice[0][1]} part; keep one of them")
+    return found
 
 
 def is_text_folder(folder: Path) -> bool:
@@ -110,18 +116,6 @@ def open_text_folder(folder: Path, *, max_corrupt: float) -> Collected:
     return _collected(texts, [], str(folder), max_corrupt)
 
 
-def read_text(path: Path) -> str:
-    """A UTF-8 file; bytes that are none are a `DataError` that says which."""
-    try:
-        return path.read_bytes().decode("utf-8-sig").strip()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: byte {error.start} ({error.object[error.start]:#04x}) is not UTF-8; save the file as UTF-8"
-        ) from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror})") from error
-
-
 def _roots(folder: Path) -> list[tuple[Path, str | None]]:
     parts = [
         (child, SPLIT_WORDS[child.name.lower()]) for child in _folders(folder) if child.name.lower() in SPLIT_WORDS
@@ -134,7 +128,11 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.suffix.lower() == ".txt" and child.is_file())
+    return sorted(
+        child
+        for child in folder.iterdir()
+        if child.suffix.lower() == ".txt" and child.is_file() and not child.name.startswith(".")
+    )
 
 
 def _collected(texts: Sequence[LabelledText], notes: list[str], where: str, max_corrupt: float) -> Collected:
@@ -144,7 +142,8 @@ def _collected(texts: Sequence[LabelledText], notes: list[str], where: str, max_
     names = ordered({entry.label for entry in good})
     check_names(names, where)
     if not good:
-        raise UsageError(f"{where}: there are no texts")
+        raise DataError(f"{where}: there are no texts")
+    check_left(names, {entry.label for entry in texts}, where)
     number = {name: i for i, name in enumerate(names)}
     source = TextSource(
         texts=tuple(entry.text for entry in good),
@@ -153,12 +152,6 @@ def _collected(texts: Sequence[LabelledText], notes: list[str], where: str, max_
         classes=tuple(names),
     )
     return Collected(source, declared_parts([entry.split for entry in good]), empty, notes, CLASSIFICATION)
-
-
-def declared_parts(splits: Sequence[str | None]) -> dict[str, np.ndarray]:
-    """Positions of each part that some sample says it is in."""
-    named = np.array([split or "" for split in splits], dtype=object)
-    return {part: np.flatnonzero(named == part) for part in ("train", "val", "test") if (named == part).any()}
 
 
 def _short(place: str, where: str) -> str:

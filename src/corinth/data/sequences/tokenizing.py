@@ -1,10 +1,12 @@
 """Tokenizers, trained on the training part: characters, words, BPE, WordPiece, Unigram, by the library `tokenizers`.
 
-Chinese characters are tokens of their own under all of them but characters, where everything is: words are split at
-blanks and punctuation, and Chinese has no blanks.
+Chinese characters are words of their own for `word` and `wordpiece`, which split at blanks and punctuation, as Chinese
+has no blanks; `bpe` and `unigram` learn what belongs together. The same texts give the same tokenizer in every process.
 """
 
-from collections.abc import Iterable
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -14,47 +16,120 @@ from corinth.errors import DataError
 Kind = Literal["word", "char", "bpe", "wordpiece", "unigram"]
 KINDS = get_args(Kind)
 PAD, UNKNOWN = "<pad>", "<unk>"  # tokens 0 and 1
+SPECIAL = (PAD, UNKNOWN)
+RARE = 2  # a word that occurs less often is unknown, so that what that means is learnt
+DIGITS = 3  # of a unigram's scores: their last ones depend on the order in which the library adds
 
 
-def train_tokenizer(texts: Iterable[str], kind: Kind, vocab_size: int, *, lowercase: bool) -> Tokenizer:
+def train_tokenizer(texts: Sequence[str], kind: Kind, vocab_size: int, *, lowercase: bool) -> Tokenizer:
     """At most `vocab_size` tokens, the padding and the unknown one included; the most frequent."""
-    special = [PAD, UNKNOWN]
-    options: dict[str, Any] = {"vocab_size": vocab_size, "special_tokens": special, "show_progress": False}
-    model: Any
-    trainer: Any
     if kind in ("word", "char"):
-        model, trainer = models.WordLevel(unk_token=UNKNOWN), trainers.WordLevelTrainer(**options)
-    elif kind == "bpe":
-        model, trainer = models.BPE(unk_token=UNKNOWN), trainers.BpeTrainer(**options)
-    elif kind == "wordpiece":
-        model, trainer = models.WordPiece(unk_token=UNKNOWN), trainers.WordPieceTrainer(**options)
+        trained = _word_level(kind, vocab_size, lowercase)
+    elif kind == "unigram":
+        trained = _trained_unigram(texts, vocab_size, lowercase)
     else:
-        model, trainer = models.Unigram(), trainers.UnigramTrainer(**options, unk_token=UNKNOWN)
-    tokenizer = Tokenizer(model)
-    tokenizer.normalizer = _normalizer(kind, lowercase)
-    if kind == "char":
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-        tokenizer.decoder = decoders.Fuse()
-    elif kind == "word":
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    elif kind == "wordpiece":
-        tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece()
-    else:
-        tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
-    tokenizer.train_from_iterator(texts, trainer)
-    if tokenizer.get_vocab_size() <= len(special):
-        raise DataError("the training texts have no characters to make tokens of")
+        trained = Tokenizer(models.BPE(unk_token=UNKNOWN))
+        trained.normalizer = _normalizer(kind, lowercase)
+        trained.pre_tokenizer = _splitter(kind)
+    if kind in ("word", "char"):
+        least = RARE if kind == "word" else 1
+        trained.train_from_iterator(texts, trainers.WordLevelTrainer(**_options(vocab_size), min_frequency=least))
+    elif kind in ("bpe", "wordpiece"):
+        limit = max(1, vocab_size - len(SPECIAL))
+        trained.train_from_iterator(texts, trainers.BpeTrainer(**_options(vocab_size), limit_alphabet=limit))
+    if kind == "wordpiece":
+        trained = _word_pieces(trained, texts, vocab_size)
+    if trained.get_vocab_size() <= len(SPECIAL):
+        raise DataError("no token occurs often enough in the training texts; add texts, or use the tokenizer char")
+    decoder = {"char": decoders.Fuse, "bpe": decoders.Metaspace, "unigram": decoders.Metaspace}.get(kind)
+    if decoder is not None:
+        trained.decoder = decoder()
+    return trained
+
+
+def train_word_tokenizer(sentences: Iterable[Sequence[str]], vocab_size: int, *, lowercase: bool) -> Tokenizer:
+    """For sentences that are words already: one token a word, of the words that occur at least `RARE` times."""
+    tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+    tokenizer.normalizer = _normalizer("char", lowercase)
+    trainer: Any = trainers.WordLevelTrainer(**_options(vocab_size), min_frequency=RARE)
+    tokenizer.train_from_iterator((word for sentence in sentences for word in sentence), trainer)
     return tokenizer
+
+
+def _options(vocab_size: int) -> dict[str, Any]:
+    return {"vocab_size": vocab_size, "special_tokens": list(SPECIAL), "show_progress": False}
+
+
+def _word_level(kind: Kind, vocab_size: int, lowercase: bool) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+    tokenizer.normalizer = _normalizer(kind, lowercase)
+    tokenizer.pre_tokenizer = _splitter(kind)
+    return tokenizer
+
+
+def _trained_unigram(texts: Sequence[str], vocab_size: int, lowercase: bool) -> Tokenizer:
+    """With its scores rounded and its tokens in the order of score and name: the library's own vary with each run."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = _normalizer("unigram", lowercase)
+    tokenizer.pre_tokenizer = _splitter("unigram")
+    letters = {letter for text in texts for letter in tokenizer.normalizer.normalize_str(text)}
+    if len(letters) + len(SPECIAL) > vocab_size:
+        raise DataError(
+            f"a unigram tokenizer needs a token for each of the {len(letters)} characters of the training texts, and "
+            f"vocab_size is {vocab_size}; raise it, or use bpe"
+        )
+    tokenizer.train_from_iterator(texts, trainers.UnigramTrainer(**_options(vocab_size), unk_token=UNKNOWN))
+    content = json.loads(tokenizer.to_str())
+    scores = [(token, round(score, DIGITS)) for token, score in content["model"]["vocab"]]
+    rest = sorted((entry for entry in scores if entry[0] not in SPECIAL), key=lambda entry: (-entry[1], entry[0]))
+    content["model"] |= {"vocab": [*((token, 0.0) for token in SPECIAL), *rest], "unk_id": 1}
+    return Tokenizer.from_str(json.dumps(content))
+
+
+def _word_pieces(bpe: Tokenizer, texts: Sequence[str], vocab_size: int) -> Tokenizer:
+    """WordPiece (Schuster & Nakajima 2012), whose pieces inside a word begin with ##: every character in the place
+    where it occurs, and the most frequent of the pieces that byte-pair merges make of the training words.
+
+    The library's own trainer numbers pieces in an order that varies with each run.
+    """
+    normalizer, splitter = bpe.normalizer, bpe.pre_tokenizer
+    assert normalizer is not None
+    assert splitter is not None
+    words = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+    letters: Counter[str] = Counter()
+    pieces: Counter[str] = Counter()
+    for word, count in words.items():
+        for place, letter in enumerate(word):
+            letters[letter if place == 0 else f"##{letter}"] += count
+        for token in bpe.model.tokenize(word):
+            piece = token.value if token.offsets[0] == 0 else f"##{token.value}"
+            if token.id > 1:
+                pieces[piece] += count
+    known = _most(letters, vocab_size - len(SPECIAL))
+    known += _most(
+        Counter({p: n for p, n in pieces.items() if p not in letters}), vocab_size - len(SPECIAL) - len(known)
+    )
+    vocabulary = {token: number for number, token in enumerate([*SPECIAL, *known])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=UNKNOWN))
+    tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.decoder = normalizer, splitter, decoders.WordPiece()
+    return tokenizer
+
+
+def _most(counts: Counter[str], most: int) -> list[str]:
+    """The most frequent, equals by name."""
+    return sorted(counts, key=lambda name: (-counts[name], name))[: max(0, most)]
+
+
+def _splitter(kind: Kind) -> Any:
+    if kind == "char":
+        return pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    return pre_tokenizers.BertPreTokenizer() if kind in ("word", "wordpiece") else pre_tokenizers.Metaspace()
 
 
 def _normalizer(kind: Kind, lowercase: bool) -> Any:
     if kind == "char":
         return normalizers.Sequence([normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])])
-    return normalizers.Sequence(
-        [
-            normalizers.NFC(),
-            normalizers.BertNormalizer(
-                clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=lowercase
-            ),
-        ]
-    )
+    alone = kind in ("word", "wordpiece")
+    options = {"clean_text": True, "handle_chinese_chars": alone, "strip_accents": False, "lowercase": lowercase}
+    blanks = [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+    return normalizers.Sequence([normalizers.NFC(), normalizers.BertNormalizer(**options), *blanks])

@@ -26,7 +26,16 @@ import torch
 from torch import Tensor, nn
 
 from corinth.layers.recurrence import State
-from corinth.layers.recurrent import RECIPE, Cell, Recurrent, RecurrentConfig, count_macs, count_parameters, normalised
+from corinth.layers.recurrent import (
+    RECIPE,
+    TASKS,
+    Cell,
+    Recurrent,
+    RecurrentConfig,
+    count_macs,
+    count_parameters,
+    normalised,
+)
 from corinth.registry import Card, register
 
 
@@ -103,7 +112,7 @@ for name, options, vectors in (
             arxiv="1607.06450" if options.layer_norm else None,
             input_size=(STEPS, options.input_size),
             family="recurrent",
-            tasks=("sequence-classification",),
+            tasks=TASKS,
             recipe=RECIPE,
             deviations=DEVIATIONS,
             references=() if options.layer_norm else ("torch:LSTM",),

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from corinth.layers.recurrence import State
-from corinth.layers.recurrent import RECIPE, Cell, count_macs, count_parameters, normalised
+from corinth.layers.recurrent import RECIPE, TASKS, Cell, count_macs, count_parameters, normalised
 from corinth.models.recurrent.lstm import LSTM, SYNONYMS, LSTMConfig
 from corinth.registry import Card, register
 
@@ -73,7 +73,7 @@ register(
         year=2000,
         input_size=(STEPS, OPTIONS.input_size),
         family="recurrent",
-        tasks=("sequence-classification",),
+        tasks=TASKS,
         recipe=RECIPE,
         deviations=("gradients through all steps and through the peepholes; tanh of the cell state",),
         synonyms={

@@ -26,7 +26,16 @@ from torch import Tensor, nn
 
 from corinth.layers import checks
 from corinth.layers.recurrence import State
-from corinth.layers.recurrent import RECIPE, Cell, Recurrent, RecurrentConfig, count_macs, count_parameters, normalised
+from corinth.layers.recurrent import (
+    RECIPE,
+    TASKS,
+    Cell,
+    Recurrent,
+    RecurrentConfig,
+    count_macs,
+    count_parameters,
+    normalised,
+)
 from corinth.registry import Card, register
 
 Activation = Literal["tanh", "relu"]
@@ -91,7 +100,7 @@ for name, options in (("rnn", RNNConfig()), ("rnn_relu", RNNConfig(nonlinearity=
             year=1990,
             input_size=(STEPS, options.input_size),
             family="recurrent",
-            tasks=("sequence-classification",),
+            tasks=TASKS,
             recipe=RECIPE,
             deviations=("tanh or ReLU; gradients through all steps; layers, directions and heads are options",),
             references=("torch:RNN",),

@@ -1,0 +1,152 @@
+"""Sentences with a tag for each word: CoNLL's columns and Universal Dependencies' CoNLL-U."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from corinth.data.collect import SPLIT_WORDS, Collected, check_names
+from corinth.data.sequences.files import declared_parts, read_text
+from corinth.data.source import number_groups
+from corinth.errors import DataError, UsageError
+
+TAGGING = "sequence-tagging"
+CONLL_SUFFIXES = (".conll", ".conllu", ".iob", ".bio", ".annotated")
+CONLLU_COLUMNS = {"upos": 3, "xpos": 4, "deprel": 7}
+_PART = re.compile(rf"(?<![a-z])({'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))})(?![a-z])")
+
+
+@dataclass(frozen=True)
+class TaggedSource:
+    """Sentences as their words, each word with a tag, a position in `classes`."""
+
+    sentences: tuple[tuple[str, ...], ...]
+    tags: tuple[np.ndarray, ...]  # int64 (T,) of each
+    places: tuple[str, ...]
+    classes: tuple[str, ...]
+    unit: ClassVar[str] = "sentence"
+
+    def __len__(self) -> int:
+        return len(self.sentences)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.zeros(len(self), dtype=np.int64)
+
+    def sequence(self, i: int) -> tuple[str, ...]:
+        return self.sentences[i]
+
+    def target(self, i: int) -> np.ndarray:
+        return self.tags[i]
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """int64 (N,), in words."""
+        return np.array([len(words) for words in self.sentences], dtype=np.int64)
+
+    def name(self, i: int) -> str:
+        return self.places[i]
+
+    def key(self, i: int) -> str:
+        return " ".join(self.sentences[i])
+
+    def duplicate_groups(self) -> np.ndarray:
+        return number_groups("\0".join(words).encode() for words in self.sentences)
+
+    def content(self) -> Iterable[bytes]:
+        for words in self.sentences:
+            yield "\0".join(words).encode() + b"\n"
+
+    def fingerprint_bytes(self) -> Iterable[bytes]:
+        for tags in self.tags:
+            yield tags.astype("<i8").tobytes() + b"\n"
+
+    def amounts(self) -> np.ndarray:
+        """int64 (N, K): words of every tag."""
+        return np.stack([np.bincount(tags, minlength=len(self.classes)) for tags in self.tags])
+
+    def onto(self, classes: Sequence[str], where: str) -> "TaggedSource":
+        """The same with the tags of a run; a tag that it does not know is a `DataError`."""
+        number = {name: i for i, name in enumerate(classes)}
+        used = self.amounts().sum(axis=0)
+        if unknown := [name for name, count in zip(self.classes, used) if count and name not in number]:
+            raise DataError(
+                f"{where}: the tag {unknown[0]!r} was not seen in training; the run knows {', '.join(classes)}"
+            )
+        table = np.array([number.get(name, -1) for name in self.classes], dtype=np.int64)
+        return replace(self, tags=tuple(table[tags] for tags in self.tags), classes=tuple(classes))
+
+
+def tagged_files(path: Path) -> list[tuple[Path, str | None]]:
+    """The files of one data set and the part that the name of each says, such as `en-ud-train.conllu`."""
+    if path.is_file():
+        return [(path, None)] if path.suffix.lower() in CONLL_SUFFIXES else []
+    if not path.is_dir():
+        return []
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in CONLL_SUFFIXES)
+    named = [(file, found[1]) for file in files if (found := _PART.search(file.name.lower())) is not None]
+    return [(file, SPLIT_WORDS[word]) for file, word in named] or [(file, None) for file in files]
+
+
+def open_tagged(files: Sequence[tuple[Path, str | None]], *, label_column: str | None) -> Collected:
+    """All sentences of some files as one data set."""
+    sentences: list[tuple[tuple[str, ...], list[str], str, str | None]] = []
+    notes = []
+    for path, part in files:
+        found, column = _read(path, label_column)
+        sentences += [(words, tags, place, part) for words, tags, place in found]
+        notes.append(f"tags are read from {column} of {path.name}")
+    where = str(files[0][0].parent if len(files) > 1 else files[0][0])
+    if not sentences:
+        raise DataError(f"{where}: there are no sentences")
+    names = sorted({tag for _, tags, _, _ in sentences for tag in tags})
+    check_names(names, where)
+    number = {name: i for i, name in enumerate(names)}
+    source = TaggedSource(
+        sentences=tuple(words for words, _, _, _ in sentences),
+        tags=tuple(np.array([number[tag] for tag in tags], dtype=np.int64) for _, tags, _, _ in sentences),
+        places=tuple(place for _, _, place, _ in sentences),
+        classes=tuple(names),
+    )
+    return Collected(source, declared_parts([part for _, _, _, part in sentences]), [], notes, TAGGING)
+
+
+def _read(path: Path, label_column: str | None) -> tuple[list[tuple[tuple[str, ...], list[str], str]], str]:
+    """Sentences with their tags and places, and the column that the tags are from."""
+    universal = path.suffix.lower() == ".conllu"
+    if not universal and label_column is not None:
+        raise UsageError(f"{path}: label_column is for CoNLL-U; of other columns the last has the tags")
+    asked = label_column or "upos"
+    if universal and asked not in CONLLU_COLUMNS:
+        raise UsageError(f"{path}: label_column {asked!r} is none of {', '.join(CONLLU_COLUMNS)}")
+    found: list[tuple[tuple[str, ...], list[str], str]] = []
+    words: list[str] = []
+    tags: list[str] = []
+    began = 1
+    for number, line in enumerate([*read_text(path).split("\n"), ""], start=1):
+        if not line.strip():
+            if words:
+                found.append((tuple(words), tags, f"{path.name}, line {began}"))
+            words, tags, began = [], [], number + 1
+            continue
+        if line.startswith("#") and (universal or ("\t" not in line and " " in line)):
+            continue
+        cells = line.rstrip("\r").split("\t") if "\t" in line else line.split()
+        if universal and not cells[0].isdigit():
+            continue  # a contraction such as 3-4, or an empty node
+        at, first = (CONLLU_COLUMNS[asked], 1) if universal else (-1, 0)
+        if len(cells) < (10 if universal else 2):
+            wanted = "10 columns" if universal else "a word and its tag"
+            raise DataError(f"{path.name}, line {number}: has {len(cells)} columns; a line needs {wanted}")
+        word, tag = cells[first].strip(), cells[at].strip()
+        if not word or not tag or (universal and tag == "_"):
+            missing = "word" if not word else "tag"
+            raise DataError(f"{path.name}, line {number}: has no {missing}; every word needs a tag")
+        began = began if words else number
+        words.append(word)
+        tags.append(tag)
+    return found, f"column {asked}" if universal else "the last column"
