@@ -80,7 +80,7 @@ class RecurrentConfig:
     recurrent_drop_rate: float = 0.0  # of the hidden state on its way to the next step, the same units at every step
     recurrent_init: Init = "orthogonal"  # of the recurrent weights, gate by gate; uniform: in +-1/sqrt(H), as torch
     pool: Pool = "last"  # what the head sees: the last state of each direction, the mean or max over steps, each step
-    crf: bool = False  # a conditional random field over the tags of a sequence, with pool "none" (see crf.py)
+    crf: bool = False  # a conditional random field over the tags of a sequence (crf.py); the head then sees each step
     num_classes: int = 10  # outputs of the head; 0: what the head would see
 
     def __post_init__(self) -> None:
@@ -94,8 +94,10 @@ class RecurrentConfig:
             checks.share(name, getattr(self, name))
         checks.one_of("recurrent_init", self.recurrent_init, get_args(Init))
         checks.one_of("pool", self.pool, get_args(Pool))
-        if self.crf and self.pool != "none":
-            raise ValueError(f"crf is for a tag at every step, with pool 'none', and pool is {self.pool!r}")
+        if self.crf and self.pool not in ("last", "none"):
+            raise ValueError(f"crf is for a tag at every step, and pool {self.pool!r} gives one answer; leave it out")
+        if self.crf:
+            object.__setattr__(self, "pool", "none")
 
     @property
     def directions(self) -> int:

@@ -49,17 +49,18 @@ class SequenceTagging(Task):
     def _loss(self, logits: Tensor, batch: Any) -> tuple[Tensor, int]:
         """The sum over the tokens, and their number."""
         crf: Any = self.nets["model"].crf
+        targets = _as_long(batch.targets, logits)
         if crf is not None:
-            total = -crf(logits, batch.targets, batch.inputs.lengths).sum()
+            total = -crf(logits, targets, batch.inputs.lengths).sum()
         else:
             total = F.cross_entropy(
-                logits.flatten(0, 1).float(), batch.targets.flatten(), ignore_index=NO_TAG, reduction="sum"
+                logits.flatten(0, 1).float(), targets.flatten(), ignore_index=NO_TAG, reduction="sum"
             )
         return total, int(batch.inputs.lengths.sum())
 
     def _right(self, logits: Tensor, batch: Any) -> Tensor:
         """How many tags are right; what does not count equals no tag."""
-        return (self.decode(logits, batch.inputs.lengths) == batch.targets).sum().float()
+        return (self.decode(logits, batch.inputs.lengths) == _as_long(batch.targets, logits)).sum().float()
 
     def decode(self, logits: Tensor, lengths: Tensor) -> Tensor:
         """The likeliest tags, int64 (B, T)."""
@@ -86,3 +87,8 @@ class SequenceTagging(Task):
     def rank(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """By accuracy, then by loss."""
         return metrics["accuracy"], -metrics["loss"]
+
+
+def _as_long(targets: Tensor, logits: Tensor) -> Tensor:
+    """Tags (B, T) as far as the longest sentence of this part of a batch."""
+    return targets[:, : logits.shape[1]]
