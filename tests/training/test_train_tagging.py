@@ -15,9 +15,9 @@ from corinth.data.sequences.encoding import WordEncoding
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.errors import DataError, UsageError
 from corinth.predictor import Tagger, load_run
-from corinth.predictor.tagging import entities_of
 from corinth.report import run_report
 from corinth.tasks import SequenceTagging
+from corinth.tasks.entities import EntityF1, entities_of
 from corinth.training import Run, train
 
 OPTIONS: dict[str, Any] = {"hidden_size": 16, "input_size": 16}
@@ -138,6 +138,9 @@ def test_tags_are_learnt_and_scored(run: Run, data: SequenceData) -> None:
     assert found.entities is not None
     assert found.entities.f1 > 0.9
     assert run.best is not None
+    validated = predictor.evaluate(data, "val")
+    assert validated.entities is not None
+    assert run.best["val_entity_f1"] == pytest.approx(validated.entities.f1, abs=1e-6)
     assert run.best["val_accuracy"] == pytest.approx(predictor.evaluate(data, "val").accuracy, abs=1e-6)
     for position, share in zip(found.index.tolist(), found.per_sample.tolist()):
         (said,) = predictor.predict([data.source.sequence(position)])
@@ -209,6 +212,16 @@ def test_entities_are_found_as_conlleval_does() -> None:
     assert entities_of(["B-a", "I-a", "O", "I-b", "B-b", "I-a"]) == {("a", 0, 1), ("b", 3, 3), ("b", 4, 4), ("a", 5, 5)}
     assert entities_of(["O"]) == set()
     assert entities_of(["B-a", "B-a", "I-a"]) == {("a", 0, 0), ("a", 1, 2)}
+
+
+def test_the_f1_of_entities() -> None:
+    score = EntityF1(("O", "B-a", "I-a"))
+    said, true = torch.tensor([[1, 2, 0, 1], [1, 0, 0, 0]]), torch.tensor([[1, 2, 0, 0], [1, 2, -100, -100]])
+    score.update(said, true, torch.tensor([4, 2]))
+    assert float(score.compute()) == pytest.approx(2 / 5)  # one right, three called, two there
+    nothing = EntityF1(("O",))
+    nothing.update(*torch.zeros(2, 1, 2, dtype=torch.int64), torch.tensor([2]))
+    assert float(nothing.compute()) == 0.0
 
 
 def test_the_commands(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from corinth.errors import DataError, UsageError, WeightsError
 from corinth.predictor.evaluation import ClassScore, per_class_scores
 from corinth.predictor.predictor import Predictor
 from corinth.tasks import SequenceTagging
+from corinth.tasks.entities import entities_of, has_entities
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class Tagger(Predictor):
             words=int(confusion.sum()),
             accuracy=float(confusion.trace() / confusion.sum()),
             per_class=per_class_scores(self.classes, confusion),
-            entities=_entity_score(spans) if all(map(_is_bio, self.classes)) else None,
+            entities=_entity_score(spans) if has_entities(self.classes) else None,
             per_sample=np.array(shares),
             index=np.array(index),
         )
@@ -162,24 +163,6 @@ def _listed(item: Any) -> list[TagPrediction]:
     words = tuple(item.split()) if isinstance(item, str) else tuple(item)
     name = shortened(" ".join(words)) or "(empty)"
     return [TagPrediction(name, words) if words else TagPrediction(name, error="the sentence has no words")]
-
-
-def _is_bio(tag: str) -> bool:
-    return tag == "O" or tag[:2] in ("B-", "I-")
-
-
-def entities_of(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    """Type, first word and last word of each entity; an I-x behind no x begins one, as in conlleval."""
-    found: set[tuple[str, int, int]] = set()
-    kind, first = "", 0
-    for place, tag in enumerate([*tags, "O"]):
-        mark, _, this = tag.partition("-")
-        if kind and (mark != "I" or this != kind):
-            found.add((kind, first, place - 1))
-            kind = ""
-        if mark in ("B", "I") and not kind:
-            kind, first = this, place
-    return found
 
 
 def _entity_score(spans: Sequence[tuple[set[tuple[str, int, int]], set[tuple[str, int, int]]]]) -> ClassScore:

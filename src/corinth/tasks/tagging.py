@@ -7,9 +7,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 
 from corinth.data.sequences.batch import NO_TAG
+from corinth.tasks.entities import EntityF1, has_entities
 from corinth.tasks.means import CountedMean
 from corinth.tasks.task import Phase, Task, Term
 
@@ -68,8 +69,11 @@ class SequenceTagging(Task):
         return logits.argmax(2) if crf is None else crf.decode(logits, lengths)
 
     def metrics(self) -> MetricCollection:
-        """`loss` as trained, and `accuracy`, both over tokens."""
-        return MetricCollection({"loss": CountedMean(), "accuracy": CountedMean()}, compute_groups=False)
+        """`loss` as trained and `accuracy`, both over tokens; `entity_f1` where tags say where entities begin."""
+        named: dict[str, Metric | MetricCollection] = {"loss": CountedMean(), "accuracy": CountedMean()}
+        if has_entities(self.classes):
+            named["entity_f1"] = EntityF1(self.classes)
+        return MetricCollection(named, compute_groups=False)
 
     def measure(self, metrics: MetricCollection, batch: Any) -> None:
         logits = self._logits(batch)
@@ -77,6 +81,9 @@ class SequenceTagging(Task):
         found: Any = metrics
         found["loss"].update(loss / count, count)
         found["accuracy"].update(self._right(logits, batch) / count, count)
+        if "entity_f1" in found:
+            tags = self.decode(logits, batch.inputs.lengths)
+            found["entity_f1"].update(tags, _as_long(batch.targets, logits), batch.inputs.lengths)
 
     def predict(self, batch: Any) -> TagPredictions:
         return TagPredictions(self.decode(self._logits(batch), batch.inputs.lengths), batch.inputs.lengths)
@@ -85,8 +92,8 @@ class SequenceTagging(Task):
         return torch.zeros(size, *shape[:1], dtype=torch.int64)
 
     def rank(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
-        """By accuracy, then by loss."""
-        return metrics["accuracy"], -metrics["loss"]
+        """By the F1 of entities, where there are some: most words are in none. Then by accuracy, then by loss."""
+        return metrics.get("entity_f1", 0.0), metrics["accuracy"], -metrics["loss"]
 
 
 def _as_long(targets: Tensor, logits: Tensor) -> Tensor:
