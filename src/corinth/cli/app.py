@@ -20,6 +20,7 @@ VERBS = {  # name -> (module, one line)
     "predict": ("predicting", "what a trained run says of images, texts or time series"),
     "convert": ("converting", "a checkpoint into Corinth's own form, or out into torchvision's or timm's"),
     "compare": ("comparing", "several architectures, one budget, several seeds: an honest leaderboard"),
+    "gradients": ("gradients", "how far back in time recurrent networks learn from, with a plot"),
     "doctor": ("doctor", "check this machine, your data, and what a training would cost"),
     "completion": ("completion", "print the shell's completion script (bash, zsh, fish)"),
 }

@@ -143,6 +143,22 @@ def losses(rows: Sequence[Mapping[str, float]], *, x: str, x_title: str) -> Figu
     return {"data": data, "layout": layout}
 
 
+def norms_by_step(shares: Mapping[str, Sequence[float]]) -> Figure:
+    """For each name a norm at 0, 1, 2, ... steps back, on a logarithmic axis; what is 0 there is left out."""
+    data = []
+    for i, (name, values) in enumerate(shares.items()):
+        known = [(back, value) for back, value in enumerate(values) if value > 0]
+        xs, ys = (list(column) for column in zip(*known)) if known else ([], [])
+        line = {"color": _colour(i), "width": 2, "dash": DASHES[(i // SERIES + i) % len(DASHES)]}
+        data.append({"x": xs, "y": ys, "name": plain(name), "mode": "lines", "line": line})
+    layout = {
+        "xaxis": {"title": {"text": "steps back from the last"}},
+        "yaxis": {"type": "log", "exponentformat": "power", "title": {"text": "norm of the gradient"}},
+        "hovermode": "x unified",
+    }
+    return {"data": data, "layout": layout}
+
+
 def confusion(counts: np.ndarray, classes: Sequence[str]) -> Figure:
     """Rows are true classes, columns predictions; shade is the share of the row, the number is the count."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
