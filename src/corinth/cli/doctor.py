@@ -24,6 +24,7 @@ EXTRAS = {  # package -> (extra, what is missing without it)
     "pyarrow": ("tables", "Parquet data"),
     "faster_coco_eval": ("detection", "average precision of boxes"),
     "tensorboard": ("tensorboard", "--tensorboard"),
+    "soundfile": ("audio", "recordings"),
 }
 
 

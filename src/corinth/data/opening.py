@@ -9,19 +9,20 @@ import numpy as np
 
 from corinth.data import binary, builtin
 from corinth.data.boxes import is_box_data, open_boxes
-from corinth.data.collect import Collected, Progress, check_names, plural
+from corinth.data.collect import Collected, Progress, check_names, collect_files, plural
 from corinth.data.dataset import fingerprint, relabelled
 from corinth.data.folders import count_class_folders, open_folders
 from corinth.data.images import ImageData
 from corinth.data.mask_layout import lacking_masks
 from corinth.data.masks import MaskSource, is_mask_folder, open_masks
+from corinth.data.sequences.audio import audio_files, collect_audio, is_audio_file, is_audio_folder
 from corinth.data.sequences.series import SERIES_SUFFIXES, open_series, series_files
 from corinth.data.sequences.source import SequenceData, SeriesSource, TextSource
 from corinth.data.sequences.tagged import CONLL_SUFFIXES, TaggedSource, open_tagged, tagged_files
 from corinth.data.sequences.texts import have_texts, is_text_folder, open_text_folder, open_text_tables, parts_of
 from corinth.data.source import TargetSource
 from corinth.data.splits import check_classes, make_splits
-from corinth.data.tables import TABLE_SUFFIXES, open_table, read_table
+from corinth.data.tables import TABLE_SUFFIXES, labelled_files, read_table
 from corinth.errors import DataError, UsageError
 
 # of `open_data` and of a recipe
@@ -197,7 +198,11 @@ def _open_table(path: Path, columns: dict[str, str | None], max_corrupt: float, 
     table = read_table(path)
     if image is None and have_texts([table], text):
         return open_text_tables([(table, None)], text_column=text, label_column=label, max_corrupt=max_corrupt)
-    return open_table(table, path_column=image, label_column=label, max_corrupt=max_corrupt, progress=progress)
+    files, notes = labelled_files(table, path_column=image, label_column=label)
+    collect = collect_audio if all(is_audio_file(file.path) for file in files) else collect_files
+    found = collect(files, where=str(path), max_corrupt=max_corrupt, progress=progress)
+    found.notes[:0] = notes
+    return found
 
 
 def _open_folder(path: Path, name: str, max_corrupt: float, progress: Progress | None) -> Collected:
@@ -222,6 +227,8 @@ def _open_folder(path: Path, name: str, max_corrupt: float, progress: Progress |
         return _open_table(tables[0], dict.fromkeys(COLUMNS), max_corrupt, progress)
     if not count_class_folders(path) and is_text_folder(path):
         return open_text_folder(path, max_corrupt=max_corrupt)
+    if not count_class_folders(path) and is_audio_folder(path):
+        return collect_audio(list(audio_files(path)), where=str(path), max_corrupt=max_corrupt, progress=progress)
     if (empty := lacking_masks(path)) is not None:
         raise DataError(
             f"{empty} holds no masks for the images beside it; masks are PNG files with the images' names, and boxes "

@@ -1,4 +1,4 @@
-"""CSV, TSV and Parquet tables; and those with one image path and one label a row."""
+"""CSV, TSV and Parquet tables; and those with the path of a file and a label a row."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corinth.data.collect import SPLIT_WORDS, Collected, LabelledFile, Progress, collect_files
+from corinth.data.collect import SPLIT_WORDS, LabelledFile
 from corinth.errors import DataError, UsageError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
@@ -47,16 +47,11 @@ def read_table(path: Path) -> Table:
     return _csv(path)
 
 
-def open_table(
-    table: Table,
-    *,
-    path_column: str | None,
-    label_column: str | None,
-    max_corrupt: float,
-    progress: Progress | None = None,
-) -> Collected:
-    """Images by their paths; relative ones start at the table's folder. A column called `split` (`subset`, `set`,
-    `partition`), if there, says `train`, `val` or `test` for each row."""
+def labelled_files(
+    table: Table, *, path_column: str | None, label_column: str | None
+) -> tuple[list[LabelledFile], list[str]]:
+    """Files by their paths, and how the table was read; relative paths start at the table's folder. A column called
+    `split` (`subset`, `set`, `partition`), if there, says `train`, `val` or `test` for each row."""
     path, rows = table.path, table.columns
     paths_in = find_column(table, path_column, PATH_COLUMNS, "path")
     labels_in = find_column(table, label_column, LABEL_COLUMNS, "label")
@@ -69,17 +64,15 @@ def open_table(
         name, label = rows[paths_in][row], rows[labels_in][row]
         place = table.place(row)
         if not name:
-            raise DataError(f"{place}: column {paths_in!r} is empty; every row needs the path of an image")
+            raise DataError(f"{place}: column {paths_in!r} is empty; every row needs the path of a file")
         if not label:
-            raise DataError(f"{place}: column {labels_in!r} is empty; every image needs a label")
+            raise DataError(f"{place}: column {labels_in!r} is empty; every file needs a label")
         split = None if splits_in is None else split_of(rows[splits_in][row], place, splits_in)
         full = os.path.normpath(os.path.join(path.parent, os.path.expanduser(name)))
         files.append(LabelledFile(full, name.replace(os.sep, "/"), label, split))
     if not files:
-        raise DataError(f"{path}: the table has no rows; it needs a path and a label for each image")
-    found = collect_files(files, where=str(path), max_corrupt=max_corrupt, progress=progress)
-    found.notes[:0] = notes
-    return found
+        raise DataError(f"{path}: the table has no rows; it needs a path and a label for each file")
+    return files, notes
 
 
 def find_column(table: Table, asked: str | None, usual: Sequence[str], what: str) -> str:

@@ -31,15 +31,16 @@ class SequenceClassifier(Predictor):
         """The `top` likeliest classes of each sequence.
 
         Of texts: strings, and paths (`Path`) of .txt files, each one text, or of tables, each row one. Of time series:
-        arrays (T, C), and paths of .csv files with a step a row, or of .ts and .npz files with many. What cannot be
-        used becomes a Prediction with `error`; the others are not affected.
+        arrays (T, C), and paths of .csv files with a step a row, of .ts and .npz files with many, of recordings. What
+        cannot be used becomes a Prediction with `error`; the others are not affected.
         """
         if batch_size < 1:
             raise UsageError(f"batch_size {batch_size} is not at least 1")
         if isinstance(sequences, str | Path | Tensor) or (isinstance(sequences, np.ndarray) and not self.is_text):
             sequences = [sequences]
         usual = (self.data or {}).get("text_column")
-        loose = loose_texts(sequences, text_column, usual) if self.is_text else loose_series(sequences)
+        rate = self.preprocess.audio_rate if isinstance(self.preprocess, SeriesEncoding) else None
+        loose = loose_texts(sequences, text_column, usual) if self.is_text else loose_series(sequences, rate)
         found: list[Prediction | None] = []
         ready: list[tuple[int, str, Tensor]] = []
         for entry in loose:

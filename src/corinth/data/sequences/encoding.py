@@ -87,6 +87,7 @@ class SeriesEncoding:
     max_len: int | None = None
     typical: int = 1  # steps of the median training series
     longest: int = 1  # of the longest, as far as it is kept
+    audio_rate: int | None = None  # samples a second of the sound that the series are made of
     kind: ClassVar[str] = "series"
 
     @property
@@ -107,6 +108,10 @@ class SeriesEncoding:
         found = data.source.channels if isinstance(data.source, SeriesSource) else None
         if found != self.channels:
             raise DataError(f"{data.name} has series of {found} channels, and the network takes {self.channels}")
+        rate = getattr(data.source, "audio_rate", None)
+        if rate != self.audio_rate:
+            have, need = (f"sound at {r} Hz" if r else "no sound" for r in (rate, self.audio_rate))
+            raise DataError(f"{data.name} has {have}, and the network was trained on {need}")
 
     def checked(self, values: np.ndarray) -> np.ndarray:
         """The series, if it can be used."""
@@ -138,6 +143,7 @@ class SeriesEncoding:
             max_len=max_len,
             typical=int(np.median(lengths)),
             longest=int(lengths.max()),
+            audio_rate=source.audio_rate,
         )
 
 

@@ -1,10 +1,11 @@
-"""What the readers of sequences share: a file's text, and the parts that samples say they are in."""
+"""What the readers of sequences share: a file's text, folders that are classes, the parts that samples are in."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from corinth.data.collect import SPLIT_WORDS
 from corinth.errors import DataError
 
 
@@ -24,3 +25,18 @@ def declared_parts(splits: Sequence[str | None]) -> dict[str, np.ndarray]:
     """Positions of each part that some sample says it is in."""
     named = np.array([split or "" for split in splits], dtype=object)
     return {part: np.flatnonzero(named == part) for part in ("train", "val", "test") if (named == part).any()}
+
+
+def class_files(folder: Path, suffixes: Sequence[str]) -> Iterator[tuple[Path, str, str | None]]:
+    """Files of some kinds in `folder/<class>/`, or with the parts outside, `folder/train/<class>/`: each with its class
+    and its part."""
+    named = [(child, SPLIT_WORDS.get(child.name.lower())) for child in _folders(folder)]
+    for root, part in [(child, part) for child, part in named if part is not None] or [(folder, None)]:
+        for child in _folders(root):
+            for file in sorted(child.iterdir()):
+                if file.suffix.lower() in suffixes and file.is_file() and not file.name.startswith("."):
+                    yield file, child.name, part
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))

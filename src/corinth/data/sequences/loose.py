@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from corinth.data.sequences.audio import features, is_audio_file, read_audio
 from corinth.data.sequences.files import read_text
 from corinth.data.sequences.series import SERIES_SUFFIXES, read_series
 from corinth.data.sequences.texts import TEXT_COLUMNS, with_header
@@ -73,16 +74,20 @@ def shortened(text: str, most: int = 60) -> str:
     return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
 
 
-def loose_series(given: Iterable[Any]) -> Iterator[Loose]:
+def loose_series(given: Iterable[Any], audio_rate: int | None = None) -> Iterator[Loose]:
     """Arrays or tensors (T, C), or (T,) of one channel; paths of .csv and .tsv files with a step a row, of .npy files
-    of one series, of .ts and .npz files of many, with labels or without."""
+    of one series, of .ts and .npz files of many, with labels or without. With `audio_rate` also paths of recordings."""
     for number, item in enumerate(given):
         if not isinstance(item, str | Path):
             yield Loose(f"series {number}", _array(item, f"series {number}"))
             continue
         path = Path(item)
         try:
-            if path.suffix.lower() in SERIES_SUFFIXES:
+            if is_audio_file(path):
+                if audio_rate is None:
+                    raise DataError("is a recording, and the network was not trained on sound")
+                yield Loose(str(path), features(*read_audio(path), audio_rate))
+            elif path.suffix.lower() in SERIES_SUFFIXES:
                 yield from (Loose(entry.place, entry.values) for entry in read_series(path, labelled=False))
             elif path.suffix.lower() == ".npy":
                 yield Loose(str(path), _array(np.load(path, allow_pickle=False), str(path)))

@@ -59,6 +59,7 @@ class SeriesSource:
     places: tuple[str, ...]
     labels: np.ndarray  # int64 (N,), positions in `classes`
     classes: tuple[str, ...]
+    audio_rate: int | None = None  # samples a second of the sound that they were made of
     unit: ClassVar[str] = "series"
 
     def __len__(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from corinth.data.collect import SPLIT_WORDS, Collected, check_left, check_names, check_usable, ordered
 from corinth.data.decode import is_image_file
-from corinth.data.sequences.files import declared_parts, read_text
+from corinth.data.sequences.files import class_files, declared_parts, read_text
 from corinth.data.sequences.source import CLASSIFICATION, TextSource
 from corinth.data.tables import (
     LABEL_COLUMNS,
@@ -22,6 +22,7 @@ from corinth.data.tables import (
 )
 from corinth.errors import DataError, UsageError
 
+TEXT_SUFFIXES = (".txt",)
 TEXT_COLUMNS = ("text", "sentence", "review", "content", "document", "body", "message", "comment", "tweet", "utterance")
 
 
@@ -104,35 +105,14 @@ def parts_of(folder: Path) -> list[tuple[Path, str]]:
 
 def is_text_folder(folder: Path) -> bool:
     """Whether there are .txt files in folders that are classes, in the folder itself or in one of its parts."""
-    return any(_files(child) for root, _ in _roots(folder) for child in _folders(root))
+    return next(class_files(folder, TEXT_SUFFIXES), None) is not None
 
 
 def open_text_folder(folder: Path, *, max_corrupt: float) -> Collected:
-    """`folder/<class>/*.txt`, or with the parts outside, `folder/train/<class>/*.txt`: each file is one text."""
-    texts = []
-    for root, part in _roots(folder):
-        for child in _folders(root):
-            texts += [LabelledText(read_text(file), str(file), child.name, part) for file in _files(child)]
+    """Each .txt file of a class's folder is one text."""
+    found = class_files(folder, TEXT_SUFFIXES)
+    texts = [LabelledText(read_text(file), str(file), label, part) for file, label, part in found]
     return _collected(texts, [], str(folder), max_corrupt)
-
-
-def _roots(folder: Path) -> list[tuple[Path, str | None]]:
-    parts = [
-        (child, SPLIT_WORDS[child.name.lower()]) for child in _folders(folder) if child.name.lower() in SPLIT_WORDS
-    ]
-    return list(parts) or [(folder, None)]
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(
-        child
-        for child in folder.iterdir()
-        if child.suffix.lower() == ".txt" and child.is_file() and not child.name.startswith(".")
-    )
 
 
 def _collected(texts: Sequence[LabelledText], notes: list[str], where: str, max_corrupt: float) -> Collected:
