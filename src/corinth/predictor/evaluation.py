@@ -29,6 +29,9 @@ class ClassScore:
     f1: float
     support: int
 
+    def to_dict(self) -> dict[str, float]:
+        return {"precision": self.precision, "recall": self.recall, "f1": self.f1, "support": self.support}
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -82,10 +85,7 @@ class Evaluation:
             "loss": self.loss,
             "macro_f1": self.macro_f1,
             "calibration_error": self.calibration_error,
-            "per_class": {
-                s.name: {"precision": s.precision, "recall": s.recall, "f1": s.f1, "support": s.support}
-                for s in self.per_class
-            },
+            "per_class": {score.name: score.to_dict() for score in self.per_class},
             "classes": list(self.classes),
             "confusion": self.confusion.tolist(),
             "dropped": [{"name": name, "reason": reason} for name, reason in self.dropped],

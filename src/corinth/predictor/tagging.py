@@ -70,16 +70,12 @@ class TagEvaluation:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; the per-sample arrays are left out."""
         found = self.entities
-        entities = {} if found is None else {"precision": found.precision, "recall": found.recall, "f1": found.f1}
         return {
             "samples": self.samples,
             "words": self.words,
             "accuracy": self.accuracy,
-            **({} if found is None else {"entity_f1": found.f1, "entities": entities | {"support": found.support}}),
-            "per_class": {
-                s.name: {"precision": s.precision, "recall": s.recall, "f1": s.f1, "support": s.support}
-                for s in self.per_class
-            },
+            **({} if found is None else {"entity_f1": found.f1, "entities": found.to_dict()}),
+            "per_class": {score.name: score.to_dict() for score in self.per_class},
             "classes": list(self.classes),
             "dropped": [],
         }

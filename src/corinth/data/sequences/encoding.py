@@ -22,18 +22,19 @@ LONGEST_TEXT = 512  # tokens, unless a person says otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextEncoding:
-    """Texts to tokens, int64 (T,), of which the first `max_len` are kept."""
+class Tokens:
+    """What encodings by a tokenizer have in common."""
 
     tokenizer: str  # the library's JSON
-    max_len: int = LONGEST_TEXT
-    typical: int = 1  # tokens of the median training text
+    typical: int = 1  # tokens of the median training sample
     longest: int = 1  # of the longest, as far as it is kept
-    kind: ClassVar[str] = "text"
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        return read_tokenizer(self.tokenizer)
+        try:
+            return Tokenizer.from_str(self.tokenizer)
+        except Exception as error:
+            raise UsageError(f"the tokenizer cannot be read: {error}") from error
 
     @property
     def vocab_size(self) -> int:
@@ -43,6 +44,18 @@ class TextEncoding:
     def shape(self) -> tuple[int, ...]:
         """Of a typical input."""
         return (self.typical,)
+
+    def random_inputs(self, size: int, steps: int | None = None) -> Sequences:
+        """Made-up inputs of so many steps, by default of the longest, to time and to measure a training step with."""
+        return Sequences.of(torch.randint(self.vocab_size, (size, self.longest if steps is None else steps)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextEncoding(Tokens):
+    """Texts to tokens, int64 (T,), of which the first `max_len` are kept."""
+
+    max_len: int = LONGEST_TEXT
+    kind: ClassVar[str] = "text"
 
     def __call__(self, texts: Sequence[str]) -> list[Tensor]:
         """A text without a single token, as one of blanks is, becomes the unknown token."""
@@ -56,10 +69,6 @@ class TextEncoding:
 
     def tokens(self, text: str) -> list[str]:
         return self._tokenizer.encode(text).tokens[: self.max_len]
-
-    def random_inputs(self, size: int, steps: int | None = None) -> Sequences:
-        """Made-up inputs of so many steps, by default of the longest, to time and to measure a training step with."""
-        return Sequences.of(torch.randint(self.vocab_size, (size, self.longest if steps is None else steps)))
 
     def to_dict(self) -> dict[str, Any]:
         return _to_dict(self)
@@ -148,35 +157,15 @@ class SeriesEncoding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WordEncoding:
+class WordEncoding(Tokens):
     """Sentences that are words already to one token a word, int64 (T,)."""
 
-    tokenizer: str  # the library's JSON
-    typical: int = 1  # words of the median training sentence
-    longest: int = 1
     kind: ClassVar[str] = "words"
     max_len: ClassVar[None] = None
-
-    @cached_property
-    def _tokenizer(self) -> Tokenizer:
-        return read_tokenizer(self.tokenizer)
-
-    @property
-    def vocab_size(self) -> int:
-        return self._tokenizer.get_vocab_size()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of a typical input."""
-        return (self.typical,)
 
     def __call__(self, sentences: Sequence[Sequence[str]]) -> list[Tensor]:
         found = self._tokenizer.encode_batch([list(words) for words in sentences], is_pretokenized=True)
         return [torch.tensor(encoding.ids, dtype=torch.int64) for encoding in found]
-
-    def random_inputs(self, size: int, steps: int | None = None) -> Sequences:
-        """Made-up inputs of so many steps, by default of the longest, to time and to measure a training step with."""
-        return Sequences.of(torch.randint(self.vocab_size, (size, self.longest if steps is None else steps)))
 
     def to_dict(self) -> dict[str, Any]:
         return _to_dict(self)
@@ -193,14 +182,6 @@ class WordEncoding:
 
 
 Encoding = TextEncoding | SeriesEncoding | WordEncoding
-
-
-def read_tokenizer(text: str) -> Tokenizer:
-    """A tokenizer from the library's JSON."""
-    try:
-        return Tokenizer.from_str(text)
-    except Exception as error:
-        raise UsageError(f"the tokenizer cannot be read: {error}") from error
 
 
 def _to_dict(encoding: Encoding) -> dict[str, Any]:
