@@ -127,3 +127,31 @@ def test_recordings_are_learnt_and_predicted(tmp_path: Path) -> None:
     assert isinstance(other, SequenceData)
     with pytest.raises(DataError, match="fast has sound at 16000 Hz, and the network was trained on sound at 8000 Hz"):
         predictor.evaluate(other)
+
+
+def test_the_fingerprint_is_that_of_the_sound(tmp_path: Path) -> None:
+    import torch
+
+    folder = write_tones(tmp_path / "tones")
+    threads = torch.get_num_threads()
+    prints = []
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        prints.append(open_data(folder).fingerprint)
+    torch.set_num_threads(threads)
+    assert prints[0] == prints[1]
+    soundfile.write(folder / "low/0.wav", tone(333), 8000)
+    assert open_data(folder).fingerprint != prints[0]
+
+
+def test_recordings_among_other_files(tmp_path: Path) -> None:
+    folder = write_tones(tmp_path / "tones")
+    (folder / "low/README.txt").write_text("about these")
+    assert len(open_data(folder)) == 24
+    rows = [f"{p.relative_to(tmp_path)},{p.parent.name}" for p in sorted(folder.rglob("*.wav"))]
+    (tmp_path / "bare.csv").write_text("\n".join(rows))
+    with pytest.raises(DataError, match="looks like the path"):
+        open_data(tmp_path / "bare.csv")
+    (tmp_path / "mixed.csv").write_text("\n".join(["path,label", *rows, "gone.mp3,low"]))
+    found = open_data(tmp_path / "mixed.csv")
+    assert found.corrupt[0][1] == "there is no such file"

@@ -290,8 +290,8 @@ def test_an_encoding_survives_its_dictionary_and_cuts(tmp_path: Path) -> None:
     assert encoding.longest == 2
     with pytest.raises(UsageError, match="of kind 'sound'; it can be text, series"):
         preparation_from_dict({"kind": "sound"})
-    with pytest.raises(UsageError, match="check max_len"):
-        preparation_from_dict({k: v for k, v in encoding.to_dict().items() if k != "max_len"})
+    with pytest.raises(UsageError, match="check tokenizer"):
+        preparation_from_dict({k: v for k, v in encoding.to_dict().items() if k != "tokenizer"})
     broken = preparation_from_dict(encoding.to_dict() | {"tokenizer": "{}"})
     with pytest.raises(UsageError, match="the tokenizer cannot be read"):
         _ = broken.vocab_size  # ty: ignore

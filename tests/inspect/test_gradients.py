@@ -11,6 +11,7 @@ import torch
 from corinth import create_model
 from corinth.cli import main
 from corinth.data import Batch, Sequences
+from corinth.errors import UsageError
 from corinth.inspect import gradients_by_step
 from sequence_sets import text_rows, waves, write_table, write_ts
 
@@ -105,6 +106,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         ("cnn --data waves.ts", "does image-classification"),
         ("lstm lstm --data waves.ts", "lstm is named twice"),
         ("lstm --data waves.ts --samples 0", "--samples 0"),
+        ("rnn --data waves.ts --set recurrent_init=uniform --set num_classes=3", "num_classes 3 does not fit"),
         ("lstm --data waves.ts --output waves.ts", "no page of ours"),
     ],
 )
@@ -115,3 +117,30 @@ def test_wrong_words(
     write_ts(tmp_path / "waves.ts", *waves())
     assert main(["gradients", *args.split()]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_gradient_that_is_nothing_is_said() -> None:
+    model = create_model("gru", input_size=2, hidden_size=2, num_classes=2)
+    torch.nn.init.zeros_(model.head.weight)
+    batch = batch_of(*(torch.randn(4, 2) for _ in range(8)))
+    with pytest.raises(UsageError, match="the gradient at the last step is zero or not finite"):
+        gradients_by_step(model, [batch], lambda b: model(b.inputs.values).square().mean())
+
+
+def test_runs_are_looked_at_with_their_own_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = write_table(tmp_path / "t.tsv", text_rows())
+    train = ["train", "--data", str(table), "--model", "gru", "--budget", "1ep", "--set", "hidden_size=8", "--quiet"]
+    assert main([*train, "--output", "run"]) == 0
+    write_table(
+        tmp_path / "o.tsv", [(f"fine {i}", "great") for i in range(9)] + [(f"poor {i}", "bad") for i in range(9)]
+    )
+    capsys.readouterr()
+    assert main(["gradients", "run", "--data", "o.tsv"]) == 1
+    assert "the label 'great' (9 texts) was not seen in training" in capsys.readouterr().err
+    assert main(["gradients", "run", "--set", "hidden_size=9"]) == 2
+    assert "--set is for architectures as they begin" in capsys.readouterr().err
+    assert main(["gradients", "run", "bigru"]) == 0
+    assert "bigru: its head sees early steps directly too" in capsys.readouterr().err

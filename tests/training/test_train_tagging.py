@@ -278,3 +278,57 @@ def test_real_tagged_sets(corinth_data: Path, monkeypatch: pytest.MonkeyPatch) -
         found = open_data(name)
         assert tuple(len(found.positions(part)) for part in ("train", "val", "test")) == parts
         assert found.num_classes <= classes
+
+
+# ---- what files and words may look like ----
+
+
+def test_words_that_look_like_comments_or_marks(tmp_path: Path) -> None:
+    (tmp_path / "t.conll").write_text(
+        "-DOCSTART- -X- O\n\n# id = 7\nof IN O\n# # B-NP\n#obama NN B-PER\n\n#x NN O\ny NN O\n"
+    )
+    source = open_data(tmp_path / "t.conll", val_share=0.0, test_share=0.0).source
+    assert isinstance(source, TaggedSource)
+    assert source.sentences == (("of", "#", "#obama"), ("#x", "y"))
+    assert source.places == ("t.conll, line 4", "t.conll, line 8")
+    (tmp_path / "u.conll").write_text("a NN O\nb NN\n")
+    with pytest.raises(DataError, match="line 2: has 2 columns; a line needs 3 columns, as the first"):
+        open_data(tmp_path / "u.conll")
+
+
+def test_names_of_parts(tmp_path: Path) -> None:
+    for name in ("en-train.conll", "en-dev.conll", "._en-test.conll"):
+        write_conll(tmp_path / name, sentences(12))
+    assert open_data(tmp_path).declared_splits == ("train", "val")
+    write_conll(tmp_path / "de-train.conll", sentences(12))
+    with pytest.raises(UsageError, match=r"de-train\.conll and en-train\.conll are both the train part"):
+        open_data(tmp_path)
+    (tmp_path / "de-train.conll").rename(tmp_path / "final.conll")
+    with pytest.raises(UsageError, match=r"the name of final\.conll says no part"):
+        open_data(tmp_path)
+
+
+def test_one_token_a_word_whatever_it_is(data: SequenceData) -> None:
+    encoding = WordEncoding.trained(data, vocab_size=100, lowercase=True)
+    (found,) = encoding([("a<unk>s", "", "<pad>", "<unk>", "to", "\u200b")])
+    assert len(found) == 6
+    assert found[4] > 1
+    assert set(found[:4].tolist()) == {1}
+
+
+def test_batch_size_auto_and_estimates(data: SequenceData, tmp_path: Path) -> None:
+    assert quick(data, tmp_path / "r", budget="1ep", batch_size="auto").recipe.batch_size == 8
+    assert main(["doctor", "--data", data.spec, "--model", "gru"]) == 0
+
+
+def test_tagged_files_and_wrong_things_to_predict(run: Run, tmp_path: Path) -> None:
+    predictor = load_run(run.path)
+    assert isinstance(predictor, Tagger)
+    path = write_conll(tmp_path / "n.conll", sentences(3, seed=7))
+    (tmp_path / "t.csv").write_text("text\ngo to Rome\n")
+    found = predictor.predict([path, tmp_path / "t.csv"])
+    assert [list(p.words) for p in found[:3]] == [[word for word, _ in row] for row in sentences(3, seed=7)]
+    assert "is a table; sentences are in .txt files" in (found[3].error or "")
+    for wrong in ([1], [None], [("a", 2)]):
+        with pytest.raises(UsageError, match="a sentence is a string, words or a path"):
+            predictor.predict(wrong)

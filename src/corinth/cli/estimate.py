@@ -15,6 +15,7 @@ from corinth.data.store import free_memory
 from corinth.inspect import count_macs, count_params, peak_memory
 from corinth.inspect.devices import choose_device
 from corinth.tasks import Task
+from corinth.training.batch_size import random_batch
 from corinth.training.budget import parse_budget
 from corinth.training.build import build_network
 from corinth.training.finetune import training_mode
@@ -61,8 +62,7 @@ def estimate(recipe: Recipe, data: DataSet, *, seconds: float = 2.0) -> Estimate
     task = make_task(recipe, model, data)
 
     def batch(size: int) -> Batch:
-        targets = task.random_targets(size, input_size[1:])
-        return Batch(make(size), targets, torch.arange(size)).to(device)
+        return random_batch(task, make(size)).to(device)
 
     _speed(recipe, task, batch(first), device, 0.0)  # the first of all is slow
     affordable = _speed(recipe, task, batch(first), device, 0.0) * seconds / 3

@@ -12,6 +12,8 @@ from corinth.cli.parsing import assignments, parse
 from corinth.errors import UsageError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from corinth.data import SequenceData
     from corinth.inspect import GradientProfile
 
@@ -25,7 +27,7 @@ class Options:
     networks: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NETWORKS")]
     """Recurrent architectures, as they begin, and run folders."""
     data: str | None = None
-    """Data as `corinth train` takes them; of runs their own if left out."""
+    """Data as `corinth train` takes them; the runs' own if left out."""
     part: Literal["train", "val", "test", "all"] = "train"
     samples: int = 256
     """How many sequences are looked at, drawn with the seed."""
@@ -48,12 +50,16 @@ def main(args: Sequence[str]) -> int:
         raise UsageError(f"--samples {options.samples} is not at least 1")
     if options.output.exists() and options.output.suffix != ".html":
         raise UsageError(f"--output {options.output} exists and is no page of ours; name an .html file")
-    data = _open(options)
+    networks = [_network(name, options) for name in options.networks]
+    if options.set and all(network.run for network in networks):
+        raise UsageError("--set is for architectures as they begin, and runs have their options")
+    spec, how = _where(networks, options)
     found: dict[str, GradientProfile] = {}
-    for name in options.networks:
-        if name in found:
-            raise UsageError(f"{name} is named twice")
-        found[name] = _profile(name, data, options)
+    for network in networks:
+        if network.name in found:
+            raise UsageError(f"{network.name} is named twice")
+        data = _open(network, spec, how, options)
+        found[network.name] = _profile(network, data, options)
     steps = max(len(profile.norms) for profile in found.values())
     shown = [back for back in STEPS if back < steps]
     if options.json:
@@ -70,59 +76,93 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-def _open(options: Options) -> "SequenceData":
-    from corinth.data import SequenceData, open_data
-    from corinth.data.opening import OPTIONS
+@dataclass(frozen=True)
+class _Network:
+    """An architecture as it begins, or a trained run with its recipe and predictor."""
+
+    name: str
+    run: bool
+    recipe: Any = None
+    predictor: Any = None
+
+
+def _network(name: str, options: Options) -> _Network:
+    if not (Path(name) / "config.json").is_file():
+        return _Network(name, run=False)
+    from corinth.predictor import load_run
     from corinth.training.recipe import Recipe
 
-    how: dict[str, Any] = {name: getattr(options, name) for name in ("text_column", "label_column")}
-    spec = options.data
-    if spec is None:
-        run = next((Path(name) for name in options.networks if (Path(name) / "recipe.yaml").is_file()), None)
-        if run is None:
-            raise UsageError("there is nothing to look at; say --data PATH")
-        recipe = Recipe.from_yaml(run / "recipe.yaml")
-        spec = recipe.data
-        how = {name: getattr(recipe, name) for name in OPTIONS} | {k: v for k, v in how.items() if v is not None}
-    data = open_data(spec, **how)
+    return _Network(name, True, Recipe.from_yaml(Path(name) / "recipe.yaml"), load_run(name, device="cpu"))
+
+
+def _where(networks: Sequence[_Network], options: Options) -> tuple[str, dict[str, Any]]:
+    """The data of all, and how they are opened: as is said, or as the runs' own."""
+    from corinth.data.opening import OPTIONS
+
+    asked = {name: getattr(options, name) for name in ("text_column", "label_column")}
+    asked = {name: column for name, column in asked.items() if column is not None}
+    if options.data is not None:
+        return options.data, asked
+    runs = [network.recipe for network in networks if network.run]
+    if not runs:
+        raise UsageError("there is nothing to look at; say --data PATH")
+    if other := [recipe.data for recipe in runs if recipe.data != runs[0].data]:
+        raise UsageError(f"the runs are of {runs[0].data} and {other[0]}; say with --data on which to look at them")
+    return runs[0].data, {name: getattr(runs[0], name) for name in OPTIONS} | asked
+
+
+def _open(network: _Network, spec: str, how: dict[str, Any], options: Options) -> "SequenceData":
+    """The data, of a run with its own classes."""
+    from corinth.data import SequenceData, open_data
+
+    classes = network.predictor.classes if network.run else None
+    data = open_data(spec, classes=classes, **how)
     if not isinstance(data, SequenceData):
         raise UsageError(f"{data.name} is data for {data.task}; gradients by step are of texts, series and sentences")
+    if network.run and network.predictor.task != data.task:
+        raise UsageError(f"{network.name} does {network.predictor.task}, and {data.name} is data for {data.task}")
     if not len(data.positions(options.part)):
         raise UsageError(f"the {options.part} part of {data.name} is empty; choose another --part")
     return data
 
 
-def _profile(name: str, data: "SequenceData", options: Options) -> "GradientProfile":
-    """Of an architecture with fresh weights, or of a run."""
+def _profile(network: _Network, data: "SequenceData", options: Options) -> "GradientProfile":
     import numpy as np
     import torch
 
-    from corinth.data import Loader, SequenceStore
+    from corinth.data import Loader, SequenceStore, SeriesEncoding
     from corinth.inspect import gradients_by_step
     from corinth.training.build import build_model
-    from corinth.training.job import make_task
     from corinth.training.recipe import recipe_for
 
-    if (Path(name) / "config.json").is_file():
-        from corinth.predictor import load_run
-
-        predictor = load_run(name, device="cpu")
-        if predictor.task != data.task:
-            raise UsageError(f"{name} does {predictor.task}, and {data.name} is data for {data.task}")
-        model, encoding, arch = predictor.model, predictor.preprocess, predictor.arch
-        recipe = recipe_for(arch, data.spec)
+    model: Any
+    encoding: Any
+    if network.run:
+        model, encoding = network.predictor.model, network.predictor.preprocess
+        if isinstance(encoding, SeriesEncoding):
+            encoding.check_channels(data)
     else:
         torch.manual_seed(options.seed)
-        recipe = recipe_for(name, data.spec, options=assignments(options.set))
-        model, encoding = build_model(recipe, data)
+        built: Any = build_model(recipe_for(network.name, data.spec, options=assignments(options.set)), data)
+        model, encoding = built
+    if model.cfg.bidirectional or model.cfg.pool in ("mean", "max"):
+        note(f"{network.name}: its head sees early steps directly too, not only through time")
     positions = data.positions(options.part)
     count = min(options.samples, len(positions))
     chosen = np.sort(np.random.default_rng(options.seed).choice(positions, size=count, replace=False))
-    task: Any = make_task(recipe, model, data)
-    rng = torch.Generator()
-    prepared: Any = encoding
-    store = SequenceStore(data, chosen, prepared)
-    return gradients_by_step(model, Loader(store, 64), lambda batch: task.losses("train", batch, rng)["loss"].value)
+
+    def loss(batch: Any) -> "Tensor":
+        """The mean cross-entropy; of tagged sentences, that of their last word."""
+        logits, targets = model(batch.inputs.values, batch.inputs.lengths), batch.targets
+        if logits.ndim == 3:
+            rows, last = torch.arange(len(logits)), batch.inputs.lengths - 1
+            logits, targets = logits[rows, last], targets[rows, last]
+        return torch.nn.functional.cross_entropy(logits.float(), targets)
+
+    try:
+        return gradients_by_step(model, Loader(SequenceStore(data, chosen, encoding), 64), loss)
+    except UsageError as error:
+        raise UsageError(f"{network.name}: {error}") from error
 
 
 def _cell(profile: "GradientProfile", back: int) -> Cell:

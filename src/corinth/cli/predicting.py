@@ -29,7 +29,7 @@ class Options:
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
     """Image files, and folders of them. Texts or sentences themselves, .txt files (of one text, or of a sentence a
     line where words are tagged), tables with a text a row. Time series in .csv files with a step a row, in .ts and
-    .npz files."""
+    .npz files; recordings."""
     top: int = 5
     """Classification: how many classes to name."""
     text_column: str | None = None
@@ -79,9 +79,11 @@ def main(args: Sequence[str]) -> int:
 
 def _given(word: str) -> str | Path:
     """A text itself, or the path of a file of texts."""
+    from corinth.data.sequences.tagged import CONLL_SUFFIXES
     from corinth.data.tables import TABLE_SUFFIXES
 
-    if word.lower().endswith((".txt", *TABLE_SUFFIXES)) or (os.sep in word and not any(map(str.isspace, word))):
+    is_path = os.sep in word and not any(map(str.isspace, word))
+    if is_path or word.lower().endswith((".txt", *TABLE_SUFFIXES, *CONLL_SUFFIXES)):
         return Path(word)
     return Path(word) if os.path.exists(word) else word  # which says no, too, of a name that is too long
 

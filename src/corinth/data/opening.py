@@ -15,11 +15,11 @@ from corinth.data.folders import count_class_folders, open_folders
 from corinth.data.images import ImageData
 from corinth.data.mask_layout import lacking_masks
 from corinth.data.masks import MaskSource, is_mask_folder, open_masks
-from corinth.data.sequences.audio import audio_files, collect_audio, is_audio_file, is_audio_folder
+from corinth.data.sequences.audio import audio_files, collect_audio, is_audio_file
 from corinth.data.sequences.series import SERIES_SUFFIXES, open_series, series_files
 from corinth.data.sequences.source import SequenceData, SeriesSource, TextSource
 from corinth.data.sequences.tagged import CONLL_SUFFIXES, TaggedSource, open_tagged, tagged_files
-from corinth.data.sequences.texts import have_texts, is_text_folder, open_text_folder, open_text_tables, parts_of
+from corinth.data.sequences.texts import count_texts, have_texts, open_text_folder, open_text_tables, parts_of
 from corinth.data.source import TargetSource
 from corinth.data.splits import check_classes, make_splits
 from corinth.data.tables import TABLE_SUFFIXES, labelled_files, read_table
@@ -199,7 +199,7 @@ def _open_table(path: Path, columns: dict[str, str | None], max_corrupt: float, 
     if image is None and have_texts([table], text):
         return open_text_tables([(table, None)], text_column=text, label_column=label, max_corrupt=max_corrupt)
     files, notes = labelled_files(table, path_column=image, label_column=label)
-    collect = collect_audio if all(is_audio_file(file.path) for file in files) else collect_files
+    collect = collect_audio if any(is_audio_file(file.path) for file in files) else collect_files
     found = collect(files, where=str(path), max_corrupt=max_corrupt, progress=progress)
     found.notes[:0] = notes
     return found
@@ -225,10 +225,12 @@ def _open_folder(path: Path, name: str, max_corrupt: float, progress: Progress |
                 f"{path} holds several tables ({names}); name the one to use, with a split column if it has parts"
             )
         return _open_table(tables[0], dict.fromkeys(COLUMNS), max_corrupt, progress)
-    if not count_class_folders(path) and is_text_folder(path):
-        return open_text_folder(path, max_corrupt=max_corrupt)
-    if not count_class_folders(path) and is_audio_folder(path):
-        return collect_audio(list(audio_files(path)), where=str(path), max_corrupt=max_corrupt, progress=progress)
+    if not count_class_folders(path):
+        recordings, texts = list(audio_files(path)), count_texts(path)
+        if recordings and len(recordings) >= texts:
+            return collect_audio(recordings, where=str(path), max_corrupt=max_corrupt, progress=progress)
+        if texts:
+            return open_text_folder(path, max_corrupt=max_corrupt)
     if (empty := lacking_masks(path)) is not None:
         raise DataError(
             f"{empty} holds no masks for the images beside it; masks are PNG files with the images' names, and boxes "

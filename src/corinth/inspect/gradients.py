@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from corinth.errors import UsageError
+
 
 @dataclass(frozen=True)
 class GradientProfile:
@@ -44,7 +46,7 @@ def gradients_by_step(
 
     `batches` have `inputs` (`corinth.data.Sequences`); `loss(batch)` calls the model and gives the mean over the
     batch's sequences, each of which must depend on its own inputs alone. Steps that fewer than `least` sequences have,
-    or a tenth of them, are left out.
+    or a tenth of them, are left out. A gradient at the last step that is zero or not finite is a `UsageError`.
     """
     found: list[list[float]] = []
     training = model.training
@@ -60,12 +62,17 @@ def gradients_by_step(
         model.train(training)
     most = len(found[0]) if found else 0
     kept = [values for values in found if len(values) >= max(min(least, most), most / 10)]
+    if not kept or not np.isfinite(np.concatenate(kept)).all() or not np.median(kept[0]) > 0:
+        raise UsageError(
+            "the gradient at the last step is zero or not finite, so that no other can be compared with it"
+        )
     return GradientProfile(np.array([np.median(v) for v in kept]), np.array([len(v) for v in kept]))
 
 
 def _norms(model: nn.Module, batch: Any, loss: Callable[[Any], Tensor]) -> list[list[float]]:
     """Of every sequence the norm at each step, the last step first."""
-    with torch.enable_grad(), _watched(model, batch.inputs.values) as seen:
+    # cuDNN has no gradients of recurrent networks in evaluation mode
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False), _watched(model, batch.inputs.values) as seen:
         total = loss(batch) * len(batch.inputs)  # each sequence's own loss has its own gradient
         (gradient,) = torch.autograd.grad(total, seen())
     lengths = batch.inputs.lengths.tolist()

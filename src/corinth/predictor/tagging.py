@@ -10,8 +10,10 @@ import torch
 
 from corinth.data import Batch, Loader, SequenceData, Sequences, SequenceStore
 from corinth.data.sequences.encoding import WordEncoding
+from corinth.data.sequences.files import read_text
 from corinth.data.sequences.loose import shortened
-from corinth.data.sequences.tagged import TaggedSource
+from corinth.data.sequences.tagged import CONLL_SUFFIXES, TaggedSource, read_words
+from corinth.data.tables import TABLE_SUFFIXES
 from corinth.errors import DataError, UsageError, WeightsError
 from corinth.predictor.evaluation import ClassScore, per_class_scores
 from corinth.predictor.predictor import Predictor
@@ -118,6 +120,8 @@ class Tagger(Predictor):
             raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
         if not isinstance(data.source, TaggedSource):
             raise UsageError(f"{data.name} holds no tagged sentences, which this {self.arch} needs")
+        if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
+            raise WeightsError("the network's weights are not finite; they are damaged")
         source = data.source.onto(self.classes, data.name)
         confusion = np.zeros((len(self.classes),) * 2, dtype=np.int64)
         index, shares, spans = [], [], []
@@ -130,8 +134,6 @@ class Tagger(Predictor):
                 spans.append(
                     (entities_of([self.classes[t] for t in true]), entities_of([self.classes[t] for t in tags]))
                 )
-        if not np.isfinite(next(self.model.parameters()).detach().cpu().numpy()).all():
-            raise WeightsError("the network's weights are not finite; they are damaged")
         return TagEvaluation(
             classes=self.classes,
             samples=len(index),
@@ -147,15 +149,19 @@ class Tagger(Predictor):
 def _listed(item: Any) -> list[TagPrediction]:
     """Sentences without tags."""
     if isinstance(item, Path):
-        from corinth.data.sequences.files import read_text
-
         try:
+            if item.suffix.lower() in CONLL_SUFFIXES:
+                return [TagPrediction(f"{item.parent / place}", words) for words, place in read_words(item)]
+            if item.suffix.lower() in TABLE_SUFFIXES:
+                raise DataError(f"{item} is a table; sentences are in .txt files, one a line, or {CONLL_SUFFIXES[0]}")
             lines = [line for line in read_text(item).split("\n") if line.strip()]
         except DataError as error:
             return [TagPrediction(str(item), error=str(error))]
         if not lines:
             return [TagPrediction(str(item), error=f"{item}: has no sentences")]
         return [TagPrediction(f"{item}, sentence {i}", tuple(line.split())) for i, line in enumerate(lines, start=1)]
+    if not isinstance(item, str) and not (isinstance(item, Sequence) and all(isinstance(w, str) for w in item)):
+        raise UsageError(f"a sentence is a string, words or a path, and this is {type(item).__name__}")
     words = tuple(item.split()) if isinstance(item, str) else tuple(item)
     name = shortened(" ".join(words)) or "(empty)"
     return [TagPrediction(name, words) if words else TagPrediction(name, error="the sentence has no words")]

@@ -91,6 +91,7 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
             "scores": [
                 (_title(kind.metric_name), percent(found.score), words),
                 (_title(kind.sample_name), percent(float(found.per_sample.mean())), words),
+                *_entity_scores(found),
             ],
             "per_class": found.to_dict()["per_class"],
             "hardest": hardest(predictor, data, found.index, found.per_sample, most=8),
@@ -113,6 +114,15 @@ def _curves(rows: list[dict[str, Any]], kind: Kind) -> dict[str, Any]:
         "score": figures.choices({"epoch": by_epoch}),
         "loss": figures.choices({"epoch": figures.losses(rows, x="epoch", x_title="epoch")}),
     }
+
+
+def _entity_scores(found: Any) -> list[tuple[str, str, str]]:
+    """Of whole entities, by which the checkpoint is chosen where tags have some."""
+    entities = getattr(found, "entities", None)
+    if entities is None:
+        return []
+    parts = f"precision {percent(entities.precision)}, recall {percent(entities.recall)}"
+    return [("F1 of entities", percent(entities.f1), parts)]
 
 
 def _title(name: str) -> str:

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
-from corinth.data import Batch
+from corinth.data import Batch, Sequences
 from corinth.data.preparation import Preparation
 from corinth.data.store import free_memory
 from corinth.errors import TrainingError
@@ -116,8 +117,13 @@ def _try(recipe: Recipe, task: Task, preprocess: Preparation, size: int, device:
 
 
 def _random_batch(task: Task, preprocess: Preparation, size: int, device: torch.device) -> Batch:
-    targets = task.random_targets(size, preprocess.shape[1:])
-    return Batch(preprocess.random_inputs(size).to(device), targets.to(device), index=torch.arange(size))
+    return random_batch(task, preprocess.random_inputs(size)).to(device)
+
+
+def random_batch(task: Task, inputs: Any) -> Batch:
+    """Made-up inputs with made-up targets."""
+    places = inputs.values.shape[1:2] if isinstance(inputs, Sequences) else inputs.shape[2:]
+    return Batch(inputs, task.random_targets(len(inputs), tuple(places)), torch.arange(len(inputs)))
 
 
 def _now(device: torch.device) -> float:

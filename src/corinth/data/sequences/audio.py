@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,6 @@ FLOOR = 1e-6  # power below which all is silence, of samples in [-1, 1]
 
 def is_audio_file(path: str | Path) -> bool:
     return Path(path).suffix.lower() in AUDIO_SUFFIXES
-
-
-def is_audio_folder(folder: Path) -> bool:
-    """Whether there are recordings in folders that are classes, in the folder itself or in one of its parts."""
-    return next(class_files(folder, AUDIO_SUFFIXES), None) is not None
 
 
 def audio_files(folder: Path) -> Iterator[LabelledFile]:
@@ -81,8 +77,13 @@ def collect_audio(
         labels=np.array([number[file.label] for file, _ in good], dtype=np.int64),
         classes=tuple(names),
         audio_rate=rate,
+        digests=tuple(_digest(samples, own) for _, (samples, own) in good),
     )
     return Collected(source, declared_parts([file.split for file, _ in good]), corrupt, notes, CLASSIFICATION)
+
+
+def _digest(samples: np.ndarray, rate: int) -> bytes:
+    return blake2b(str(rate).encode() + samples.tobytes(), digest_size=16).digest()
 
 
 def _try(file: LabelledFile) -> tuple[np.ndarray, int] | str:
@@ -105,6 +106,8 @@ def library() -> Any:
 def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     """Samples float32 (N,), the mean of all channels, and their number a second; a `DataError` for what is none."""
     soundfile = library()
+    if not Path(path).is_file():
+        raise DataError(f"{path}: there is no such file")
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:

@@ -1,7 +1,7 @@
 """The one path from a text or a series to a network's input; it belongs to the weights and is saved with them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from corinth.data.sequences.batch import Sequences
 from corinth.data.sequences.series import unusable
 from corinth.data.sequences.source import SequenceData, SeriesSource, TextSource
 from corinth.data.sequences.tagged import TaggedSource
-from corinth.data.sequences.tokenizing import UNKNOWN, Kind, train_tokenizer, train_word_tokenizer
+from corinth.data.sequences.tokenizing import SPECIAL, UNKNOWN, Kind, train_tokenizer, train_word_tokenizer
 from corinth.errors import DataError, UsageError
 
 CONSTANT = 1e-6  # spread of a channel over its largest value, up to which it is rounding
@@ -120,7 +120,7 @@ class SeriesEncoding:
         rate = getattr(data.source, "audio_rate", None)
         if rate != self.audio_rate:
             have, need = (f"sound at {r} Hz" if r else "no sound" for r in (rate, self.audio_rate))
-            raise DataError(f"{data.name} has {have}, and the network was trained on {need}")
+            raise DataError(f"{data.name} has {have}, and the network was trained on {need}; bring it to that rate")
 
     def checked(self, values: np.ndarray) -> np.ndarray:
         """The series, if it can be used."""
@@ -164,8 +164,13 @@ class WordEncoding(Tokens):
     max_len: ClassVar[None] = None
 
     def __call__(self, sentences: Sequence[Sequence[str]]) -> list[Tensor]:
-        found = self._tokenizer.encode_batch([list(words) for words in sentences], is_pretokenized=True)
-        return [torch.tensor(encoding.ids, dtype=torch.int64) for encoding in found]
+        return [torch.tensor([self._number(word) for word in words], dtype=torch.int64) for words in sentences]
+
+    def _number(self, word: str) -> int:
+        normalizer = self._tokenizer.normalizer
+        found = self._tokenizer.token_to_id(word if normalizer is None else normalizer.normalize_str(word))
+        unknown = SPECIAL.index(UNKNOWN)
+        return unknown if found is None else max(found, unknown)  # no word is padding
 
     def to_dict(self) -> dict[str, Any]:
         return _to_dict(self)
@@ -197,7 +202,8 @@ def encoding_from_dict(values: Mapping[str, Any]) -> Encoding:
     if cls is None:
         raise UsageError(f"the encoding is of kind {values.get('kind')!r}; it can be {', '.join(kinds)}")
     known = {field.name for field in fields(cls)}
-    if set(rest) != known:
-        wrong = sorted(set(rest) ^ known)
+    needed = {field.name for field in fields(cls) if field.default is MISSING}
+    if set(rest) - known or needed - set(rest):
+        wrong = sorted((set(rest) - known) | (needed - set(rest)))
         raise UsageError(f"an encoding of kind {cls.kind} has {', '.join(sorted(known))}; check {', '.join(wrong)}")
     return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in rest.items()})

@@ -12,7 +12,7 @@ from corinth.errors import DataError
 def read_text(path: Path) -> str:
     """A UTF-8 file; bytes that are none are a `DataError` that says which."""
     try:
-        return path.read_bytes().decode("utf-8-sig").strip()
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}: byte {error.start} ({error.object[error.start]:#04x}) is not UTF-8; save the file as UTF-8"

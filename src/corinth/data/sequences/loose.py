@@ -46,7 +46,7 @@ def loose_texts(
                     raise DataError("is a folder without .txt files")
                 yield from loose_texts(files)
             else:
-                yield _text(str(item), read_text(item))
+                yield _text(str(item), read_text(item).strip())
         except (DataError, OSError) as error:
             yield Loose(str(item), error=str(error).removeprefix(f"{item}: "))
 
@@ -108,15 +108,15 @@ def _array(values: Any, name: str) -> np.ndarray:
 def _steps(path: Path) -> np.ndarray:
     """A file with a step a line, its channels between commas, semicolons or tabs; a header without a number is passed
     over."""
-    lines = [line for line in read_text(path).split("\n") if line.strip()]
-    separator = max(",;\t", key=lines[0].count) if lines else ","
+    lines = [(number, line) for number, line in enumerate(read_text(path).split("\n"), start=1) if line.strip()]
+    separator = max(",;\t", key=lines[0][1].count) if lines else ","
     rows: list[list[float]] = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in lines:
         cells = line.split(separator)
         try:
             rows.append([float(cell) for cell in cells])
         except ValueError as error:
-            if number == 1 and not any(map(_is_number, cells)):
+            if not rows and not any(map(_is_number, cells)):
                 continue
             raise DataError(f"line {number}: {error}; every step needs a number for each channel") from error
         if len(rows[-1]) != len(rows[0]):

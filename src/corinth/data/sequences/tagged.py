@@ -17,6 +17,7 @@ from corinth.errors import DataError, UsageError
 TAGGING = "sequence-tagging"
 CONLL_SUFFIXES = (".conll", ".conllu", ".iob", ".bio", ".annotated")
 CONLLU_COLUMNS = {"upos": 3, "xpos": 4, "deprel": 7}
+_COMMENT = re.compile(r"# ?\w+ *=")
 _PART = re.compile(rf"(?<![a-z])({'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))})(?![a-z])")
 
 
@@ -87,9 +88,18 @@ def tagged_files(path: Path) -> list[tuple[Path, str | None]]:
         return [(path, None)] if path.suffix.lower() in CONLL_SUFFIXES else []
     if not path.is_dir():
         return []
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in CONLL_SUFFIXES)
-    named = [(file, found[1]) for file in files if (found := _PART.search(file.name.lower())) is not None]
-    return [(file, SPLIT_WORDS[word]) for file, word in named] or [(file, None) for file in files]
+    files = sorted(
+        file
+        for file in path.iterdir()
+        if file.suffix.lower() in CONLL_SUFFIXES and file.is_file() and not file.name.startswith(".")
+    )
+    named = [(file, SPLIT_WORDS[found[1]]) for file in files if (found := _PART.search(file.name.lower())) is not None]
+    if named and (other := [file.name for file in files if file not in dict(named)]):
+        raise UsageError(f"{path}: the name of {other[0]} says no part, and others' do; name it so, or take it away")
+    for place, (file, part) in enumerate(named):
+        if (twin := next((earlier for earlier, its in named[:place] if its == part), None)) is not None:
+            raise UsageError(f"{path}: {twin.name} and {file.name} are both the {part} part; keep one of them")
+    return list(named) or [(file, None) for file in files]
 
 
 def open_tagged(files: Sequence[tuple[Path, str | None]], *, label_column: str | None) -> Collected:
@@ -115,6 +125,11 @@ def open_tagged(files: Sequence[tuple[Path, str | None]], *, label_column: str |
     return Collected(source, declared_parts([part for _, _, _, part in sentences]), [], notes, TAGGING)
 
 
+def read_words(path: Path) -> list[tuple[tuple[str, ...], str]]:
+    """The sentences of a file without their tags, and their places."""
+    return [(words, place) for words, _, place in _read(path, None)[0]]
+
+
 def _read(path: Path, label_column: str | None) -> tuple[list[tuple[tuple[str, ...], list[str], str]], str]:
     """Sentences with their tags and places, and the column that the tags are from."""
     universal = path.suffix.lower() == ".conllu"
@@ -126,22 +141,23 @@ def _read(path: Path, label_column: str | None) -> tuple[list[tuple[tuple[str, .
     found: list[tuple[tuple[str, ...], list[str], str]] = []
     words: list[str] = []
     tags: list[str] = []
-    began = 1
+    began, columns = 1, 10 if universal else 0
     for number, line in enumerate([*read_text(path).split("\n"), ""], start=1):
         if not line.strip():
             if words:
                 found.append((tuple(words), tags, f"{path.name}, line {began}"))
-            words, tags, began = [], [], number + 1
+            words, tags = [], []
             continue
-        if line.startswith("#") and (universal or ("\t" not in line and " " in line)):
+        if _is_comment(line, universal, begins=not words):
             continue
         cells = line.rstrip("\r").split("\t") if "\t" in line else line.split()
-        if universal and not cells[0].isdigit():
-            continue  # a contraction such as 3-4, or an empty node
-        at, first = (CONLLU_COLUMNS[asked], 1) if universal else (-1, 0)
-        if len(cells) < (10 if universal else 2):
-            wanted = "10 columns" if universal else "a word and its tag"
+        if cells[0] == "-DOCSTART-" or (universal and not cells[0].isdigit()):
+            continue  # the mark of a document; a contraction such as 3-4, or an empty node
+        columns = columns or len(cells)
+        if len(cells) != columns or columns < 2:
+            wanted = f"{columns} columns, as the first" if len(cells) > 1 else "a word and its tag"
             raise DataError(f"{path.name}, line {number}: has {len(cells)} columns; a line needs {wanted}")
+        at, first = (CONLLU_COLUMNS[asked], 1) if universal else (-1, 0)
         word, tag = cells[first].strip(), cells[at].strip()
         if not word or not tag or (universal and tag == "_"):
             missing = "word" if not word else "tag"
@@ -150,3 +166,10 @@ def _read(path: Path, label_column: str | None) -> tuple[list[tuple[tuple[str, .
         words.append(word)
         tags.append(tag)
     return found, f"column {asked}" if universal else "the last column"
+
+
+def _is_comment(line: str, universal: bool, *, begins: bool) -> bool:
+    """In CoNLL-U all that begins with #; elsewhere that may be a word, so only `# key = value` before a sentence."""
+    if universal:
+        return line.startswith("#")
+    return begins and "\t" not in line and _COMMENT.match(line) is not None

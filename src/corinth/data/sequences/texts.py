@@ -9,6 +9,7 @@ import numpy as np
 
 from corinth.data.collect import SPLIT_WORDS, Collected, check_left, check_names, check_usable, ordered
 from corinth.data.decode import is_image_file
+from corinth.data.sequences.audio import is_audio_file
 from corinth.data.sequences.files import class_files, declared_parts, read_text
 from corinth.data.sequences.source import CLASSIFICATION, TextSource
 from corinth.data.tables import (
@@ -84,7 +85,7 @@ def with_header(tables: Sequence[Table]) -> list[Table]:
 def _named(table: Table, labels: set[str]) -> Table:
     names = list(table.columns)
     known = any(name.lower() in (*TEXT_COLUMNS, *LABEL_COLUMNS, *PATH_COLUMNS) for name in names)
-    if len(names) != 2 or known or names[1] not in labels or is_image_file(names[0]):
+    if len(names) != 2 or known or names[1] not in labels or is_image_file(names[0]) or is_audio_file(names[0]):
         return table
     (first, texts), (label, own) = table.columns.items()
     return Table(table.path, {"text": [first, *texts], "label": [label, *own]}, table.lines, has_header=False)
@@ -103,15 +104,15 @@ def parts_of(folder: Path) -> list[tuple[Path, str]]:
     return found
 
 
-def is_text_folder(folder: Path) -> bool:
-    """Whether there are .txt files in folders that are classes, in the folder itself or in one of its parts."""
-    return next(class_files(folder, TEXT_SUFFIXES), None) is not None
+def count_texts(folder: Path) -> int:
+    """How many .txt files lie in folders that are classes, in the folder itself or in its parts."""
+    return sum(1 for _ in class_files(folder, TEXT_SUFFIXES))
 
 
 def open_text_folder(folder: Path, *, max_corrupt: float) -> Collected:
     """Each .txt file of a class's folder is one text."""
     found = class_files(folder, TEXT_SUFFIXES)
-    texts = [LabelledText(read_text(file), str(file), label, part) for file, label, part in found]
+    texts = [LabelledText(read_text(file).strip(), str(file), label, part) for file, label, part in found]
     return _collected(texts, [], str(folder), max_corrupt)
 
 
