@@ -1,6 +1,6 @@
 """An architecture's config from options that a recipe gives, and fields of a recipe that its data have no use for."""
 
-import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from corinth.data.dataset import DataSet
@@ -31,9 +31,11 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
         "series": (*OF_IMAGES, *OF_TEXTS),
         "sentence": (*OF_IMAGES, *OF_SEQUENCES, "tokenizer"),
     }[unit]
-    defaults = {field.name: field for field in dataclasses.fields(Recipe)}
-    for name in idle:
-        field, value = defaults[name], getattr(recipe, name)
-        default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # ty: ignore
-        if value != default:
-            raise UsageError(f"{name} does nothing with {WHAT[unit]}, which {data.name} are; leave it out")
+    if given := changed(recipe, idle):
+        raise UsageError(f"{given[0]} does nothing with {WHAT[unit]}, which {data.name} are; leave it out")
+
+
+def changed(recipe: Recipe, names: Sequence[str]) -> list[str]:
+    """Those fields of a recipe that are not at their defaults."""
+    usual = Recipe(arch=recipe.arch, data=recipe.data)
+    return [name for name in names if getattr(recipe, name) != getattr(usual, name)]

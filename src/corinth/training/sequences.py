@@ -1,6 +1,5 @@
 """The network and the encoding of texts and time series, as a recipe and the data ask for them."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -12,18 +11,15 @@ from corinth.data.sequences.tagged import TaggedSource
 from corinth.errors import UsageError
 from corinth.registry import entry
 from corinth.training.finetune import freeze
-from corinth.training.options import WHAT, configure_for
+from corinth.training.options import OF_SEQUENCES, OF_TEXTS, WHAT, changed, configure_for
 from corinth.training.recipe import Recipe
 from corinth.weights import load_weights, read_config
-
-OF_ENCODING = ("tokenizer", "vocab_size", "lowercase", "max_len")
 
 
 def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding:
     """The encoding that the recipe's weights were trained with; without weights one made of the training part."""
     if recipe.weights is not None:
-        fields = {field.name: field.default for field in dataclasses.fields(Recipe)}
-        if own := [name for name in OF_ENCODING if getattr(recipe, name) != fields[name]]:
+        if own := changed(recipe, (*OF_TEXTS, *OF_SEQUENCES)):
             raise UsageError(f"{own[0]} is that of the weights {recipe.weights}, and cannot be another; leave it out")
         known: Any = read_config(recipe.weights).preprocess
         wanted = {"text": TextEncoding, "series": SeriesEncoding, "sentence": WordEncoding}[data.source.unit]

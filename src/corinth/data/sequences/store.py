@@ -23,7 +23,6 @@ class SequenceStore:
 
     def __init__(self, data: SequenceData, split: str | np.ndarray, encoding: Encoding) -> None:
         positions = data.positions(split) if isinstance(split, str) else np.asarray(split, dtype=np.int64)
-        self.preprocess = encoding
         self.index = torch.from_numpy(positions.copy())
         encode: Any = encoding
         self.rows = encode([data.source.sequence(int(i)) for i in positions])

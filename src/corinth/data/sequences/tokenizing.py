@@ -23,18 +23,14 @@ DIGITS = 3  # of a unigram's scores: their last ones depend on the order in whic
 
 def train_tokenizer(texts: Sequence[str], kind: Kind, vocab_size: int, *, lowercase: bool) -> Tokenizer:
     """At most `vocab_size` tokens, the padding and the unknown one included; the most frequent."""
-    if kind in ("word", "char"):
-        trained = _word_level(kind, vocab_size, lowercase)
-    elif kind == "unigram":
+    if kind == "unigram":
         trained = _trained_unigram(texts, vocab_size, lowercase)
-    else:
-        trained = Tokenizer(models.BPE(unk_token=UNKNOWN))
-        trained.normalizer = _normalizer(kind, lowercase)
-        trained.pre_tokenizer = _splitter(kind)
-    if kind in ("word", "char"):
+    elif kind in ("word", "char"):
+        trained = _untrained(models.WordLevel(unk_token=UNKNOWN), kind, lowercase)
         least = RARE if kind == "word" else 1
         trained.train_from_iterator(texts, trainers.WordLevelTrainer(**_options(vocab_size), min_frequency=least))
-    elif kind in ("bpe", "wordpiece"):
+    else:
+        trained = _untrained(models.BPE(unk_token=UNKNOWN), kind, lowercase)
         limit = max(1, vocab_size - len(SPECIAL))
         trained.train_from_iterator(texts, trainers.BpeTrainer(**_options(vocab_size), limit_alphabet=limit))
     if kind == "wordpiece":
@@ -60,8 +56,8 @@ def _options(vocab_size: int) -> dict[str, Any]:
     return {"vocab_size": vocab_size, "special_tokens": list(SPECIAL), "show_progress": False}
 
 
-def _word_level(kind: Kind, vocab_size: int, lowercase: bool) -> Tokenizer:
-    tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+def _untrained(model: Any, kind: Kind, lowercase: bool) -> Tokenizer:
+    tokenizer = Tokenizer(model)
     tokenizer.normalizer = _normalizer(kind, lowercase)
     tokenizer.pre_tokenizer = _splitter(kind)
     return tokenizer
@@ -69,10 +65,10 @@ def _word_level(kind: Kind, vocab_size: int, lowercase: bool) -> Tokenizer:
 
 def _trained_unigram(texts: Sequence[str], vocab_size: int, lowercase: bool) -> Tokenizer:
     """With its scores rounded and its tokens in the order of score and name: the library's own vary with each run."""
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = _normalizer("unigram", lowercase)
-    tokenizer.pre_tokenizer = _splitter("unigram")
-    letters = {letter for text in texts for letter in tokenizer.normalizer.normalize_str(text)}
+    tokenizer = _untrained(models.Unigram(), "unigram", lowercase)
+    normalizer = tokenizer.normalizer
+    assert normalizer is not None
+    letters = {letter for text in texts for letter in normalizer.normalize_str(text)}
     if len(letters) + len(SPECIAL) > vocab_size:
         raise DataError(
             f"a unigram tokenizer needs a token for each of the {len(letters)} characters of the training texts, and "
