@@ -16,18 +16,29 @@ from corinth.data.images import ImageData
 from corinth.data.mask_layout import lacking_masks
 from corinth.data.masks import MaskSource, is_mask_folder, open_masks
 from corinth.data.sequences.audio import audio_files, collect_audio, is_audio_file
+from corinth.data.sequences.pairs import PairSource
+from corinth.data.sequences.parallel import (
+    NUMBERED,
+    aligned_files,
+    open_aligned,
+    open_pair_tables,
+    pair_columns,
+    read_tabbed,
+    without_header,
+)
 from corinth.data.sequences.series import SERIES_SUFFIXES, open_series, series_files
 from corinth.data.sequences.source import SequenceData, SeriesSource, TextSource
 from corinth.data.sequences.tagged import CONLL_SUFFIXES, TaggedSource, open_tagged, tagged_files
 from corinth.data.sequences.texts import count_texts, have_texts, open_text_folder, open_text_tables, parts_of
 from corinth.data.source import TargetSource
 from corinth.data.splits import check_classes, make_splits
-from corinth.data.tables import TABLE_SUFFIXES, labelled_files, read_table
+from corinth.data.tables import TABLE_SUFFIXES, Table, labelled_files, read_table
 from corinth.errors import DataError, UsageError
 
 # of `open_data` and of a recipe
-OPTIONS = ("split_seed", "val_share", "test_share", "path_column", "text_column", "label_column")
-COLUMNS = ("path_column", "text_column", "label_column")
+COLUMNS = ("path_column", "text_column", "label_column", "source_column", "target_column")
+OPTIONS = ("split_seed", "val_share", "test_share", *COLUMNS)
+OF_PAIRS = ("source_column", "target_column")
 _NONE = np.empty(0, dtype=np.int64)
 
 
@@ -40,6 +51,8 @@ def open_data(
     path_column: str | None = None,
     text_column: str | None = None,
     label_column: str | None = None,
+    source_column: str | None = None,
+    target_column: str | None = None,
     max_corrupt: float = 0.05,
     classes: Sequence[str] | None = None,
     task: str | None = None,
@@ -57,7 +70,13 @@ def open_data(
     split_seed = int(_of_kind(numbers.Integral, "split_seed", split_seed, "a whole number"))
     val_share = float(_of_kind(numbers.Real, "val_share", val_share, "a number"))
     test_share = float(_of_kind(numbers.Real, "test_share", test_share, "a number"))
-    columns = {"path_column": path_column, "text_column": text_column, "label_column": label_column}
+    columns = {
+        "path_column": path_column,
+        "text_column": text_column,
+        "label_column": label_column,
+        "source_column": source_column,
+        "target_column": target_column,
+    }
     name, found = _collect(spec, columns, max_corrupt, progress)
     source, notes = found.source, list(found.notes)
     if not len(source):
@@ -99,7 +118,7 @@ def open_data(
         "opened_with": {"split_seed": split_seed, "val_share": val_share, "test_share": test_share} | columns,
         "task": found.task,
     }
-    if isinstance(source, TextSource | SeriesSource | TaggedSource):
+    if isinstance(source, TextSource | SeriesSource | TaggedSource | PairSource):
         return SequenceData(**common)
     sizes = source.sizes
     middle = (int(np.median(sizes[:, 0])), int(np.median(sizes[:, 1])))
@@ -161,8 +180,11 @@ def _has_images(folder: Path) -> bool:
 
 
 def _sequences(path: Path, columns: dict[str, str | None], max_corrupt: float) -> Collected | None:
-    """The texts of several tables, tagged sentences or time series at a path; None where there is none of them."""
+    """Translations, the texts of several tables, tagged sentences or time series at a path; None where there is none
+    of them."""
     asked = [name for name, column in columns.items() if column is not None]
+    if (found := _pairs(path, columns, max_corrupt)) is not None:
+        return found
     tables = [(read_table(table), part) for table, part in parts_of(path)]
     if tables and have_texts([table for table, _ in tables], columns["text_column"]):
         if columns["path_column"] is not None:
@@ -178,6 +200,37 @@ def _sequences(path: Path, columns: dict[str, str | None], max_corrupt: float) -
             raise UsageError(f"{path} holds time series; {asked[0]} belongs to a table")
         return open_series(files, max_corrupt=max_corrupt)
     return None
+
+
+def _pairs(path: Path, columns: dict[str, str | None], max_corrupt: float) -> Collected | None:
+    """Aligned files, or tables with a text and its translation a row; None where there is none of them."""
+    two = columns["source_column"], columns["target_column"]
+    others = [name for name, column in columns.items() if column is not None and name not in OF_PAIRS]
+    if files := aligned_files(path):
+        if others:
+            raise UsageError(f"{path} holds aligned files; {others[0]} belongs to a table")
+        return open_aligned(path, files, two, max_corrupt=max_corrupt)
+    inside = [p for p in path.iterdir() if p.suffix.lower() in (*TABLE_SUFFIXES, ".txt")] if path.is_dir() else [path]
+    tables: list[tuple[Any, str | None]] = [(read_table(table), part) for table, part in parts_of(path)]
+    if not tables and len(inside) == 1:
+        (only,) = inside
+        table = read_table(only) if only.suffix.lower() in TABLE_SUFFIXES else read_tabbed(only)
+        tables = [] if table is None else [(table, None)]
+    if two == (None, None) and not others:
+        headless = [(without_header(table), part) for table, part in tables]
+        tables = [(bare or table, part) for (bare, _), (table, part) in zip(headless, tables)]
+    if tables and all(_holds_pairs(table, two) for table, _ in tables):
+        if others:
+            raise UsageError(f"{path} holds translations; {others[0]} is for other data")
+        return open_pair_tables(tables, two, max_corrupt=max_corrupt)
+    if two != (None, None):
+        given = next(name for name in OF_PAIRS if columns[name] is not None)
+        raise UsageError(f"{path} holds no translations that could be read, so {given} says nothing; leave it out")
+    return None
+
+
+def _holds_pairs(table: Table, columns: tuple[str | None, str | None]) -> bool:
+    return list(table.columns) == NUMBERED or pair_columns(table, columns) is not None
 
 
 def _located(spec: str) -> Path:

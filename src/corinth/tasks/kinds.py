@@ -29,6 +29,7 @@ KINDS = {
         Kind("image-classification", "top1", "accuracy", "accuracy", classification=True),
         Kind("sequence-classification", "top1", "accuracy", "accuracy", unit="sequence", classification=True),
         Kind("sequence-tagging", "accuracy", "accuracy of tags", "accuracy per sentence", unit="sentence"),
+        Kind("translation", "bleu", "BLEU", "chrF per sentence", unit="pair", classes=False),
         Kind("semantic-segmentation", "miou", "mean IoU", "Dice per image", dense=True),
         Kind("object-detection", "map", "mAP", "AP per image", dense=True),
     )

@@ -32,6 +32,7 @@ from corinth.data.masks import MaskSource
 from corinth.data.opening import OPTIONS, refuse_options
 from corinth.data.preflight import preflight
 from corinth.data.preparation import Preparation
+from corinth.data.sequences.pairs import PairSource
 from corinth.errors import DataError, TrainingError, UsageError
 from corinth.files import append_line, sweep
 from corinth.inspect import count_macs, count_params
@@ -43,8 +44,10 @@ from corinth.tasks import (
     SequenceClassification,
     SequenceTagging,
     Task,
+    Translation,
     balanced_weights,
 )
+from corinth.tasks.bleu import bleu_tokenizer
 from corinth.tasks.classification import weights_of_counts
 from corinth.tasks.kinds import KINDS
 from corinth.training import checkpoint
@@ -153,7 +156,7 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
         model.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
     if recipe.compile:
         compile_model(model, processes.device)
-    task = make_task(recipe, model, data)
+    task = make_task(recipe, model, data, preprocess)
     if recipe.batch_size == "auto":
         size = choose_batch_size(recipe, task, preprocess, len(data.positions("train")), processes)
         reporter.message(f"batch size {size} was chosen by trying; lr {recipe.lr:g} is used as it is")
@@ -252,7 +255,7 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
     return Run(folder, recipe, tuple(loop.rows), best, reason)
 
 
-def make_task(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preprocess: Preparation | None) -> Task:
     """What the recipe's network learns from the data; a field that does nothing for it is a `UsageError`."""
     makers: dict[str, Callable[[Recipe, nn.Module, DataSet], Task]] = {
         "image-classification": partial(_classification, ImageClassification),
@@ -260,9 +263,10 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
         "sequence-tagging": partial(_unweighted, SequenceTagging),
         "semantic-segmentation": _segmentation,
         "object-detection": partial(_unweighted, ObjectDetection),
+        "translation": partial(_translation, preprocess),
     }
-    if recipe.label_smoothing and not KINDS[data.task].classification:
-        raise UsageError(f"label_smoothing {recipe.label_smoothing} is for classification, not for {data.task}")
+    if recipe.label_smoothing and not (KINDS[data.task].classification or data.task == "translation"):
+        raise UsageError(f"label_smoothing {recipe.label_smoothing} is for classification and translation, not for {data.task}")
     return makers[data.task](recipe, model, data)
 
 
@@ -284,6 +288,20 @@ def _unweighted(cls: Callable[..., Task], recipe: Recipe, model: nn.Module, data
     if recipe.class_weights != "none":
         raise UsageError(f"class_weights {recipe.class_weights} is not for {data.task}; leave it out")
     return cls(model, data.classes)
+
+
+def _translation(encoding: Any, recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+    assert isinstance(data.source, PairSource)
+    if recipe.class_weights != "none":
+        raise UsageError(f"class_weights {recipe.class_weights} is not for {data.task}; leave it out")
+    return Translation(
+        model,
+        begin=encoding.begin,
+        end=encoding.end,
+        decode=encoding.decoded,
+        bleu_tokenizer=bleu_tokenizer(data.source.translations),
+        label_smoothing=recipe.label_smoothing,
+    )
 
 
 def make_transform(recipe: Recipe, data: ImageData, preprocess: Preprocess) -> Transform:

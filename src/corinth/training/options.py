@@ -11,7 +11,8 @@ from corinth.training.recipe import Recipe
 OF_IMAGES = ("img_size", "fit", "interpolation", "augmentation")
 OF_SEQUENCES = ("max_len",)
 OF_TEXTS = ("tokenizer", "vocab_size", "lowercase")
-WHAT = {"image": "images", "text": "texts", "series": "time series", "sentence": "tagged sentences"}
+OF_PAIRS = ("share_vocab",)
+WHAT = {"image": "images", "text": "texts", "series": "time series", "sentence": "tagged sentences", "pair": "translations"}
 
 
 def configure_for(found: Entry, options: dict[str, Any]) -> Any:
@@ -26,10 +27,11 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
     """A field that would do nothing with these data is a `UsageError`."""
     unit = data.source.unit
     idle = {
-        "image": (*OF_SEQUENCES, *OF_TEXTS),
-        "text": OF_IMAGES,
-        "series": (*OF_IMAGES, *OF_TEXTS),
-        "sentence": (*OF_IMAGES, *OF_SEQUENCES, "tokenizer"),
+        "image": (*OF_SEQUENCES, *OF_TEXTS, *OF_PAIRS),
+        "text": (*OF_IMAGES, *OF_PAIRS),
+        "series": (*OF_IMAGES, *OF_TEXTS, *OF_PAIRS),
+        "sentence": (*OF_IMAGES, *OF_SEQUENCES, "tokenizer", *OF_PAIRS),
+        "pair": OF_IMAGES,
     }[unit]
     if given := changed(recipe, idle):
         raise UsageError(f"{given[0]} does nothing with {WHAT[unit]}, which {data.name} are; leave it out")

@@ -96,8 +96,10 @@ class Recipe:
     """Of texts, the most tokens that there are."""
     lowercase: bool = True
     """Of texts, whether capitals are made small."""
+    share_vocab: bool = False
+    """Of translations, whether source and target have one tokenizer."""
     max_len: int | None = None
-    """Tokens or steps after which a sequence is cut; none: 512 tokens, any number of steps."""
+    """Tokens or steps after which a sequence is cut; none: 512 tokens, 256 of translations, any number of steps."""
     seed: int = 0
     split_seed: int = 0
     """Seed of the train / validation / test split, where the data declares none."""
@@ -106,6 +108,10 @@ class Recipe:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    source_column: str | None = None
+    """Of translations, what is translated: a column, by name or number, or the language that files end with (en)."""
+    target_column: str | None = None
+    """Of translations, what it is translated to."""
     threads: int | None = None
     """CPU threads; none: as many as torch takes."""
     device: str = "auto"

@@ -7,27 +7,42 @@ from torch import nn
 
 from corinth.data import SequenceData, SeriesEncoding, TextEncoding
 from corinth.data.sequences.encoding import Encoding, WordEncoding
+from corinth.data.sequences.pair_encoding import PairEncoding
+from corinth.data.sequences.pairs import PairSource
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.errors import UsageError
 from corinth.registry import entry
 from corinth.training.finetune import freeze
-from corinth.training.options import OF_SEQUENCES, OF_TEXTS, WHAT, changed, configure_for
+from corinth.training.options import OF_PAIRS, OF_SEQUENCES, OF_TEXTS, WHAT, changed, configure_for
 from corinth.training.recipe import Recipe
 from corinth.weights import load_weights, read_config
+
+
+_ENCODINGS = {"text": TextEncoding, "series": SeriesEncoding, "sentence": WordEncoding, "pair": PairEncoding}
 
 
 def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding:
     """The encoding that the recipe's weights were trained with; without weights one made of the training part."""
     if recipe.weights is not None:
-        if own := changed(recipe, (*OF_TEXTS, *OF_SEQUENCES)):
+        if own := changed(recipe, (*OF_TEXTS, *OF_SEQUENCES, *OF_PAIRS)):
             raise UsageError(f"{own[0]} is that of the weights {recipe.weights}, and cannot be another; leave it out")
         known: Any = read_config(recipe.weights).preprocess
-        wanted = {"text": TextEncoding, "series": SeriesEncoding, "sentence": WordEncoding}[data.source.unit]
+        wanted = _ENCODINGS[data.source.unit]
         if not isinstance(known, wanted):
             raise UsageError(f"{recipe.weights} was not trained on {WHAT[data.source.unit]}")
         if isinstance(known, SeriesEncoding):
             known.check_channels(data)
         return known
+    if isinstance(data.source, PairSource):
+        return PairEncoding.trained(
+            data.source,
+            data.positions("train"),
+            tokenizer=recipe.tokenizer,
+            vocab_size=recipe.vocab_size,
+            lowercase=recipe.lowercase,
+            max_len=recipe.max_len,
+            share_vocab=recipe.share_vocab,
+        )
     if isinstance(data.source, TaggedSource):
         return WordEncoding.trained(data, vocab_size=recipe.vocab_size, lowercase=recipe.lowercase)
     if not data.is_text:
@@ -45,6 +60,9 @@ def count_cut(encoding: Encoding, data: SequenceData) -> int:
     """How many sequences are longer than the encoding keeps."""
     if encoding.max_len is None:
         return 0
+    if isinstance(encoding, PairEncoding):
+        assert isinstance(data.source, PairSource)
+        return encoding.count_cut(data.source)
     if isinstance(encoding, TextEncoding):
         source: Any = data.source
         return sum(count > encoding.max_len for count in encoding.counts(source.texts))
@@ -58,13 +76,15 @@ def build_sequence_model(
     found = entry(recipe.arch)
     encoding = make_encoding(recipe, data)
     if cut := count_cut(encoding, data):
-        unit = "tokens" if data.is_text else "steps"
+        unit = "steps" if isinstance(encoding, SeriesEncoding) else "tokens"
         say(f"{cut} of {len(data)} sequences are longer than max_len, {encoding.max_len} {unit}, and lose their end")
-    options: dict[str, Any] = {"num_classes": data.num_classes}
+    options: dict[str, Any] = {} if isinstance(encoding, PairEncoding) else {"num_classes": data.num_classes}
     if isinstance(encoding, WordEncoding):
         options |= {"pool": "none"}
     if isinstance(encoding, TextEncoding | WordEncoding):
         options |= {"vocab_size": encoding.vocab_size}
+    elif isinstance(encoding, PairEncoding):
+        options |= {name: getattr(encoding, name) for name in ("source_vocab_size", "target_vocab_size")}
     else:
         options |= {"input_size": encoding.channels}
     if data.task == "sequence-classification" and recipe.options.get("pool") == "none":

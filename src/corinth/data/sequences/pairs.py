@@ -33,7 +33,7 @@ class PairSource:
     translations: tuple[str, ...]
     places: tuple[str, ...]
     direction: tuple[str, str]  # what the two are called, such as ("en", "de")
-    unit: ClassVar[str] = "sentence"
+    unit: ClassVar[str] = "pair"
     classes: ClassVar[tuple[str, ...]] = ()
 
     def __len__(self) -> int:

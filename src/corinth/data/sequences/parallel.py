@@ -21,8 +21,26 @@ LANGUAGES = {  # names of columns that are languages
     *("korean", "arabic", "czech", "polish", "romanian", "turkish", "vietnamese", "finnish", "swedish"),
 }
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([_-][A-Za-z]{2,4})?")
-_NO_LANGUAGE = {"txt", "csv", "tsv", "md", "gz", "pq", "ts", "npz", "npy", "png", "jpg", "bmp", "wav", "ogg", "bio", "iob"}
+_NO_LANGUAGE = {
+    "txt",
+    "csv",
+    "tsv",
+    "md",
+    "gz",
+    "pq",
+    "ts",
+    "npz",
+    "npy",
+    "png",
+    "jpg",
+    "bmp",
+    "wav",
+    "ogg",
+    "bio",
+    "iob",
+}
 _PART = re.compile(rf"(?<![a-z])({'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))})(?![a-z])")
+NUMBERED = ["1", "2"]  # columns without names
 MANY = 0.5  # share of a second column that is different from row to row, from which it holds texts and not labels
 Columns = tuple[str | None, str | None]  # source and target, as a person names them
 
@@ -151,7 +169,7 @@ def without_header(table: Table) -> Table | None:
     """A table of two columns of texts that has no header, with numbers for its columns; None of any other."""
     names = list(table.columns)
     known = {*TEXT_COLUMNS, *LABEL_COLUMNS, *PATH_COLUMNS, *SOURCE_COLUMNS, *TARGET_COLUMNS, *LANGUAGES}
-    if len(names) != 2 or any(name.strip().lower() in known for name in names) or not table.lines:
+    if len(names) != 2 or names == NUMBERED or any(name.strip().lower() in known for name in names) or not table.lines:
         return None
     (first, sources), (second, targets) = table.columns.items()
     if len({second, *targets}) < MANY * (1 + len(targets)):
@@ -167,19 +185,17 @@ def read_tabbed(path: Path) -> Table | None:
     rows = [(n, line.split("\t")) for n, line in enumerate(read_text(path).split("\n"), start=1) if line.strip()]
     if not rows or any(len(cells) < 2 for _, cells in rows):
         return None
-    columns = {str(i + 1): [cells[i].strip() for _, cells in rows] for i in range(2)}
+    columns = {name: [cells[i].strip() for _, cells in rows] for i, name in enumerate(NUMBERED)}
     return Table(path, columns, [number for number, _ in rows])
 
 
-def open_pair_tables(
-    tables: Sequence[tuple[Table, str | None]], columns: Columns, *, max_corrupt: float
-) -> Collected:
+def open_pair_tables(tables: Sequence[tuple[Table, str | None]], columns: Columns, *, max_corrupt: float) -> Collected:
     """Tables with a pair a row, and the part that each is, None where a column called `split` may say it."""
     pairs: list[Pair] = []
     notes: list[str] = []
     direction = ("source", "target")
     for table, part in tables:
-        found = pair_columns(table, columns) or ("1", "2")
+        found = pair_columns(table, columns) or (NUMBERED[0], NUMBERED[1])
         if found[0] not in table.columns:
             raise DataError(f"{table.path}: has the columns {', '.join(table.columns)}, and other parts have others")
         direction = found

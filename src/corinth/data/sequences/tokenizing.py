@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from corinth.errors import DataError
+from corinth.errors import DataError, UsageError
 
 Kind = Literal["word", "char", "bpe", "wordpiece", "unigram"]
 KINDS = get_args(Kind)
@@ -21,16 +21,19 @@ RARE = 2  # a word that occurs less often is unknown, so that what that means is
 DIGITS = 3  # of a unigram's scores: their last ones depend on the order in which the library adds
 
 
-def train_tokenizer(texts: Sequence[str], kind: Kind, vocab_size: int, *, lowercase: bool) -> Tokenizer:
-    """At most `vocab_size` tokens, the padding and the unknown one included; the most frequent."""
+def train_tokenizer(
+    texts: Sequence[str], kind: Kind, vocab_size: int, *, lowercase: bool, marks_apart: bool = False
+) -> Tokenizer:
+    """At most `vocab_size` tokens, the padding and the unknown one included; the most frequent. With `marks_apart` the
+    pieces of `bpe` and `unigram` have no punctuation in them, as those of the others never have."""
     if kind == "unigram":
-        trained = _trained_unigram(texts, vocab_size, lowercase)
+        trained = _trained_unigram(texts, vocab_size, lowercase, marks_apart)
     elif kind in ("word", "char"):
         trained = _untrained(models.WordLevel(unk_token=UNKNOWN), kind, lowercase)
         least = RARE if kind == "word" else 1
         trained.train_from_iterator(texts, trainers.WordLevelTrainer(**_options(vocab_size), min_frequency=least))
     else:
-        trained = _untrained(models.BPE(unk_token=UNKNOWN), kind, lowercase)
+        trained = _untrained(models.BPE(unk_token=UNKNOWN), kind, lowercase, marks_apart)
         limit = max(1, vocab_size - len(SPECIAL))
         trained.train_from_iterator(texts, trainers.BpeTrainer(**_options(vocab_size), limit_alphabet=limit))
     if kind == "wordpiece":
@@ -41,6 +44,14 @@ def train_tokenizer(texts: Sequence[str], kind: Kind, vocab_size: int, *, lowerc
     if decoder is not None:
         trained.decoder = decoder()
     return trained
+
+
+def read_tokenizer(content: str) -> Tokenizer:
+    """A tokenizer from the library's JSON."""
+    try:
+        return Tokenizer.from_str(content)
+    except Exception as error:
+        raise UsageError(f"the tokenizer cannot be read: {error}") from error
 
 
 def train_word_tokenizer(sentences: Iterable[Sequence[str]], vocab_size: int, *, lowercase: bool) -> Tokenizer:
@@ -56,16 +67,16 @@ def _options(vocab_size: int) -> dict[str, Any]:
     return {"vocab_size": vocab_size, "special_tokens": list(SPECIAL), "show_progress": False}
 
 
-def _untrained(model: Any, kind: Kind, lowercase: bool) -> Tokenizer:
+def _untrained(model: Any, kind: Kind, lowercase: bool, marks_apart: bool = False) -> Tokenizer:
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = _normalizer(kind, lowercase)
-    tokenizer.pre_tokenizer = _splitter(kind)
+    tokenizer.pre_tokenizer = _splitter(kind, marks_apart)
     return tokenizer
 
 
-def _trained_unigram(texts: Sequence[str], vocab_size: int, lowercase: bool) -> Tokenizer:
+def _trained_unigram(texts: Sequence[str], vocab_size: int, lowercase: bool, marks_apart: bool) -> Tokenizer:
     """With its scores rounded and its tokens in the order of score and name: the library's own vary with each run."""
-    tokenizer = _untrained(models.Unigram(), "unigram", lowercase)
+    tokenizer = _untrained(models.Unigram(), "unigram", lowercase, marks_apart)
     normalizer = tokenizer.normalizer
     assert normalizer is not None
     letters = {letter for text in texts for letter in normalizer.normalize_str(text)}
@@ -116,10 +127,13 @@ def _most(counts: Counter[str], most: int) -> list[str]:
     return sorted(counts, key=lambda name: (-counts[name], name))[: max(0, most)]
 
 
-def _splitter(kind: Kind) -> Any:
+def _splitter(kind: Kind, marks_apart: bool) -> Any:
     if kind == "char":
         return pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    return pre_tokenizers.BertPreTokenizer() if kind in ("word", "wordpiece") else pre_tokenizers.Metaspace()
+    if kind in ("word", "wordpiece"):
+        return pre_tokenizers.BertPreTokenizer()
+    blanks = pre_tokenizers.Metaspace()
+    return pre_tokenizers.Sequence([blanks, pre_tokenizers.Punctuation("isolated")]) if marks_apart else blanks
 
 
 def _normalizer(kind: Kind, lowercase: bool) -> Any:
