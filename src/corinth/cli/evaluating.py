@@ -53,6 +53,10 @@ class Options:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    source_column: str | None = None
+    target_column: str | None = None
+    beam: int | None = None
+    """Translation: how many beginnings are kept as a translation is written; 5 if left out, 1 is greedy."""
     batch_size: int = 512
     """Samples that go through the network together, at most."""
     device: str = "auto"
@@ -65,7 +69,7 @@ class Options:
 def main(args: Sequence[str]) -> int:
     options = parse(Options, "evaluate", args)
     from corinth.data.collect import plural
-    from corinth.predictor import Classifier, SequenceClassifier, load_run
+    from corinth.predictor import Classifier, SequenceClassifier, Translator, load_run
 
     recipe = None
     predictor: Predictor
@@ -92,7 +96,11 @@ def main(args: Sequence[str]) -> int:
             note(sentence)
     result: Scores
     evaluate: Any = predictor.evaluate
-    if isinstance(predictor, Classifier | SequenceClassifier):
+    if options.beam is not None:
+        if not isinstance(predictor, Translator):
+            raise UsageError(f"--beam is for translation; {options.run} does {predictor.task}")
+        result = predictor.evaluate(data, split, batch_size=options.batch_size, beam=options.beam)
+    elif isinstance(predictor, Classifier | SequenceClassifier):
         result = evaluate(data, split, batch_size=options.batch_size, keep_probs=False)
     else:
         result = evaluate(data, split, batch_size=options.batch_size)
@@ -170,7 +178,7 @@ def stated_preprocess(options: Stated, arch: str, weights: str) -> "Preprocess |
 
 def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> "DataSet":
     from corinth.data import open_data
-    from corinth.data.opening import OPTIONS
+    from corinth.data.opening import COLUMNS, OPTIONS
 
     spec = options.data or (recipe.data if recipe else None)
     if spec is None:
@@ -179,7 +187,7 @@ def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> 
     if recipe is not None:  # the splits of the training, so that its test part is found again
         known = OPTIONS if spec == recipe.data else ("split_seed", "val_share", "test_share")
         how = {name: getattr(recipe, name) for name in known}
-    columns = {name: getattr(options, name) for name in ("path_column", "text_column", "label_column")}
+    columns = {name: getattr(options, name) for name in COLUMNS}
     how |= {name: column for name, column in columns.items() if column is not None}
     return open_data(spec, classes=predictor.classes, task=predictor.task, **how)
 
@@ -209,6 +217,7 @@ def _what(data: "DataSet", split: str, result: "Scores") -> str:
 
 def _scores(result: "Scores") -> dict[str, str | None]:
     from corinth.predictor import Evaluation
+    from corinth.predictor.translation import TranslationEvaluation
 
     if isinstance(result, Evaluation):
         return {
@@ -217,6 +226,14 @@ def _scores(result: "Scores") -> dict[str, str | None]:
             "loss": f"{result.loss:.4f}",
             "macro F1": f"{result.macro_f1:.4f}",
             "calibration error": f"{result.calibration_error:.4f} (expected, 15 bins)",
+        }
+    if isinstance(result, TranslationEvaluation):
+        return {
+            "BLEU": f"{100 * result.bleu:.2f} ({result.signature})",
+            "chrF": f"{100 * result.chrf:.2f} ({result.chrf_signature})",
+            "loss": f"{result.loss:.4f} nats a token",
+            "accuracy": f"{result.accuracy:.2%} of tokens, given those before",
+            "beam": str(result.beam),
         }
     values = result.to_dict().items()
     return {name.replace("_", " "): f"{value:.4f}" for name, value in values if isinstance(value, float)}

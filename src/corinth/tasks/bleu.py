@@ -31,12 +31,18 @@ class CorpusBleu(Metric):
     counts: Tensor
     lengths: Tensor
 
-    def __init__(self, tokenizer: str = "13a") -> None:
+    def __init__(self, tokenizer: str = "13a", most: int = 1024) -> None:
         super().__init__()
+        self.most = most
         self.bleu = BLEU(tokenize=tokenizer)
         self.add_state("sentences", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("counts", torch.zeros(2, ORDERS, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("lengths", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
+
+    @property
+    def left(self) -> int:
+        """How many more sentences of this process are wanted."""
+        return max(0, self.most - int(self.sentences))
 
     def update(self, texts: Sequence[str], references: Sequence[str]) -> None:
         if not texts:

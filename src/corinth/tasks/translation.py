@@ -73,9 +73,12 @@ class Translation(Task):
         logits = model(batch.inputs.values, batch.inputs.lengths, before.masked_fill(before == NO_TAG, self.end))
         return logits[counts], targets[counts]
 
-    def metrics(self) -> MetricCollection:
-        """`loss` (plain cross-entropy) and `accuracy` over tokens; `bleu` of the first sentences by greedy search."""
-        named: Any = {"loss": CountedMean(), "accuracy": CountedMean(), "bleu": CorpusBleu(self.bleu_tokenizer)}
+    def metrics(self, validated: int = VALIDATED) -> MetricCollection:
+        """`loss` (plain cross-entropy) and `accuracy` over tokens; `bleu` of the first `validated` sentences by greedy
+        search, where these are any."""
+        named: Any = {"loss": CountedMean(), "accuracy": CountedMean()}
+        if validated:
+            named["bleu"] = CorpusBleu(self.bleu_tokenizer, most=validated)
         return MetricCollection(named, compute_groups=False)
 
     def measure(self, metrics: MetricCollection, batch: Any) -> None:
@@ -83,7 +86,7 @@ class Translation(Task):
         found: Any = metrics
         found["loss"].update(F.cross_entropy(logits.float(), targets), len(targets))
         found["accuracy"].update((logits.argmax(1) == targets).float().mean(), len(targets))
-        if (left := VALIDATED - int(found["bleu"].sentences)) > 0:
+        if "bleu" in found and (left := found["bleu"].left) > 0:
             values, lengths = batch.inputs.values[:left], batch.inputs.lengths[:left]
             texts = self.decode(self._greedy(values, lengths))
             truth = [[token for token in row if token != NO_TAG] for row in batch.targets[:left].tolist()]
