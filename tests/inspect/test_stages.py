@@ -13,7 +13,7 @@ from corinth.inspect import Stage, stages
 from corinth.training.finetune import training_mode
 from corinth.weights.adapting import head_names
 
-RECURRENT = corinth.list_models(family="recurrent")
+RECURRENT = corinth.list_models(family="recurrent", task="sequence-classification")
 every_model = pytest.mark.parametrize("name", corinth.list_models())
 every_image_model = pytest.mark.parametrize("name", [name for name in corinth.list_models() if name not in RECURRENT])
 

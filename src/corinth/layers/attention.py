@@ -50,7 +50,8 @@ class Attention(nn.Module):
             scores = self.energy(torch.tanh(self.query(query)[:, :, None] + keys[:, None]))[..., 0]
         if padding is not None:
             scores = scores.masked_fill(padding[:, None], -math.inf)
-        weights = scores.float().softmax(dim=2).to(memory.dtype)
+        wide = torch.promote_types(scores.dtype, torch.float32)  # also where autocast made them shorter
+        weights = scores.softmax(dim=2, dtype=wide).to(memory.dtype)
         return weights @ memory, weights
 
 

@@ -134,7 +134,7 @@ def _extend(
         if score == -math.inf or len(kept) == beam:
             break
         if token == end or last:
-            if place < beam or not ended:  # one that ends counts only if it is among the best
+            if place < beam:  # one that ends counts only if it is among the best
                 ended.append((score / penalty, [*history[origin].tolist(), token]))
         else:
             kept.append(place)
