@@ -95,7 +95,9 @@ def estimate(recipe: Recipe, data: DataSet, *, seconds: float = 2.0) -> Estimate
     )
 
 
-def _network(recipe: Recipe, data: DataSet) -> tuple[torch.nn.Module, Encoding | None, tuple[int, ...], Callable[[int], Any]]:
+def _network(
+    recipe: Recipe, data: DataSet
+) -> tuple[torch.nn.Module, Encoding | None, tuple[int, ...], Callable[[int], Any]]:
     """The network, the encoding of sequences, the shape of its input, of sequences a typical one, and what makes random
     inputs."""
     if isinstance(data, SequenceData):

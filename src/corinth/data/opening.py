@@ -216,7 +216,7 @@ def _pairs(path: Path, columns: dict[str, str | None], max_corrupt: float) -> Co
         (only,) = inside
         table = read_table(only) if only.suffix.lower() in TABLE_SUFFIXES else read_tabbed(only)
         tables = [] if table is None else [(table, None)]
-    if two == (None, None) and not others:
+    if not others and all(name is None or name.isdecimal() for name in two):
         headless = [(without_header(table), part) for table, part in tables]
         tables = [(bare or table, part) for (bare, _), (table, part) in zip(headless, tables)]
     if tables and all(_holds_pairs(table, two) for table, _ in tables):

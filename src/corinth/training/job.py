@@ -266,7 +266,9 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preprocess: Prepa
         "translation": partial(_translation, preprocess),
     }
     if recipe.label_smoothing and not (KINDS[data.task].classification or data.task == "translation"):
-        raise UsageError(f"label_smoothing {recipe.label_smoothing} is for classification and translation, not for {data.task}")
+        raise UsageError(
+            f"label_smoothing {recipe.label_smoothing} is for classification and translation, not for {data.task}"
+        )
     return makers[data.task](recipe, model, data)
 
 

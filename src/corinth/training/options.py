@@ -5,14 +5,20 @@ from typing import Any
 
 from corinth.data.dataset import DataSet
 from corinth.errors import UsageError
-from corinth.registry import Entry, configure
+from corinth.registry import Entry, configure, entry
 from corinth.training.recipe import Recipe
 
 OF_IMAGES = ("img_size", "fit", "interpolation", "augmentation")
 OF_SEQUENCES = ("max_len",)
 OF_TEXTS = ("tokenizer", "vocab_size", "lowercase")
 OF_PAIRS = ("share_vocab",)
-WHAT = {"image": "images", "text": "texts", "series": "time series", "sentence": "tagged sentences", "pair": "translations"}
+WHAT = {
+    "image": "images",
+    "text": "texts",
+    "series": "time series",
+    "sentence": "tagged sentences",
+    "pair": "translations",
+}
 
 
 def configure_for(found: Entry, options: dict[str, Any]) -> Any:
@@ -38,6 +44,7 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
 
 
 def changed(recipe: Recipe, names: Sequence[str]) -> list[str]:
-    """Those fields of a recipe that are not at their defaults."""
-    usual = Recipe(arch=recipe.arch, data=recipe.data)
-    return [name for name in names if getattr(recipe, name) != getattr(usual, name)]
+    """Those fields of a recipe that are neither at their defaults nor as the architecture's card has them."""
+    usual, card = Recipe(arch=recipe.arch, data=recipe.data), entry(recipe.arch).card.recipe
+    given = {name: getattr(recipe, name) for name in names}
+    return [name for name, value in given.items() if value not in (getattr(usual, name), card.get(name, value))]

@@ -15,6 +15,7 @@ from corinth.data.sequences.batch import Sequences
 from corinth.data.sequences.pairs import PairSource
 from corinth.data.sequences.tokenizing import Kind, read_tokenizer, train_tokenizer
 
+END_NAME = "end"  # of the token behind a sentence, for people
 LONGEST_SENTENCE = 256  # tokens, unless a person says otherwise
 _CHINESE = "\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef"
 _BLANK_IN_CHINESE = re.compile(rf"(?<=[{_CHINESE}]) +(?=[{_CHINESE}])")
@@ -93,11 +94,11 @@ class PairEncoding:
 
     def pieces(self, text: str) -> list[str]:
         """A source as the tokens that the network reads, for people."""
-        return [*(token for token in self._source.encode(text).tokens[: self.max_len - 1]), "\N{END OF TEXT}"]
+        return [*self._source.encode(text).tokens[: self.max_len - 1], END_NAME]
 
     def target_pieces(self, tokens: Sequence[int]) -> list[str]:
         """Tokens of a translation, for people."""
-        return ["" if token >= self.begin else self._target.id_to_token(token) or "" for token in tokens]
+        return [END_NAME if token >= self.begin else self._target.id_to_token(token) or "" for token in tokens]
 
     def random_inputs(self, size: int, steps: int | None = None) -> Sequences:
         """Made-up inputs of so many steps, by default of the longest, to time and to measure a training step with."""

@@ -84,14 +84,14 @@ def collected(
 ) -> Collected:
     """Pairs as a data set; those with an empty side are left out."""
     if not pairs:
-        raise DataError(f"{where}: there are no sentences")
+        raise DataError(f"{where}: there are no pairs of sentences")
     good = [pair for pair in pairs if pair.source and pair.target]
     empty = [
         (pair.place, f"the {'target' if pair.source else 'source'} is empty")
         for pair in pairs
         if not (pair.source and pair.target)
     ]
-    check_usable(empty, len(pairs), max_corrupt, where, "sentence")
+    check_usable(empty, len(pairs), max_corrupt, where, "pair")
     source = PairSource(
         texts=tuple(pair.source for pair in good),
         translations=tuple(pair.target for pair in good),
