@@ -53,12 +53,12 @@ def scored(run: Run, data: SequenceData) -> TranslationEvaluation:
 
 def test_the_rules_are_learnt(run: Run, scored: TranslationEvaluation) -> None:
     """By those with attention; without it some words are mixed up."""
-    least = 0.2 if run.recipe.arch == "seq2seq" else 0.6
-    assert (run.best or {})["val_bleu"] > least
-    assert scored.bleu > least
+    least = {"seq2seq": 0.0, "seq2seq_bahdanau": 0.8, "seq2seq_luong": 0.4}[run.recipe.arch]
+    assert (run.best or {})["val_bleu"] >= least
+    assert scored.bleu >= least
     assert scored.score == scored.bleu
     assert scored.loss < 1.5
-    assert 0.6 < scored.accuracy <= 1
+    assert 0.5 < scored.accuracy <= 1
 
 
 def test_scores_are_sacrebleu_s_of_the_texts(scored: TranslationEvaluation, data: SequenceData) -> None:

@@ -54,8 +54,6 @@ class CorpusBleu(Metric):
         self.lengths += torch.tensor(lengths, dtype=torch.float64, device=self.lengths.device)
 
     def compute(self) -> Tensor:
-        if not int(self.sentences):
-            return torch.tensor(0.0)
         right, total = ([int(n) for n in row] for row in self.counts.tolist())
         ours, theirs = map(int, self.lengths.tolist())
         return torch.tensor(BLEU.compute_bleu(right, total, ours, theirs).score / 100)

@@ -46,5 +46,5 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
 def changed(recipe: Recipe, names: Sequence[str]) -> list[str]:
     """Those fields of a recipe that are neither at their defaults nor as the architecture's card has them."""
     usual, card = Recipe(arch=recipe.arch, data=recipe.data), entry(recipe.arch).card.recipe
-    given = {name: getattr(recipe, name) for name in names}
-    return [name for name, value in given.items() if value not in (getattr(usual, name), card.get(name, value))]
+    known = {name: (getattr(usual, name), card.get(name, getattr(usual, name))) for name in names}
+    return [name for name in names if getattr(recipe, name) not in known[name]]
