@@ -4,8 +4,8 @@
     OMP_NUM_THREADS=1 python benchmarks/translation.py --steps
 
 The first trains `seq2seq_luong` and scores the 2016 test part, cased and detokenised, greedily and with a beam of 5;
-`--run` scores a run that there is already. The second times training steps of the decoders, CPU time of one thread, each
-step after all others in turn. Results are merged into results/translation.json.
+`--run` scores a run that there is already. The second times training steps of the decoders in turn, CPU time of one
+thread. Results are merged into results/translation.json.
 """
 
 import argparse

@@ -123,12 +123,14 @@ def test_the_report_shows_translations(run: Run, data: SequenceData) -> None:
 
 def test_unfit_uses_of_a_run(run: Run, tmp_path: Path, data: SequenceData) -> None:
     predictor = load_run(run.path)
+    table = tmp_path / "t.tsv"
+    table.write_text("text\tlabel\n" + "".join(f"text {i}\t{'ab'[i % 2]}\n" for i in range(20)))
+    texts = open_data(table)
     with pytest.raises(UsageError, match="holds no translations"):
-        table = tmp_path / "t.tsv"
-        table.write_text("text\tlabel\n" + "".join(f"text {i}\t{'ab'[i % 2]}\n" for i in range(20)))
-        predictor.evaluate(open_data(table))
-    with pytest.raises(DataError, match="the val part of .* is empty"):
-        predictor.evaluate(dataclasses.replace(data, splits={**data.splits, "val": np.empty(0, dtype=np.int64)}), "val")
+        predictor.evaluate(texts)
+    bare = dataclasses.replace(data, splits={**data.splits, "val": np.empty(0, dtype=np.int64)})
+    with pytest.raises(DataError, match=r"the val part of .* is empty"):
+        predictor.evaluate(bare, "val")
     config = json.loads((run.path / "config.json").read_text())
     broken = tmp_path / "broken"
     broken.mkdir()

@@ -99,7 +99,7 @@ def main(args: Sequence[str]) -> int:
     if options.beam is not None:
         if not isinstance(predictor, Translator):
             raise UsageError(f"--beam is for translation; {options.run} does {predictor.task}")
-        result = predictor.evaluate(data, split, batch_size=options.batch_size, beam=options.beam)
+        result = evaluate(data, split, batch_size=options.batch_size, beam=options.beam)
     elif isinstance(predictor, Classifier | SequenceClassifier):
         result = evaluate(data, split, batch_size=options.batch_size, keep_probs=False)
     else:

@@ -29,8 +29,8 @@ class Options:
     """A run folder."""
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
     """Image files, and folders of them. Texts or sentences themselves, .txt files (of one text, or of a sentence a
-    line where words are tagged or sentences translated), tables with a text a row. Time series in .csv files with a step a row, in .ts and
-    .npz files; recordings."""
+    line where words are tagged or sentences translated), tables with a text a row. Time series in .csv files with a
+    step a row, in .ts and .npz files; recordings."""
     top: int = 5
     """Classification: how many classes to name."""
     beam: int | None = None

@@ -19,8 +19,8 @@ from corinth.report import figures, page
 from corinth.report.formats import number, percent
 from corinth.report.machine import machine_lines
 from corinth.report.pictures import Mistake, hardest, mistakes
-from corinth.tasks.kinds import Kind
 from corinth.report.translations import Together, typical
+from corinth.tasks.kinds import Kind
 from corinth.training.run import METRICS, read_metrics
 
 REPORT = "report.html"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -37,7 +37,8 @@ def meta_twin(model: nn.Module) -> nn.Module:
 
 
 def smallest_input(cfg: Any) -> tuple[int, ...]:
-    """The smallest input that a network of this config takes: (C, H, W), or one step (1, I) of a sequence, (1,) of tokens."""
+    """The smallest input that a network of this config takes: (C, H, W), or one step of a sequence: (1, I) numbers, or
+    (1,) token."""
     if not hasattr(cfg, "in_chans"):
         return (1, cfg.input_size) if hasattr(cfg, "input_size") else (1,)
     side = getattr(cfg, "img_size", cfg.min_size)

@@ -82,8 +82,8 @@ def alignments(predictor: Translator, data: Any, positions: Sequence[int], most:
 
 
 def heatmap(weights: np.ndarray, columns: Sequence[str], rows: Sequence[str]) -> Markup:
-    """An SVG of weights (T, S), each row of which adds up to 1: the darker, the more weight. Its colours are the page's,
-    light or dark."""
+    """An SVG of weights (T, S), each row of which adds up to 1: the darker, the more weight. Its colours are the
+    page's, light or dark."""
     left = MARGIN + LETTER * max(map(len, rows)) + MARGIN
     top = MARGIN + LETTER * max(map(len, columns)) + MARGIN
     width, height = left + CELL * len(columns) + MARGIN, top + CELL * len(rows) + MARGIN

@@ -17,7 +17,6 @@ from corinth.training.options import OF_PAIRS, OF_SEQUENCES, OF_TEXTS, WHAT, cha
 from corinth.training.recipe import Recipe
 from corinth.weights import load_weights, read_config
 
-
 _ENCODINGS = {"text": TextEncoding, "series": SeriesEncoding, "sentence": WordEncoding, "pair": PairEncoding}
 
 
