@@ -60,18 +60,17 @@ class Translation(Task):
     def losses(self, phase: str, batch: Any, rng: torch.Generator) -> dict[str, Term]:
         """`loss`, and `accuracy` of the tokens, watched only."""
         logits, targets = self._logits(batch)
-        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing)
-        right = (logits.detach().argmax(1) == targets).float().mean()
-        return {"loss": Term(loss, count=len(targets)), "accuracy": Term(right, weight=0.0, count=len(targets))}
+        count = int((targets != NO_TAG).sum())
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="sum") / count
+        return {"loss": Term(loss, count=count), "accuracy": Term(_right(logits, targets), weight=0.0, count=count)}
 
     def _logits(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Logits (N, V) of the tokens that count, and these (N,)."""
+        """Logits (N, V) of all steps, padded ones too, and their targets (N,)."""
         targets = batch.targets[:, : int((batch.targets != NO_TAG).sum(1).max())]
         before = torch.cat((torch.full_like(targets[:, :1], self.begin), targets[:, :-1]), dim=1)
-        counts = targets != NO_TAG
         model: Any = self.nets["model"]
         logits = model(batch.inputs.values, batch.inputs.lengths, before.masked_fill(before == NO_TAG, self.end))
-        return logits[counts], targets[counts]
+        return logits.flatten(0, 1).float(), targets.flatten()
 
     def metrics(self, validated: int = VALIDATED) -> MetricCollection:
         """`loss` (plain cross-entropy) and `accuracy` over tokens; `bleu` of the first `validated` sentences by greedy
@@ -84,8 +83,9 @@ class Translation(Task):
     def measure(self, metrics: MetricCollection, batch: Any) -> None:
         logits, targets = self._logits(batch)
         found: Any = metrics
-        found["loss"].update(F.cross_entropy(logits.float(), targets), len(targets))
-        found["accuracy"].update((logits.argmax(1) == targets).float().mean(), len(targets))
+        count = int((targets != NO_TAG).sum())
+        found["loss"].update(F.cross_entropy(logits, targets), count)
+        found["accuracy"].update(_right(logits, targets), count)
         if "bleu" in found and (left := found["bleu"].left) > 0:
             values, lengths = batch.inputs.values[:left], batch.inputs.lengths[:left]
             texts = self.decode(self._greedy(values, lengths))
@@ -107,3 +107,10 @@ class Translation(Task):
     def rank(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """By BLEU, then by loss."""
         return metrics["bleu"], -metrics["loss"]
+
+
+def _right(logits: Tensor, targets: Tensor) -> Tensor:
+    """The share of targets (N,) that are the likeliest by logits (N, V); the largest is found faster than its place."""
+    counts = targets != NO_TAG
+    own = logits.detach().gather(1, targets.clamp(min=0)[:, None])[:, 0]
+    return ((own == logits.detach().amax(1)) & counts).sum() / counts.sum()
