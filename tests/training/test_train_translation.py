@@ -190,6 +190,16 @@ def test_what_does_not_fit_is_refused(data: SequenceData, tmp_path: Path, fields
     assert not (tmp_path / "run").exists()
 
 
+def test_gradients_by_step_are_not_of_translations(data: SequenceData, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gradients", "lstm", "--data", data.spec]) == 2
+    assert "is data for translation; gradients by step are of texts" in capsys.readouterr().err
+
+
+def test_the_size_of_batches_can_be_chosen_by_trying(data: SequenceData, tmp_path: Path) -> None:
+    run = quick(data, tmp_path / "run", batch_size="auto", budget="64samples")
+    assert run.metrics[-1]["samples"] >= 64
+
+
 def test_sharing_a_vocabulary_is_for_translations(tmp_path: Path) -> None:
     table = tmp_path / "t.tsv"
     table.write_text("text\tlabel\n" + "".join(f"text {i}\t{'ab'[i % 2]}\n" for i in range(40)))

@@ -82,7 +82,7 @@ def alignments(predictor: Translator, data: Any, positions: Sequence[int], most:
 
 
 def heatmap(weights: np.ndarray, columns: Sequence[str], rows: Sequence[str]) -> Markup:
-    """An SVG of weights (T, S), each row of which adds up to 1: the darker, the more weight. Its colours are the
+    """An SVG of weights (T, S), each row of which adds up to 1: the stronger, the more weight. Its colours are the
     page's, light or dark."""
     left = MARGIN + LETTER * max(map(len, rows)) + MARGIN
     top = MARGIN + LETTER * max(map(len, columns)) + MARGIN
