@@ -182,6 +182,14 @@ def test_labels_are_no_translations(tmp_path: Path) -> None:
         open_data("digits", source_column="a")
 
 
+def test_classes_and_numbers_are_no_translations(tmp_path: Path) -> None:
+    """Whatever their columns are called."""
+    rows = [("web" if i % 2 else "shop", str(i), "yes" if i % 3 else "no") for i in range(40)]
+    assert open_data(write(tmp_path / "rows.csv", [("source", "age", "target"), *rows], ",")).task != "translation"
+    numbers = [(str(i), str(i % 2)) for i in range(40)]
+    assert open_data(write(tmp_path / "numbers.csv", [("x", "class"), *numbers], ",")).task != "translation"
+
+
 def test_parquet(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")

@@ -69,7 +69,7 @@ class Options:
 def main(args: Sequence[str]) -> int:
     options = parse(Options, "evaluate", args)
     from corinth.data.collect import plural
-    from corinth.predictor import Classifier, SequenceClassifier, Translator, load_run
+    from corinth.predictor import Classifier, RowClassifier, SequenceClassifier, Translator, load_run
 
     recipe = None
     predictor: Predictor
@@ -100,7 +100,7 @@ def main(args: Sequence[str]) -> int:
         if not isinstance(predictor, Translator):
             raise UsageError(f"--beam is for translation; {options.run} does {predictor.task}")
         result = evaluate(data, split, batch_size=options.batch_size, beam=options.beam)
-    elif isinstance(predictor, Classifier | SequenceClassifier):
+    elif isinstance(predictor, Classifier | RowClassifier | SequenceClassifier):
         result = evaluate(data, split, batch_size=options.batch_size, keep_probs=False)
     else:
         result = evaluate(data, split, batch_size=options.batch_size)

@@ -32,6 +32,9 @@ from corinth.data.masks import MaskSource
 from corinth.data.opening import OPTIONS, refuse_options
 from corinth.data.preflight import preflight
 from corinth.data.preparation import Preparation
+from corinth.data.rows.encoding import RowEncoding
+from corinth.data.rows.source import RowData
+from corinth.data.rows.store import RowStore
 from corinth.data.sequences.pairs import PairSource
 from corinth.errors import DataError, TrainingError, UsageError
 from corinth.files import append_line, sweep
@@ -43,6 +46,7 @@ from corinth.tasks import (
     SemanticSegmentation,
     SequenceClassification,
     SequenceTagging,
+    TabularClassification,
     Task,
     Translation,
     balanced_weights,
@@ -259,6 +263,7 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preprocess: Prepa
     """What the recipe's network learns from the data; a field that does nothing for it is a `UsageError`."""
     makers: dict[str, Callable[[Recipe, nn.Module, DataSet], Task]] = {
         "image-classification": partial(_classification, ImageClassification),
+        "tabular-classification": partial(_classification, TabularClassification),
         "sequence-classification": partial(_classification, SequenceClassification),
         "sequence-tagging": partial(_unweighted, SequenceTagging),
         "semantic-segmentation": _segmentation,
@@ -339,6 +344,9 @@ def make_part(data: DataSet, part: str, preprocess: Preparation, device: torch.d
     if isinstance(preprocess, Preprocess):
         assert isinstance(data, ImageData)
         return on_device(make_store(data, part, preprocess), device)
+    if isinstance(preprocess, RowEncoding):
+        assert isinstance(data, RowData)
+        return RowStore(data, part, preprocess)
     assert isinstance(data, SequenceData)
     return SequenceStore(data, part, preprocess)
 

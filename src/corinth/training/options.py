@@ -14,6 +14,7 @@ OF_TEXTS = ("tokenizer", "vocab_size", "lowercase")
 OF_PAIRS = ("share_vocab",)
 WHAT = {
     "image": "images",
+    "row": "rows of a table",
     "text": "texts",
     "series": "time series",
     "sentence": "tagged sentences",
@@ -34,6 +35,7 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
     unit = data.source.unit
     idle = {
         "image": (*OF_SEQUENCES, *OF_TEXTS, *OF_PAIRS),
+        "row": (*OF_IMAGES, *OF_SEQUENCES, *OF_TEXTS, *OF_PAIRS),
         "text": (*OF_IMAGES, *OF_PAIRS),
         "series": (*OF_IMAGES, *OF_TEXTS, *OF_PAIRS),
         "sentence": (*OF_IMAGES, *OF_SEQUENCES, "tokenizer", *OF_PAIRS),

@@ -41,7 +41,7 @@ _NO_LANGUAGE = {
 }
 _PART = re.compile(rf"(?<![a-z])({'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))})(?![a-z])")
 NUMBERED = ["1", "2"]  # columns without names
-MANY = 0.5  # share of a second column that is different from row to row, from which it holds texts and not labels
+MANY = 0.5  # share of a column, from which it is what that much of it is
 Columns = tuple[str | None, str | None]  # source and target, as a person names them
 
 Aligned = Mapping[str, Mapping[str, Path]]  # a file's name without its language -> language -> file
@@ -133,10 +133,11 @@ def pair_columns(table: Table, columns: Columns) -> tuple[str, str] | None:
     if columns != (None, None):
         return _asked(table, columns)
     found = [next((n for word in usual for n in names if n.strip().lower() == word), None) for usual in _USUAL]
-    if found[0] is not None and found[1] is not None:
-        return found[0], found[1]
     languages = [name for name in names if name.strip().lower() in LANGUAGES]
-    return (languages[0], languages[1]) if len(languages) == 2 else None
+    source, target = languages if None in found and len(languages) == 2 else found
+    if source is None or target is None or not all(are_texts(table.columns[name]) for name in (source, target)):
+        return None
+    return source, target
 
 
 _USUAL = (SOURCE_COLUMNS, TARGET_COLUMNS)
@@ -172,9 +173,15 @@ def without_header(table: Table) -> Table | None:
     if len(names) != 2 or names == NUMBERED or any(name.strip().lower() in known for name in names) or not table.lines:
         return None
     (first, sources), (second, targets) = table.columns.items()
-    if len({second, *targets}) < MANY * (1 + len(targets)):
+    if not are_texts([first, *sources]) or not are_texts([second, *targets]):
         return None
     return Table(table.path, {"1": [first, *sources], "2": [second, *targets]}, table.lines, has_header=False)
+
+
+def are_texts(cells: Sequence[str]) -> bool:
+    """Whether most cells have a letter in them and are different, as those of numbers and of classes are not."""
+    least = MANY * len(cells)
+    return len(set(cells)) >= least and sum(any(map(str.isalpha, cell)) for cell in cells) >= least
 
 
 def read_tabbed(path: Path) -> Table | None:
