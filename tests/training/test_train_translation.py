@@ -250,6 +250,8 @@ def test_a_comparison_shows_the_same_sentences_by_each_network(data: SequenceDat
     page = board.report.read_text(encoding="utf-8")
     section = page.split("The same pairs by each network")[1].split("</section>")[0]
     assert section.count("<dt>text</dt>") == 8
+    shown = section.split("<dt>text</dt><dd>")[1:]
+    assert len({text.split("</dd>")[0] for text in shown[:4]}) == 4, "a sentence is shown twice"
     assert section.count("<dt>seq2seq_bahdanau</dt>") == section.count("<dt>seq2seq_luong</dt>") == 8
     assert "BLEU" in page
     with pytest.raises(UsageError, match="the control shuffled-labels is for classification"):

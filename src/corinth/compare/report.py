@@ -154,7 +154,10 @@ def _together(rows: list[Row], data: DataSet, folder: Path) -> list[Together]:
     found = {row.label: jobs.answers(folder, row.label, next(iter(row.scores))) for row in rows}
     index = next(iter(found.values())).index
     mean = np.mean([answers.score for answers in found.values()], axis=0)
-    places = [*np.argsort(mean, kind="stable")[:TOGETHER], *typical(mean, TOGETHER)]
+    first = {data.source.texts[position]: place for place, position in reversed(list(enumerate(index.tolist())))}
+    places = np.array(sorted(first.values()))  # of sentences that are alike, one
+    mean = mean[places]
+    places = places[[*np.argsort(mean, kind="stable")[:TOGETHER], *typical(mean, TOGETHER)]]
     networks = {row.label: load_run(jobs.run_folder(folder, row.label, next(iter(row.scores)))) for row in rows}
     texts = [data.source.texts[int(index[place])] for place in places]
     said: dict[str, Any] = {}
