@@ -44,6 +44,8 @@ class Options:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    source_column: str | None = None
+    target_column: str | None = None
     json: bool = False
     """JSON on stdout."""
 
@@ -72,6 +74,8 @@ def main(args: Sequence[str]) -> int:
             path_column=options.path_column,
             text_column=options.text_column,
             label_column=options.label_column,
+            source_column=options.source_column,
+            target_column=options.target_column,
         )
         planned = None
         if recipe is not None:

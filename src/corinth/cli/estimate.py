@@ -11,8 +11,8 @@ import torch
 
 from corinth.data import Batch, ImageData, SequenceData
 from corinth.data.dataset import DataSet
+from corinth.data.preparation import Preparation
 from corinth.data.rows.source import RowData
-from corinth.data.sequences.encoding import Encoding
 from corinth.data.store import free_memory
 from corinth.inspect import count_macs, count_params, peak_memory
 from corinth.inspect.devices import choose_device
@@ -99,9 +99,9 @@ def estimate(recipe: Recipe, data: DataSet, *, seconds: float = 2.0) -> Estimate
 
 def _network(
     recipe: Recipe, data: DataSet
-) -> tuple[torch.nn.Module, Encoding | None, tuple[int, ...], Callable[[int], Any]]:
-    """The network, the encoding of sequences, the shape of its input, of sequences a typical one, and what makes random
-    inputs."""
+) -> tuple[torch.nn.Module, Preparation | None, tuple[int, ...], Callable[[int], Any]]:
+    """The network, the encoding of sequences and rows, the shape of its input, of sequences a typical one, and what
+    makes random inputs."""
     if isinstance(data, SequenceData):
         model, encoding = build_sequence_model(recipe, data, lambda _: None)
         return model, encoding, encoding.shape, lambda size: encoding.random_inputs(size, encoding.shape[0])

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sacrebleu.metrics import BLEU, CHRF
 from torch import Tensor
 
 from corinth.data import Loader, SequenceData, Sequences, SequenceStore
@@ -146,6 +145,8 @@ class Translator(Predictor):
         self, data: SequenceData, split: str = "test", *, batch_size: int = 512, beam: int = BEAM
     ) -> TranslationEvaluation:
         """Translate one part of `data`, or all of it (`split="all"`), and compare with its translations."""
+        from sacrebleu.metrics import BLEU, CHRF  # takes a while, and few tasks need it
+
         _check_sizes(batch_size, beam)
         if not len(data.positions(split)):
             raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")

@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 
 import torch
-from sacrebleu.metrics import BLEU
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -33,6 +32,8 @@ class CorpusBleu(Metric):
 
     def __init__(self, tokenizer: str = "13a", most: int = 1024) -> None:
         super().__init__()
+        from sacrebleu.metrics import BLEU  # takes a while, and few tasks need it
+
         self.most = most
         self.bleu = BLEU(tokenize=tokenizer)
         self.add_state("sentences", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
@@ -56,4 +57,4 @@ class CorpusBleu(Metric):
     def compute(self) -> Tensor:
         right, total = ([int(n) for n in row] for row in self.counts.tolist())
         ours, theirs = map(int, self.lengths.tolist())
-        return torch.tensor(BLEU.compute_bleu(right, total, ours, theirs).score / 100)
+        return torch.tensor(self.bleu.compute_bleu(right, total, ours, theirs).score / 100)
