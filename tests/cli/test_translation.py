@@ -36,7 +36,7 @@ def test_doctor_looks_at_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert found["unit"] == "pair"
     assert found["samples"] == 80
     assert any("translates en to de" in finding["text"] for finding in found["findings"])
-    arguments = ["--data", str(folder), "--model", "seq2seq_luong", "--batch-size", "8"]
+    arguments = ["--data", str(folder), "--model", "seq2seq_luong"]
     assert main(["doctor", *arguments]) == 0
     assert "translates en to de" in capsys.readouterr().out
     assert main(["doctor", "--data", str(folder), "--target-column", "en"]) == 0
