@@ -173,7 +173,7 @@ def without_header(table: Table) -> Table | None:
     if len(names) != 2 or names == NUMBERED or any(name.strip().lower() in known for name in names) or not table.lines:
         return None
     (first, sources), (second, targets) = table.columns.items()
-    if not are_texts([first, *sources]) or not are_texts([second, *targets]):
+    if not sources or not are_texts(sources) or not are_texts(targets):
         return None
     return Table(table.path, {"1": [first, *sources], "2": [second, *targets]}, table.lines, has_header=False)
 
