@@ -256,3 +256,13 @@ def test_a_comparison_shows_the_same_sentences_by_each_network(data: SequenceDat
     assert "BLEU" in page
     with pytest.raises(UsageError, match="the control shuffled-labels is for classification"):
         compare(data, NAMES[1:], budget="1ep", seeds=1, output=tmp_path / "control", control="shuffled-labels")
+
+
+def test_the_first_stages_can_be_frozen(data: SequenceData, tmp_path: Path) -> None:
+    first = quick(data, tmp_path / "first", budget="32samples")
+    second = quick(data, tmp_path / "second", budget="32samples", weights=str(first.path), freeze="encoder")
+    before, after = (load_run(run.path).model.state_dict() for run in (first, second))
+    frozen = {name for name in before if name.startswith(("source_embed.", "encoder."))}
+    assert frozen
+    for name in before:
+        assert torch.equal(before[name], after[name]) == (name in frozen), name
