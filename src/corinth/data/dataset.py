@@ -62,7 +62,7 @@ class DataSet:
     def scorable(self, split: str) -> bool:
         """Whether a part has samples and, where targets are masks or boxes, a pixel with a class or a box in them."""
         rows = self.positions(split)
-        if isinstance(self.source, TargetSource):
+        if isinstance(self.source, TargetSource) and self.classes:
             return bool(self.source.amounts()[rows].any())
         return len(rows) > 0
 

@@ -18,16 +18,18 @@ from corinth.data.masks import MaskSource, is_mask_folder, open_masks
 from corinth.data.sequences.audio import audio_files, collect_audio, is_audio_file
 from corinth.data.sequences.series import SERIES_SUFFIXES, open_series, series_files
 from corinth.data.sequences.source import SequenceData, SeriesSource, TextSource
+from corinth.data.sequences.steps import STEP_COLUMNS, open_steps
 from corinth.data.sequences.tagged import CONLL_SUFFIXES, TaggedSource, open_tagged, tagged_files
 from corinth.data.sequences.texts import count_texts, have_texts, open_text_folder, open_text_tables, parts_of
 from corinth.data.source import TargetSource
-from corinth.data.splits import check_classes, make_splits
+from corinth.data.splits import check_classes, hold_out, make_splits
 from corinth.data.tables import TABLE_SUFFIXES, labelled_files, read_table
 from corinth.errors import DataError, UsageError
 
 # of `open_data` and of a recipe
-OPTIONS = ("split_seed", "val_share", "test_share", "path_column", "text_column", "label_column")
-COLUMNS = ("path_column", "text_column", "label_column")
+COLUMNS = ("path_column", "text_column", "label_column", *STEP_COLUMNS)
+GROUPS = ("val_groups", "test_groups")
+OPTIONS = ("split_seed", "val_share", "test_share", *COLUMNS, *GROUPS)
 _NONE = np.empty(0, dtype=np.int64)
 
 
@@ -40,13 +42,25 @@ def open_data(
     path_column: str | None = None,
     text_column: str | None = None,
     label_column: str | None = None,
+    group_column: str | None = None,
+    target_column: str | None = None,
+    time_column: str | None = None,
+    channel_columns: str | None = None,
+    split_group: str | None = None,
+    val_groups: str | None = None,
+    test_groups: str | None = None,
     max_corrupt: float = 0.05,
     classes: Sequence[str] | None = None,
     task: str | None = None,
     progress: Progress | None = None,
 ) -> ImageData | SequenceData:
     """Open a built-in set by name, images or texts in class folders, a CSV, TSV or Parquet table of images' paths or
-    of texts, or time series in `.ts` files or a NumPy archive.
+    of texts, or time series in `.ts` files, a NumPy archive, or a table with a step a row.
+
+    Such a table has `group_column`: the columns, with commas between, that say which sequence a row belongs to. The
+    number to predict is in `target_column` (a class in `label_column`), the inputs are `channel_columns` (by default all
+    other numbers), `time_column` orders the steps. Sequences with the same `split_group`, such as a person, stay in one
+    part; `val_groups` and `test_groups` name those that are kept for it.
 
     A name is looked for among the built-in sets, then as a path, then in $CORINTH_DATA and the cache. With
     `classes` (evaluation: the run's own class names) labels are mapped onto them and a label that is not among
@@ -57,7 +71,16 @@ def open_data(
     split_seed = int(_of_kind(numbers.Integral, "split_seed", split_seed, "a whole number"))
     val_share = float(_of_kind(numbers.Real, "val_share", val_share, "a number"))
     test_share = float(_of_kind(numbers.Real, "test_share", test_share, "a number"))
-    columns = {"path_column": path_column, "text_column": text_column, "label_column": label_column}
+    columns = {
+        "path_column": path_column,
+        "text_column": text_column,
+        "label_column": label_column,
+        "group_column": group_column,
+        "target_column": target_column,
+        "time_column": time_column,
+        "channel_columns": channel_columns,
+        "split_group": split_group,
+    }
     name, found = _collect(spec, columns, max_corrupt, progress)
     source, notes = found.source, list(found.notes)
     if not len(source):
@@ -66,6 +89,7 @@ def open_data(
         raise UsageError(f"{spec} is data for {found.task}, and data for {task} are needed")
     if classes is not None:
         source = _onto(source, tuple(classes), spec)
+    found.declared = hold_out(source, found.declared, {"val": val_groups, "test": test_groups}, spec)
     if found.declared and "train" not in found.declared and classes is None:
         have = ", ".join(found.declared)
         raise DataError(f"{spec}: declares the parts {have} and no training part; add one called train")
@@ -96,7 +120,14 @@ def open_data(
         "fingerprint": fingerprint(source, splits),
         "corrupt": tuple(found.corrupt),
         "max_corrupt": max_corrupt,
-        "opened_with": {"split_seed": split_seed, "val_share": val_share, "test_share": test_share} | columns,
+        "opened_with": {
+            "split_seed": split_seed,
+            "val_share": val_share,
+            "test_share": test_share,
+            **columns,
+            "val_groups": val_groups,
+            "test_groups": test_groups,
+        },
         "task": found.task,
     }
     if isinstance(source, TextSource | SeriesSource | TaggedSource):
@@ -163,21 +194,34 @@ def _has_images(folder: Path) -> bool:
 def _sequences(path: Path, columns: dict[str, str | None], max_corrupt: float) -> Collected | None:
     """The texts of several tables, tagged sentences or time series at a path; None where there is none of them."""
     asked = [name for name, column in columns.items() if column is not None]
+    files = series_files(path)
+    if not files and (steps := [name for name in STEP_COLUMNS if columns[name] is not None]):
+        return _open_steps(path, columns, steps[0], max_corrupt)
     tables = [(read_table(table), part) for table, part in parts_of(path)]
     if tables and have_texts([table for table, _ in tables], columns["text_column"]):
         if columns["path_column"] is not None:
             raise UsageError(f"{path} holds tables of texts for each part; path_column belongs to one table of images")
         own = {name: columns[name] for name in ("text_column", "label_column")}
         return open_text_tables(tables, max_corrupt=max_corrupt, **own)
-    if files := tagged_files(path):
+    if tagged := tagged_files(path):
         if wrong := [name for name in asked if name != "label_column"]:
             raise UsageError(f"{path} holds tagged sentences; {wrong[0]} belongs to a table")
-        return open_tagged(files, label_column=columns["label_column"])
-    if files := series_files(path):
-        if asked:
-            raise UsageError(f"{path} holds time series; {asked[0]} belongs to a table")
-        return open_series(files, max_corrupt=max_corrupt)
+        return open_tagged(tagged, label_column=columns["label_column"])
+    if files:
+        if wrong := [name for name in asked if name != "target_column"]:
+            raise UsageError(f"{path} holds time series; {wrong[0]} belongs to a table")
+        return open_series(files, max_corrupt=max_corrupt, target=columns["target_column"])
     return None
+
+
+def _open_steps(path: Path, columns: dict[str, str | None], asked: str, max_corrupt: float) -> Collected:
+    """Time series of a table with a step a row, or of several that are the parts of one data set."""
+    files = [(path, None)] if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES else parts_of(path)
+    if not files:
+        raise UsageError(f"{path} is no table; {asked} belongs to one with a step a row ({', '.join(TABLE_SUFFIXES)})")
+    if other := [name for name in ("path_column", "text_column") if columns[name] is not None]:
+        raise UsageError(f"{other[0]} and {asked} are two kinds of data; give one of them")
+    return open_steps([(read_table(file), part) for file, part in files], columns, max_corrupt=max_corrupt)
 
 
 def _located(spec: str) -> Path:

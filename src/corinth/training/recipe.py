@@ -106,6 +106,20 @@ class Recipe:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    group_column: str | None = None
+    """Of a table with a step a row: which sequence it belongs to; several columns with commas between."""
+    target_column: str | None = None
+    """The number of each sequence that is to be predicted."""
+    time_column: str | None = None
+    """The time of each step; it must rise in a sequence."""
+    channel_columns: str | None = None
+    """The inputs, with commas between; none: all other columns of numbers."""
+    split_group: str | None = None
+    """What must stay in one part, such as the person or the battery cell."""
+    val_groups: str | None = None
+    """Those of split_group that are the validation part, with commas between."""
+    test_groups: str | None = None
+    """Those of split_group that are the test part, with commas between."""
     threads: int | None = None
     """CPU threads; none: as many as torch takes."""
     device: str = "auto"
