@@ -44,6 +44,13 @@ class Options:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    group_column: str | None = None
+    target_column: str | None = None
+    time_column: str | None = None
+    channel_columns: str | None = None
+    split_group: str | None = None
+    val_groups: str | None = None
+    test_groups: str | None = None
     json: bool = False
     """JSON on stdout."""
 

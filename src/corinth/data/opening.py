@@ -81,6 +81,8 @@ def open_data(
         "channel_columns": channel_columns,
         "split_group": split_group,
     }
+    columns = {option: _words(value) for option, value in columns.items()}
+    val_groups, test_groups = _words(val_groups), _words(test_groups)
     name, found = _collect(spec, columns, max_corrupt, progress)
     source, notes = found.source, list(found.notes)
     if not len(source):
@@ -135,6 +137,13 @@ def open_data(
     sizes = source.sizes
     middle = (int(np.median(sizes[:, 0])), int(np.median(sizes[:, 1])))
     return ImageData(**common, native_size=middle, channels=int(source.channels.max()))
+
+
+def _words(value: Any) -> str | None:
+    """Names with commas between, as a person may give them: a list, or a name that is a number."""
+    if value is None or isinstance(value, str):
+        return value
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _of_kind(kind: type, name: str, value: Any, valid: str) -> Any:

@@ -12,6 +12,7 @@ from corinth.predictor.predictor import (
     Scores,
     load_run,
 )
+from corinth.predictor.regression import RegressionEvaluation, SequenceRegressor, ValuePrediction
 from corinth.predictor.sequences import SequenceClassifier
 from corinth.predictor.tagging import Tagger
 
@@ -26,8 +27,11 @@ __all__ = [
     "ImagePredictor",
     "Prediction",
     "Predictor",
+    "RegressionEvaluation",
     "Scores",
     "SequenceClassifier",
+    "SequenceRegressor",
     "Tagger",
+    "ValuePrediction",
     "load_run",
 ]

@@ -27,12 +27,13 @@ PREDICTORS = {  # task -> module and class, imported on first use
     "semantic-segmentation": ("segmentation", "Segmenter"),
     "object-detection": ("detection", "Detector"),
     "sequence-classification": ("sequences", "SequenceClassifier"),
+    "sequence-regression": ("regression", "SequenceRegressor"),
     "sequence-tagging": ("tagging", "Tagger"),
 }
 
 
 class Scores(Protocol):
-    """What every evaluation has: shares in [0, 1], and one of them for each sample, in the order of `index`."""
+    """What every evaluation has: a score of its task's kind, and one for each sample, in the order of `index`."""
 
     @property
     def classes(self) -> tuple[str, ...]: ...

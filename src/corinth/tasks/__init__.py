@@ -2,6 +2,7 @@
 
 from corinth.tasks.classification import ImageClassification, SequenceClassification, balanced_weights
 from corinth.tasks.detection import ObjectDetection
+from corinth.tasks.regression import SequenceRegression
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
 from corinth.tasks.tagging import SequenceTagging
 from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
@@ -15,6 +16,7 @@ __all__ = [
     "Predictions",
     "SemanticSegmentation",
     "SequenceClassification",
+    "SequenceRegression",
     "SequenceTagging",
     "Task",
     "Term",

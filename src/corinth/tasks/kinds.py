@@ -28,6 +28,13 @@ KINDS = {
     for kind in (
         Kind("image-classification", "top1", "accuracy", "accuracy", classification=True),
         Kind("sequence-classification", "top1", "accuracy", "accuracy", unit="sequence", classification=True),
+        Kind(
+            *("sequence-regression", "rmse", "RMSE", "absolute error"),
+            unit="sequence",
+            classes=False,
+            share=False,
+            lower_is_better=True,
+        ),
         Kind("sequence-tagging", "accuracy", "accuracy of tags", "accuracy per sentence", unit="sentence"),
         Kind("semantic-segmentation", "miou", "mean IoU", "Dice per image", dense=True),
         Kind("object-detection", "map", "mAP", "AP per image", dense=True),

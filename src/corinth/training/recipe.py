@@ -68,6 +68,8 @@ class Recipe:
     label_smoothing: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: rare classes weigh more in the loss (of segmentation: rare pixels)."""
+    regression_loss: Literal["squared", "huber"] = "squared"
+    """Of regression; huber is linear beyond one standard deviation, so that outliers weigh less."""
     clip_norm: float | None = None
     """Largest norm of a phase's gradient."""
     accumulate: int = 1

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from corinth.data.sequences.batch import Sequences
 from corinth.data.sequences.series import unusable
-from corinth.data.sequences.source import SequenceData, SeriesSource, TextSource
+from corinth.data.sequences.source import MeasuredSource, SequenceData, SeriesSource, TextSource
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.sequences.tokenizing import SPECIAL, UNKNOWN, Kind, train_tokenizer, train_word_tokenizer
 from corinth.errors import DataError, UsageError
@@ -97,6 +97,8 @@ class SeriesEncoding:
     typical: int = 1  # steps of the median training series
     longest: int = 1  # of the longest, as far as it is kept
     audio_rate: int | None = None  # samples a second of the sound that the series are made of
+    target_mean: float | None = None  # of numbers to be predicted, in the training part
+    target_std: float | None = None
     kind: ClassVar[str] = "series"
 
     @property
@@ -153,7 +155,19 @@ class SeriesEncoding:
             typical=int(np.median(lengths)),
             longest=int(lengths.max()),
             audio_rate=source.audio_rate,
+            **(target_scale(data) if isinstance(source, MeasuredSource) else {}),
         )
+
+
+def target_scale(data: SequenceData) -> dict[str, float]:
+    """`target_mean` and `target_std` of the training part; a `DataError` where all its targets are the same."""
+    source = data.source
+    assert isinstance(source, MeasuredSource)
+    targets = source.targets[data.positions("train")]
+    mean, std = float(targets.mean()), float(targets.std())
+    if std <= CONSTANT * float(np.abs(targets).max()):
+        raise DataError(f"{data.name}: every training sequence has the target {mean:g}, so there is nothing to learn")
+    return {"target_mean": mean, "target_std": std}
 
 
 @dataclass(frozen=True, kw_only=True)

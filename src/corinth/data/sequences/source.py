@@ -63,6 +63,7 @@ class SeriesSource:
     digests: tuple[bytes, ...] = ()  # of that sound: what is computed from it differs in its last digits by machine
     groups: tuple[str, ...] = ()  # of each series what must stay in one part with it, such as the person or the cell
     order: tuple[float, ...] = ()  # of each series its place among those of its group, such as the cycle of a cell
+    order_name: str = "place"
     channel_names: tuple[str, ...] = ()
     unit: ClassVar[str] = "series"
 

@@ -3,7 +3,7 @@
 import datetime
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,9 @@ def open_steps(
         found += read_steps(table, its, part)
     first, where = layouts[0], str(tables[0][0].path.parent if len(tables) > 1 else tables[0][0].path)
     collected = gather(found, where, max_corrupt, channel_names=first.channels, target_name=first.target or "target")
+    own = [name for name in first.group if name != first.together]
+    if len(own) == 1:
+        collected.source = replace(collected.source, order_name=own[0])
     ending = first.target or first.label
     collected.notes.append(
         f"a row is a step: sequences are told apart by {_listed(first.group)}, their inputs are "
@@ -53,7 +56,7 @@ def open_steps(
 def layout(table: Table, columns: Mapping[str, str | None], *, targets: bool = True) -> Layout:
     """The columns that are asked for, and as channels all others that begin with a number. Without `targets` none is
     needed, and the channels must be asked for."""
-    group = _names(columns.get("group_column"))
+    group = column_names(columns.get("group_column"))
     label, target = columns.get("label_column"), columns.get("target_column")
     if not group:
         raise UsageError(
@@ -63,7 +66,7 @@ def layout(table: Table, columns: Mapping[str, str | None], *, targets: bool = T
     if targets and (label is None) == (target is None):
         which = "give one of them" if label else "one of them must say what is to be predicted"
         raise UsageError(f"{table.path}: target_column is a number or label_column a class; {which}")
-    asked = _names(columns.get("channel_columns"))
+    asked = column_names(columns.get("channel_columns"))
     time, together = columns.get("time_column"), columns.get("split_group")
     named = {"group_column": group, "time_column": (time,), "channel_columns": asked, "split_group": (together,)}
     if targets:
@@ -117,7 +120,8 @@ def read_steps(table: Table, its: Layout, part: str | None = None) -> list[Label
     return found
 
 
-def _names(given: str | None) -> tuple[str, ...]:
+def column_names(given: str | None) -> tuple[str, ...]:
+    """The columns that an option names, with commas between."""
     return tuple(name.strip() for name in (given or "").split(",") if name.strip())
 
 
