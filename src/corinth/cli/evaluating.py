@@ -228,7 +228,11 @@ def _scores(result: "Scores", task: str) -> dict[str, str | None]:
         }
     values = result.to_dict().items()
     if not KINDS[task].share:
-        return {_NAMES.get(name, name.replace("_", " ")): number(value) for name, value in values if isinstance(value, float)}
+        return {
+            _NAMES.get(name, name.replace("_", " ")): number(value)
+            for name, value in values
+            if isinstance(value, float)
+        }
     return {name.replace("_", " "): f"{value:.4f}" for name, value in values if isinstance(value, float)}
 
 

@@ -58,9 +58,9 @@ def open_data(
     of texts, or time series in `.ts` files, a NumPy archive, or a table with a step a row.
 
     Such a table has `group_column`: the columns, with commas between, that say which sequence a row belongs to. The
-    number to predict is in `target_column` (a class in `label_column`), the inputs are `channel_columns` (by default all
-    other numbers), `time_column` orders the steps. Sequences with the same `split_group`, such as a person, stay in one
-    part; `val_groups` and `test_groups` name those that are kept for it.
+    number to predict is in `target_column` (a class in `label_column`), the inputs are `channel_columns` (by default
+    all other numbers), `time_column` orders the steps. Sequences with the same `split_group`, such as a person, stay
+    in one part; `val_groups` and `test_groups` name those that are kept for it.
 
     A name is looked for among the built-in sets, then as a path, then in $CORINTH_DATA and the cache. With
     `classes` (evaluation: the run's own class names) labels are mapped onto them and a label that is not among

@@ -68,7 +68,9 @@ def hold_out(
     source: Source, declared: Mapping[str, np.ndarray], wanted: Mapping[str, str | None], where: str
 ) -> dict[str, np.ndarray]:
     """The parts that groups are kept for: `wanted` maps "val" and "test" to names with commas between, or nothing."""
-    asked = {part: [name.strip() for name in names.split(",") if name.strip()] for part, names in wanted.items() if names}
+    asked = {
+        part: [name.strip() for name in names.split(",") if name.strip()] for part, names in wanted.items() if names
+    }
     if not asked:
         return dict(declared)
     groups = groups_of(source)
@@ -78,7 +80,9 @@ def hold_out(
         if not groups:
             raise UsageError(f"{where}: {option} needs groups; name their column with split_group")
         if declared:
-            raise UsageError(f"{where}: {option} and the parts that the data declare say the same thing; use one of them")
+            raise UsageError(
+                f"{where}: {option} and the parts that the data declare say the same thing; use one of them"
+            )
         if unknown := [name for name in names if name not in there]:
             raise UsageError(f"{where}: {part}_groups {unknown[0]!r} is no group; there are {', '.join(there)}")
     if both := set(asked.get("val", ())) & set(asked.get("test", ())):

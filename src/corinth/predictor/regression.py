@@ -26,7 +26,9 @@ class ValuePrediction:
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return {"name": self.name, "value": self.value} if self.error is None else {"name": self.name, "error": self.error}
+        return (
+            {"name": self.name, "value": self.value} if self.error is None else {"name": self.name, "error": self.error}
+        )
 
 
 @dataclass(frozen=True)

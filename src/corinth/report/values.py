@@ -45,7 +45,11 @@ def scatter(values: Values, source: MeasuredSource, *, series: int = 0) -> Figur
     low, high = (float(pick(np.concatenate([mean, values.targets]))) for pick in (np.min, np.max))
     data: list[dict[str, Any]] = [
         {
-            **{"x": [low, high], "y": [low, high], "mode": "lines", "hoverinfo": "skip", "showlegend": False},
+            "x": [low, high],
+            "y": [low, high],
+            "mode": "lines",
+            "hoverinfo": "skip",
+            "showlegend": False,
             "line": {"color": "@muted", "width": 1, "dash": "dot"},
         }
     ]
@@ -92,9 +96,14 @@ def over_order(values: Mapping[str, Values], source: MeasuredSource, group: str,
             high, low = _rounded(predicted.max(axis=0)), _rounded(predicted.min(axis=0))
             data.append(
                 {
-                    **{"x": x + x[::-1], "y": high + low[::-1], "fill": "toself", "mode": "lines"},
-                    **{"fillcolor": series_colour(i, 0.2), "line": {"width": 0, "color": series_colour(i, 0.0)}},
-                    **{"hoverinfo": "skip", "showlegend": False},
+                    "x": x + x[::-1],
+                    "y": high + low[::-1],
+                    "fill": "toself",
+                    "mode": "lines",
+                    "fillcolor": series_colour(i, 0.2),
+                    "line": {"width": 0, "color": series_colour(i, 0.0)},
+                    "hoverinfo": "skip",
+                    "showlegend": False,
                 }
             )
         data.append(_line(x, predicted.mean(axis=0), plain(name), {"color": series_colour(i), "width": 1.5}))

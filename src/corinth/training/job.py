@@ -283,7 +283,9 @@ def _classification(cls: Callable[..., Task], recipe: Recipe, model: nn.Module, 
 
 def _regression(preparation: Preparation | None, recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
     if recipe.class_weights != "none":
-        raise UsageError(f"class_weights {recipe.class_weights} is not for {data.task}, which has no classes; leave it out")
+        raise UsageError(
+            f"class_weights {recipe.class_weights} is not for {data.task}, which has no classes; leave it out"
+        )
     assert isinstance(data, SequenceData)
     scale = target_scale(data)
     if isinstance(preparation, SeriesEncoding) and preparation.target_mean is not None:

@@ -74,7 +74,9 @@ def build_sequence_model(
         options |= {"input_size": encoding.channels}
     if data.task != "sequence-tagging" and recipe.options.get("pool") == "none":
         what = "number" if measured else "label"
-        raise UsageError(f"pool none gives an answer at every step, and these data have a {what} a sequence; use another")
+        raise UsageError(
+            f"pool none gives an answer at every step, and these data have a {what} a sequence; use another"
+        )
     if measured and recipe.options.get("crf"):
         raise UsageError("crf is for a tag at every step, and these data have a number a sequence; leave it out")
     for name, value in options.items():

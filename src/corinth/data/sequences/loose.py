@@ -108,7 +108,7 @@ def loose_series(
 
 
 def _of_many(path: Path, columns: Mapping[str, str | None]) -> Table | None:
-    """The table at a path, where it has the columns that tell sequences apart; None where there are none, or no table."""
+    """The table at a path, where it has the columns that tell sequences apart; else None."""
     group = columns.get("group_column")
     if group is None or path.suffix.lower() not in TABLE_SUFFIXES:
         return None

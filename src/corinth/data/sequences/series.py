@@ -138,9 +138,7 @@ def gather(
     check_left(names, {entry.label for entry in found}, where)
     number = {name: i for i, name in enumerate(names)}
     labels = np.array([number[entry.label] for entry in good], dtype=np.int64)
-    return Collected(
-        SeriesSource(labels=labels, classes=tuple(names), **common), parts, corrupt, [], CLASSIFICATION
-    )
+    return Collected(SeriesSource(labels=labels, classes=tuple(names), **common), parts, corrupt, [], CLASSIFICATION)
 
 
 def unusable(values: np.ndarray) -> str | None:
@@ -240,7 +238,8 @@ def _read_npz(path: Path, part: str | None, needed: bool, target: str | None) ->
         name = f"{target or 'y'}{end}"
         if name not in arrays and needed:
             raise DataError(
-                f"{path}: has x{end} and no {name}; every series needs a label or a number (arrays: {', '.join(arrays)})"
+                f"{path}: has x{end} and no {name}; every series needs a label or a number (there are "
+                f"{', '.join(arrays)})"
             )
         x, lengths = arrays[f"x{end}"], arrays.get(f"lengths{end}")
         y = arrays.get(name, np.full(len(x), UNLABELLED))

@@ -1,8 +1,9 @@
 """Tables of time series in long form: a row is a step, and columns say which sequence it belongs to and its target."""
 
 import datetime
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,6 +57,8 @@ def open_steps(
 def layout(table: Table, columns: Mapping[str, str | None], *, targets: bool = True) -> Layout:
     """The columns that are asked for, and as channels all others that begin with a number. Without `targets` none is
     needed, and the channels must be asked for."""
+    if not any(table.columns.values()):
+        raise DataError(f"{table.path}: the table has no rows; it needs a step in each")
     group = column_names(columns.get("group_column"))
     label, target = columns.get("label_column"), columns.get("target_column")
     if not group:
@@ -73,16 +76,22 @@ def layout(table: Table, columns: Mapping[str, str | None], *, targets: bool = T
         named |= {"target_column": (target,), "label_column": (label,)}
     for option, names in named.items():
         if gone := [name for name in names if name is not None and name not in table.columns]:
-            raise UsageError(f"{table.path}: {option} {gone[0]!r} is not there; the columns are {', '.join(table.columns)}")
-    taken = [*group, time, together, label, target]
+            raise UsageError(
+                f"{table.path}: {option} {gone[0]!r} is not there; the columns are {', '.join(table.columns)}"
+            )
+    taken = [name for name in (*group, time, together, label, target) if name is not None]
     split = split_column(table, taken) if targets else None
     rest = [name for name in table.columns if name not in (*taken, split)]
-    channels = asked or tuple(name for name in rest if _is_number(next(filter(None, table.columns[name]), "")))
+    channels = asked or tuple(name for name in rest if _holds_numbers(table, name))
     if clash := [name for name in asked if name in (target, label)]:
-        raise UsageError(f"{table.path}: {clash[0]!r} is to be predicted, so it cannot be an input; see channel_columns")
+        raise UsageError(
+            f"{table.path}: {clash[0]!r} is to be predicted, so it cannot be an input; see channel_columns"
+        )
     if not channels:
-        raise DataError(f"{table.path}: no column of numbers is left to be an input; the columns are {', '.join(table.columns)}")
-    if target is not None and targets and not _is_number(next(filter(None, table.columns[target]), "")):
+        raise DataError(
+            f"{table.path}: no column of numbers is left to be an input; the columns are {', '.join(table.columns)}"
+        )
+    if target is not None and targets and not _holds_numbers(table, target):
         target, label = None, target
     return Layout(group, channels, time, target, label, together, split)
 
@@ -93,10 +102,10 @@ def read_steps(table: Table, its: Layout, part: str | None = None) -> list[Label
     for row, key in enumerate(zip(*(table.columns[name] for name in its.group), strict=True)):
         if "" in key:
             empty = its.group[key.index("")]
-            raise DataError(f"{table.place(row)}: column {empty!r} is empty; every row needs the sequence it belongs to")
+            raise DataError(
+                f"{table.place(row)}: column {empty!r} is empty; every row needs the sequence it belongs to"
+            )
         rows.setdefault(key, []).append(row)
-    if not rows:
-        raise DataError(f"{table.path}: the table has no rows; it needs a step in each")
     values = np.stack([_numbers(table, name) for name in its.channels], axis=1).astype(np.float32)
     targets = None if its.target is None else _numbers(table, its.target)
     if its.time is not None:
@@ -133,6 +142,11 @@ def _said(group: Sequence[str], key: Sequence[str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in zip(group, key))
 
 
+def _holds_numbers(table: Table, column: str) -> bool:
+    """Whether the first cell that says something is a number."""
+    return _is_number(next(filter(None, table.columns[column]), "nan"))
+
+
 def _is_number(cell: str) -> bool:
     try:
         float(cell)
@@ -153,10 +167,9 @@ def _numbers(table: Table, column: str) -> np.ndarray:
 
 def _check_times(table: Table, column: str, rows: Mapping[tuple[str, ...], Sequence[int]]) -> None:
     """The times of each sequence rise."""
-    read: Callable[[str, int], float] = lambda cell, row: _time(cell, f"{table.place(row)}: column {column!r}")
-    times = [read(cell, row) for row, cell in enumerate(table.columns[column])]
+    times = [_time(cell, table, row, column) for row, cell in enumerate(table.columns[column])]
     for key, mine in rows.items():
-        for before, row in zip(mine, mine[1:]):
+        for before, row in itertools.pairwise(mine):
             if times[row] > times[before]:
                 continue
             now, then = table.columns[column][row], table.columns[column][before]
@@ -167,7 +180,7 @@ def _check_times(table: Table, column: str, rows: Mapping[tuple[str, ...], Seque
             )
 
 
-def _time(cell: str, where: str) -> float:
+def _time(cell: str, table: Table, row: int, column: str) -> float:
     """A number, or a date in ISO 8601 as seconds."""
     try:
         found = float(cell)
@@ -175,9 +188,10 @@ def _time(cell: str, where: str) -> float:
         try:
             found = datetime.datetime.fromisoformat(cell).timestamp()
         except ValueError:
+            where = f"{table.place(row)}: column {column!r}"
             raise DataError(f"{where} says {cell!r}; times are numbers, or dates such as 2026-05-31T12:00:00") from None
     if not math.isfinite(found):
-        raise DataError(f"{where} says {cell!r}, which is no time")
+        raise DataError(f"{table.place(row)}: column {column!r} says {cell!r}, which is no time")
     return found
 
 
@@ -187,8 +201,8 @@ def _one(table: Table, column: str, rows: Sequence[int]) -> str:
     first = cells[rows[0]]
     if (other := next((row for row in rows if cells[row] != first), None)) is not None:
         raise DataError(
-            f"{table.place(other)}: column {column!r} says {cells[other]!r} and at {_line(table, rows[0])} {first!r}, in "
-            "one sequence; it must be the same at all its steps"
+            f"{table.place(other)}: column {column!r} says {cells[other]!r} and at {_line(table, rows[0])} {first!r}, "
+            "in one sequence; it must be the same at all its steps"
         )
     return first
 
