@@ -307,6 +307,19 @@ def test_what_gives_the_target_away_is_said(tmp_path: Path) -> None:
     assert "the number of steps of a series gives its target away" in text
 
 
+def test_what_gives_the_target_away_in_every_group_is_said(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    target, group = rng.uniform(1, 2, 48), np.repeat(np.arange(3), 16)
+    x = rng.normal(size=(48, 6, 1))
+    x[:, -1, 0] = (group + 1) * target + group  # one line for each group, and no line for all
+    data = open_data(archive(tmp_path / "a.npz", x=x, y=target, group=group), test_groups="0", val_share=0)
+    assert isinstance(data, SequenceData)
+    assert any("the last value of channel 1 gives the target away" in text for text in warnings_of(data))
+    data = open_data(archive(tmp_path / "b.npz", x=x, y=target))
+    assert isinstance(data, SequenceData)
+    assert warnings_of(data) == []
+
+
 def test_identical_series_with_different_targets_are_said(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(20, 5, 1))
     x[3] = x[2]
