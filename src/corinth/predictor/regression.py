@@ -115,8 +115,9 @@ class SequenceRegressor(Predictor):
         return found
 
     def _columns(self) -> Mapping[str, str | None]:
-        """How the table of the training was read."""
-        return {name: value for name, value in (self.data or {}).items() if name.endswith(("_column", "_columns"))}
+        """How the table of the training was read, its inputs by name."""
+        read = {name: value for name, value in (self.data or {}).items() if name.endswith("_column")}
+        return read | {"channel_columns": ",".join(self.preprocess.channel_names)}
 
     @torch.inference_mode()
     def _values(self, inputs: Sequences) -> np.ndarray:

@@ -99,6 +99,7 @@ class SeriesEncoding:
     audio_rate: int | None = None  # samples a second of the sound that the series are made of
     target_mean: float | None = None  # of numbers to be predicted, in the training part
     target_std: float | None = None
+    channel_names: tuple[str, ...] = ()  # where the data have some
     kind: ClassVar[str] = "series"
 
     @property
@@ -116,9 +117,16 @@ class SeriesEncoding:
 
     def check_channels(self, data: SequenceData) -> None:
         """Data of another number of channels are a `DataError`."""
-        found = data.source.channels if isinstance(data.source, SeriesSource) else None
-        if found != self.channels:
+        if not isinstance(data.source, SeriesSource):
+            raise DataError(f"{data.name} holds no series, and the network takes some of {self.channels} channels")
+        if (found := data.source.channels) != self.channels:
             raise DataError(f"{data.name} has series of {found} channels, and the network takes {self.channels}")
+        names = data.source.channel_names
+        if self.channel_names and names and names != self.channel_names:
+            raise DataError(
+                f"{data.name} has the channels {', '.join(names)}, and the network takes "
+                f"{', '.join(self.channel_names)}; name them in that order with channel_columns"
+            )
         rate = getattr(data.source, "audio_rate", None)
         if rate != self.audio_rate:
             have, need = (f"sound at {r} Hz" if r else "no sound" for r in (rate, self.audio_rate))
@@ -155,6 +163,7 @@ class SeriesEncoding:
             typical=int(np.median(lengths)),
             longest=int(lengths.max()),
             audio_rate=source.audio_rate,
+            channel_names=source.channel_names,
             **(target_scale(data) if isinstance(source, MeasuredSource) else {}),
         )
 

@@ -91,7 +91,9 @@ def layout(table: Table, columns: Mapping[str, str | None], *, targets: bool = T
         raise DataError(
             f"{table.path}: no column of numbers is left to be an input; the columns are {', '.join(table.columns)}"
         )
-    if target is not None and targets and not _holds_numbers(table, target):
+    if not targets:
+        target = label = None
+    if target is not None and not _holds_numbers(table, target):
         target, label = None, target
     return Layout(group, channels, time, target, label, together, split)
 
