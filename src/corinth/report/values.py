@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from corinth.data.sequences.source import MeasuredSource
-from corinth.report.figures import SYMBOLS, Figure, plain, series_colour
+from corinth.report.figures import DASHES, SYMBOLS, Figure, plain, series_colour
 
 MOST_GROUPS = 12  # that have a chart of their own
 
@@ -106,7 +106,8 @@ def over_order(values: Mapping[str, Values], source: MeasuredSource, group: str,
                     "showlegend": False,
                 }
             )
-        data.append(_line(x, predicted.mean(axis=0), plain(name), {"color": series_colour(i), "width": 1.5}))
+        line = {"color": series_colour(i), "width": 1.5, "dash": DASHES[i % len(DASHES)]}
+        data.append(_line(x, predicted.mean(axis=0), plain(name), line))
     layout = {
         "xaxis": {"title": {"text": plain(f"{source.order_name}, {group}")}},
         "yaxis": {"title": {"text": plain(source.target_name)}},
