@@ -218,6 +218,9 @@ def test_the_commands(run: Run, table: Path, tmp_path: Path, capsys: pytest.Capt
     assert "cells, test part, 24 series" in out
     for words in ("RMSE", "MAE", "largest error", "R²"):
         assert words in out
+    other = write_steps(tmp_path / "others.csv", cells(names="XY", each=3))  # read as the run's own table
+    assert main(["evaluate", str(run.path), "--data", str(other)]) == 0
+    assert "others, all of it, 6 series" in capsys.readouterr().out
     assert main(["predict", str(run.path), str(table)]) == 0
     out = capsys.readouterr().out
     assert "capacity" in out.splitlines()[0]

@@ -177,6 +177,8 @@ def stated_preprocess(options: Stated, arch: str, weights: str) -> "Preprocess |
 def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> "DataSet":
     from corinth.data import open_data
     from corinth.data.opening import COLUMNS, OPTIONS
+    from corinth.data.sequences.steps import STEP_COLUMNS
+    from corinth.data.tables import TABLE_SUFFIXES
 
     spec = options.data or (recipe.data if recipe else None)
     if spec is None:
@@ -185,6 +187,9 @@ def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> 
     if recipe is not None:  # the splits of the training, so that its test part is found again
         known = OPTIONS if spec == recipe.data else ("split_seed", "val_share", "test_share")
         how = {name: getattr(recipe, name) for name in known}
+        if spec != recipe.data and recipe.group_column is not None and Path(spec).suffix.lower() in TABLE_SUFFIXES:
+            how |= {name: getattr(recipe, name) for name in (*STEP_COLUMNS, "label_column")}  # a table like the run's
+            how["channel_columns"] = ",".join(predictor.preprocess.channel_names)
     columns = {name: getattr(options, name) for name in COLUMNS}
     how |= {name: column for name, column in columns.items() if column is not None}
     return open_data(spec, classes=predictor.classes, task=predictor.task, **how)
