@@ -240,6 +240,8 @@ def study(folder: Path, models: Sequence[str], seeds: int) -> dict[str, Any]:
             overrides=overrides | {"options": OPTIONS | {"pool": pool}},
             latency=False,
         )
+        if board.exit_code:
+            raise SystemExit(f"{cell} is not finished ({board.headline}); the same command goes on")
         print(f"{cell}, by {channels}, {pool}: {board.headline}", flush=True)
         for row in board.rows:
             answers = [jobs.answers(output, row.label, seed) for seed in row.scores]
