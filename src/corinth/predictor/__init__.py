@@ -13,6 +13,7 @@ from corinth.predictor.predictor import (
     load_run,
 )
 from corinth.predictor.regression import RegressionEvaluation, SequenceRegressor, ValuePrediction
+from corinth.predictor.rows import RowClassifier
 from corinth.predictor.sequences import SequenceClassifier
 from corinth.predictor.tagging import Tagger
 
@@ -28,6 +29,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "RegressionEvaluation",
+    "RowClassifier",
     "Scores",
     "SequenceClassifier",
     "SequenceRegressor",
