@@ -14,7 +14,6 @@ import csv
 import itertools
 import json
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from corinth.compare.bakeoff import compare
 from corinth.data import open_data
 from corinth.data.preflight import preflight
 from corinth.predictor import SequenceRegressor, load_run
-from corinth.training import train
+from corinth.training import Run, train
 
 RESULTS = Path(__file__).parent / "results" / "battery.json"
 ARCHIVE = Path("battery_nasa") / "nasa_B0005_B0006_B0007_B0018_256pt.npz"
@@ -134,6 +133,10 @@ def inner_errors(table: Path, folder: Path) -> dict[tuple[int, str, str], float]
     return errors
 
 
+def inner_runs(folder: Path) -> list[Path]:
+    return sorted((folder / "inner").glob("*/recipe.yaml"))
+
+
 def chosen(errors: Mapping[tuple[int, str, str], float], left_out: str) -> tuple[int, float]:
     """The candidate with the smallest mean RMSE on the other three cells, each scored by a network of the other two."""
     means = []
@@ -215,7 +218,6 @@ def baselines(table: Path, cycles: Mapping[str, Sequence[tuple[int, float, np.nd
 
 
 def study(folder: Path, models: Sequence[str], seeds: int) -> dict[str, Any]:
-    began = time.perf_counter()
     archive = np.load(Path(os.environ["CORINTH_DATA"]) / ARCHIVE)
     table = folder / "battery.csv"
     cycles = write_table(archive, table)
@@ -251,7 +253,10 @@ def study(folder: Path, models: Sequence[str], seeds: int) -> dict[str, Any]:
     return {
         "machine": machine(),
         "samples": {cell: len(found) for cell, found in cycles.items()},
-        "seconds": round(time.perf_counter() - began),
+        "training_seconds": {  # also of what an earlier call of this script has trained
+            "inner": round(sum(Run.open(path.parent).metrics[-1]["seconds"] for path in inner_runs(folder))),
+            **{model: round(sum(seeds * cell["fit_time"] for cell in networks[model].values())) for model in models},
+        },
         "guard": warnings,
         "inner": [{"candidate": CANDIDATES[n], "trained": p, "cell": c, "rmse": e} for (n, p, c), e in errors.items()],
         "choices": choices,
