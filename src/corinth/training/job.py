@@ -19,6 +19,7 @@ from corinth.data import (
     Preprocess,
     SequenceData,
     SequenceStore,
+    SeriesEncoding,
     Store,
     StreamStore,
     TrainTransform,
@@ -35,6 +36,7 @@ from corinth.data.preparation import Preparation
 from corinth.data.rows.encoding import RowEncoding
 from corinth.data.rows.source import RowData
 from corinth.data.rows.store import RowStore
+from corinth.data.sequences.encoding import target_scale
 from corinth.data.sequences.pairs import PairSource
 from corinth.errors import DataError, TrainingError, UsageError
 from corinth.files import append_line, sweep
@@ -45,6 +47,7 @@ from corinth.tasks import (
     ObjectDetection,
     SemanticSegmentation,
     SequenceClassification,
+    SequenceRegression,
     SequenceTagging,
     TabularClassification,
     Task,
@@ -259,21 +262,28 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
     return Run(folder, recipe, tuple(loop.rows), best, reason)
 
 
-def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preprocess: Preparation | None) -> Task:
-    """What the recipe's network learns from the data; a field that does nothing for it is a `UsageError`."""
+def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Preparation | None = None) -> Task:
+    """What the recipe's network learns from the data; a field that does nothing for it is a `UsageError`.
+
+    Where numbers are learnt, `preparation` knows their scale; without it that is the training part's. Translation
+    needs its tokens.
+    """
     makers: dict[str, Callable[[Recipe, nn.Module, DataSet], Task]] = {
         "image-classification": partial(_classification, ImageClassification),
         "tabular-classification": partial(_classification, TabularClassification),
         "sequence-classification": partial(_classification, SequenceClassification),
+        "sequence-regression": partial(_regression, preparation),
         "sequence-tagging": partial(_unweighted, SequenceTagging),
         "semantic-segmentation": _segmentation,
         "object-detection": partial(_unweighted, ObjectDetection),
-        "translation": partial(_translation, preprocess),
+        "translation": partial(_translation, preparation),
     }
     if recipe.label_smoothing and not (KINDS[data.task].classification or data.task == "translation"):
         raise UsageError(
             f"label_smoothing {recipe.label_smoothing} is for classification and translation, not for {data.task}"
         )
+    if recipe.regression_loss != "squared" and data.task != SequenceRegression.name:
+        raise UsageError(f"regression_loss {recipe.regression_loss} is for regression, not for {data.task}")
     return makers[data.task](recipe, model, data)
 
 
@@ -281,6 +291,19 @@ def _classification(cls: Callable[..., Task], recipe: Recipe, model: nn.Module, 
     balanced = recipe.class_weights == "balanced"
     weights = balanced_weights(data.labels("train"), data.num_classes) if balanced else None
     return cls(model, data.classes, label_smoothing=recipe.label_smoothing, class_weights=weights)
+
+
+def _regression(preparation: Preparation | None, recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+    if recipe.class_weights != "none":
+        raise UsageError(
+            f"class_weights {recipe.class_weights} is not for {data.task}, which has no classes; leave it out"
+        )
+    assert isinstance(data, SequenceData)
+    scale = target_scale(data)
+    if isinstance(preparation, SeriesEncoding) and preparation.target_mean is not None:
+        scale = {"target_mean": preparation.target_mean, "target_std": preparation.target_std or 1.0}
+    mean, std = scale["target_mean"], scale["target_std"]
+    return SequenceRegression(model, mean=mean, std=std, loss=recipe.regression_loss)
 
 
 def _segmentation(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:

@@ -155,7 +155,7 @@ def load_model(path: str | Path) -> tuple[nn.Module, ModelConfig]:
                 f"and {cfg.target_vocab_size}; the tokenizers are not the run's own"
             )
     outputs = getattr(cfg, "num_classes", 0)
-    if outputs and len(config.classes) != outputs:
+    if outputs and config.classes and len(config.classes) != outputs:
         raise WeightsError(f"{file}: its config names {len(config.classes)} classes for a network of {outputs}")
     return model.eval(), config
 

@@ -12,7 +12,7 @@ from corinth.data.sequences.batch import NO_TAG, Sequences
 from corinth.data.sequences.encoding import Encoding
 from corinth.data.sequences.pair_encoding import PairEncoding
 from corinth.data.sequences.pairs import PairSource
-from corinth.data.sequences.source import SequenceData
+from corinth.data.sequences.source import MeasuredSource, SequenceData
 from corinth.data.sequences.tagged import TaggedSource
 
 POOL = 32  # batches whose sequences are sorted by length together in a shuffled pass
@@ -55,18 +55,20 @@ class SequenceStore:
 
 
 def _targets(data: SequenceData, positions: np.ndarray, encoding: Encoding) -> Sequence[Tensor]:
-    """A class (), the tags (T,) of a sentence, or the tokens (T,) of a translation."""
+    """A class or a number (), the tags (T,) of a sentence, or the tokens (T,) of a translation."""
     source = data.source
     if isinstance(source, PairSource):
         assert isinstance(encoding, PairEncoding)
         return encoding.targets([source.translations[i] for i in positions])
+    if isinstance(source, MeasuredSource):
+        return list(torch.from_numpy(source.targets[positions].astype(np.float32)))
     if isinstance(source, TaggedSource):
         return [torch.from_numpy(source.tags[i]) for i in positions]
     return list(torch.from_numpy(source.labels[positions]))
 
 
 def collate_targets(targets: Sequence[Tensor]) -> Tensor:
-    """Classes (B,), or tags or tokens (B, T) with `NO_TAG` behind each sentence's end."""
+    """Classes or numbers (B,), or tags or tokens (B, T) with `NO_TAG` behind each sentence's end."""
     if targets[0].ndim == 0:
         return torch.stack(list(targets))
     return pad_sequence(list(targets), batch_first=True, padding_value=NO_TAG)
