@@ -1,6 +1,6 @@
 """Translation of Multi30k, English to German: BLEU within an hour of one CPU thread, and what the decoders cost.
 
-    CORINTH_DATA=... OMP_NUM_THREADS=1 python benchmarks/translation.py [--budget 3000s] [--run FOLDER]
+    CORINTH_DATA=... OMP_NUM_THREADS=1 python benchmarks/translation.py [--budget 4.5ep] [--run FOLDER]
     OMP_NUM_THREADS=1 python benchmarks/translation.py --steps
 
 The first trains `seq2seq_luong` and scores the 2016 test part, cased and detokenised, greedily and with a beam of 5;
@@ -75,7 +75,7 @@ def steps(precision: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", default="3000s")
+    parser.add_argument("--budget", default="4.5ep")
     parser.add_argument("--run", type=Path, help="a run folder; it is made unless it is there")
     parser.add_argument("--steps", action="store_true", help="time the decoders")
     args = parser.parse_args()
