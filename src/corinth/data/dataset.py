@@ -101,7 +101,7 @@ def fingerprint(source: Source, splits: dict[str, np.ndarray]) -> str:
         digest.update("\n".join(source.classes).encode())
         for part in source.fingerprint_bytes():
             digest.update(part)
-    else:
+    elif source.classes:
         digest.update("\n".join(source.classes[label] for label in source.labels).encode())
     for name in sorted(splits):
         digest.update(name.encode())

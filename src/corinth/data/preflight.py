@@ -114,10 +114,12 @@ class Preflight:
         """The report as text, the findings last and the worst of them first."""
         parts = ", ".join(f"{count} {name}" for name, count in self.parts.items())
         order = ("error", "warning", "note")
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        imbalance = f"largest class over smallest: {self.imbalance:.1f}; " if self.classes else ""
         return [
-            f"{self.name}: {self.samples} {plural(self.unit)} ({parts}), {len(self.classes)} classes",
+            f"{self.name}: {self.samples} {plural(self.unit)} ({parts}){classes}",
             self.measures.line(),
-            f"largest class over smallest: {self.imbalance:.1f}; {len(self.corrupt)} unusable {self.measures.checked}",
+            f"{imbalance}{len(self.corrupt)} unusable {self.measures.checked}",
             *(f"{f.severity}: {f.text}" for f in sorted(self.findings, key=lambda f: order.index(f.severity))),
         ]
 
@@ -140,7 +142,7 @@ def preflight(
         corrupt += _damaged(data, progress)
     classes: dict[str, dict[str, int]] = {name: {} for name in source.classes}
     has = source.amounts() > 0 if isinstance(source, TargetSource) else None
-    for part, rows in data.splits.items():
+    for part, rows in data.splits.items() if classes else ():
         labels = np.bincount(source.labels[rows], minlength=len(classes)) if has is None else has[rows].sum(axis=0)
         for name, count in zip(source.classes, labels.tolist(), strict=True):
             classes[name][part] = count

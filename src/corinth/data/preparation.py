@@ -5,8 +5,9 @@ from typing import Any
 
 from corinth.data.preprocess import Preprocess
 from corinth.data.sequences.encoding import Encoding, encoding_from_dict
+from corinth.data.sequences.language_encoding import LanguageEncoding
 
-Preparation = Preprocess | Encoding
+Preparation = Preprocess | Encoding | LanguageEncoding
 
 
 def preparation_from_dict(values: Mapping[str, Any]) -> Preparation:

@@ -2,6 +2,7 @@
 
 from corinth.tasks.classification import ImageClassification, SequenceClassification, balanced_weights
 from corinth.tasks.detection import ObjectDetection
+from corinth.tasks.language import LanguageModeling
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
 from corinth.tasks.tagging import SequenceTagging
 from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
@@ -9,6 +10,7 @@ from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
 __all__ = [
     "Batch",
     "ImageClassification",
+    "LanguageModeling",
     "MaskPredictions",
     "ObjectDetection",
     "Phase",

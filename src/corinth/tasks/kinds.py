@@ -21,6 +21,7 @@ KINDS = {
         Kind("image-classification", "top1", "accuracy", "accuracy", dense=False),
         Kind("sequence-classification", "top1", "accuracy", "accuracy", dense=False, unit="sequence"),
         Kind("sequence-tagging", "accuracy", "accuracy of tags", "accuracy per sentence", unit="sentence"),
+        Kind("language-modeling", "nats_per_character", "nats per character", "nats per character", unit="passage"),
         Kind("semantic-segmentation", "miou", "mean IoU", "Dice per image"),
         Kind("object-detection", "map", "mAP", "AP per image"),
     )

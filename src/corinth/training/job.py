@@ -31,12 +31,14 @@ from corinth.data.masks import MaskSource
 from corinth.data.opening import OPTIONS, refuse_options
 from corinth.data.preflight import preflight
 from corinth.data.preparation import Preparation
+from corinth.data.sequences.language_encoding import LanguageEncoding
 from corinth.errors import DataError, TrainingError, UsageError
 from corinth.files import append_line, sweep
 from corinth.inspect import count_macs, count_params
 from corinth.inspect.memory import freed_memory_kept
 from corinth.tasks import (
     ImageClassification,
+    LanguageModeling,
     ObjectDetection,
     SemanticSegmentation,
     SequenceClassification,
@@ -51,6 +53,7 @@ from corinth.training.batch_size import choose_batch_size, evaluation_size
 from corinth.training.budget import parse_budget
 from corinth.training.build import build_model, compile_model, describe_network, planned_preprocess, rebuild_model
 from corinth.training.interrupts import stop_on_signal
+from corinth.training.language import make_language_loaders
 from corinth.training.loop import Loop, Row
 from corinth.training.optimizers import find_optimizer
 from corinth.training.pace import Pace
@@ -260,6 +263,8 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
         return classification(model, data.classes, label_smoothing=recipe.label_smoothing, class_weights=weights)
     if recipe.label_smoothing:
         raise UsageError(f"label_smoothing {recipe.label_smoothing} is for classification, not for {data.task}")
+    if data.task == "language-modeling":
+        return LanguageModeling(model)
     if data.task in ("object-detection", "sequence-tagging"):
         if recipe.class_weights != "none":
             raise UsageError(f"class_weights {recipe.class_weights} is not for {data.task}; leave it out")
@@ -282,6 +287,9 @@ def make_loaders(
 ) -> tuple[Loader, Loader | None]:
     """The training part, shuffled and augmented, and the validation part; None where that has nothing to score."""
     place: dict[str, Any] = {"rank": processes.rank, "world_size": processes.world_size, "device": processes.device}
+    if isinstance(preprocess, LanguageEncoding):
+        assert isinstance(data, SequenceData)
+        return make_language_loaders(recipe, data, preprocess, place)
     transform = None
     if isinstance(preprocess, Preprocess):
         assert isinstance(data, ImageData)

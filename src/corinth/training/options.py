@@ -11,7 +11,7 @@ from corinth.training.recipe import Recipe
 OF_IMAGES = ("img_size", "fit", "interpolation", "augmentation")
 OF_SEQUENCES = ("max_len",)
 OF_TEXTS = ("tokenizer", "vocab_size", "lowercase")
-WHAT = {"image": "images", "text": "texts", "series": "time series", "sentence": "tagged sentences"}
+WHAT = {"image": "images", "text": "texts", "series": "time series", "sentence": "tagged sentences", "passage": "running text"}
 
 
 def configure_for(found: Entry, options: dict[str, Any]) -> Any:
@@ -29,6 +29,7 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
         "image": (*OF_SEQUENCES, *OF_TEXTS),
         "text": OF_IMAGES,
         "series": (*OF_IMAGES, *OF_TEXTS),
+        "passage": OF_IMAGES,
         "sentence": (*OF_IMAGES, *OF_SEQUENCES, "tokenizer"),
     }[unit]
     if given := changed(recipe, idle):
