@@ -83,7 +83,7 @@ def open_data(
         splits = {name: found.declared.get(name, _NONE) for name in ("train", "val", "test")}
         said = [f"not split here, use the part called all ({error})"]
     notes += said
-    if classes is None and source.classes and not isinstance(source, TargetSource):
+    if classes is None and not isinstance(source, TargetSource):
         check_classes(source, splits, spec)
     if classes is None and isinstance(source, MaskSource):
         source.check_classes(spec)
@@ -257,8 +257,6 @@ def _holds_others(folder: Path) -> bool:
 
 def _onto(source: Any, classes: tuple[str, ...], spec: str) -> Any:
     """Labels as positions in the run's own class names."""
-    if isinstance(source, PassageSource):
-        return source
     check_names(classes, "the run's classes")
     if isinstance(source, TargetSource):
         return source.onto(classes, spec)

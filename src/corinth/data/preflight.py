@@ -115,11 +115,11 @@ class Preflight:
         parts = ", ".join(f"{count} {name}" for name, count in self.parts.items())
         order = ("error", "warning", "note")
         classes = f", {len(self.classes)} classes" if self.classes else ""
-        imbalance = f"largest class over smallest: {self.imbalance:.1f}; " if self.classes else ""
+        uneven = f"largest class over smallest: {self.imbalance:.1f}; " if self.classes else ""
         return [
             f"{self.name}: {self.samples} {plural(self.unit)} ({parts}){classes}",
             self.measures.line(),
-            f"{imbalance}{len(self.corrupt)} unusable {self.measures.checked}",
+            f"{uneven}{len(self.corrupt)} unusable {self.measures.checked}",
             *(f"{f.severity}: {f.text}" for f in sorted(self.findings, key=lambda f: order.index(f.severity))),
         ]
 
@@ -142,7 +142,7 @@ def preflight(
         corrupt += _damaged(data, progress)
     classes: dict[str, dict[str, int]] = {name: {} for name in source.classes}
     has = source.amounts() > 0 if isinstance(source, TargetSource) else None
-    for part, rows in data.splits.items() if classes else ():
+    for part, rows in data.splits.items():
         labels = np.bincount(source.labels[rows], minlength=len(classes)) if has is None else has[rows].sum(axis=0)
         for name, count in zip(source.classes, labels.tolist(), strict=True):
             classes[name][part] = count

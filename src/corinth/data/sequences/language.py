@@ -42,6 +42,10 @@ class PassageSource:
     def sequence(self, i: int) -> str:
         return self.passages[i]
 
+    def target(self, i: int) -> np.ndarray:
+        """What is to be predicted: the passage's characters themselves."""
+        return np.array(list(map(ord, self.passages[i])), dtype=np.int64)
+
     @cached_property
     def lengths(self) -> np.ndarray:
         """int64 (N,), in characters."""
@@ -59,6 +63,15 @@ class PassageSource:
     def content(self) -> Iterable[bytes]:
         for passage in self.passages:
             yield passage.encode() + b"\0"
+
+    def fingerprint_bytes(self) -> Iterable[bytes]:
+        return ()  # they are the content
+
+    def amounts(self) -> np.ndarray:
+        return np.zeros((len(self), 0), dtype=np.int64)
+
+    def onto(self, classes: Sequence[str], where: str) -> "PassageSource":
+        return self
 
 
 def language_files(path: Path) -> list[tuple[Path, str | None]]:
