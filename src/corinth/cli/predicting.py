@@ -51,9 +51,11 @@ def main(args: Sequence[str]) -> int:
         raise UsageError(f"--top {options.top} is not at least 1")
     if not options.run.exists():
         raise UsageError(f"there is no run {options.run}; `corinth train` prints the folder it leaves")
-    from corinth.predictor import Classifier, DensePredictor, SequenceClassifier, Tagger, load_run
+    from corinth.predictor import Classifier, DensePredictor, LanguageModel, SequenceClassifier, Tagger, load_run
 
     predictor = load_run(options.run, device=options.device)
+    if isinstance(predictor, LanguageModel):
+        raise UsageError(f"{options.run} is a language model, which writes: use corinth generate {options.run} --prompt TEXT")
     if isinstance(predictor, DensePredictor):
         return _dense(predictor, options)
     if options.text_column is not None and not (isinstance(predictor, SequenceClassifier) and predictor.is_text):

@@ -12,6 +12,7 @@ from PIL import Image
 from corinth.data import ImageData
 from corinth.data.dataset import DataSet
 from corinth.predictor import DensePredictor, Predictor, Tagger
+from corinth.report.language import coloured_passage
 from corinth.tasks.kinds import KINDS
 
 WIDE = 360  # pixels of a scene's longer side
@@ -113,6 +114,7 @@ def hardest(predictor: Predictor, data: Any, index: np.ndarray, scores: np.ndarr
         "semantic-segmentation": scene,
         "object-detection": scene,
         "sequence-tagging": tagged_sentence,
+        "language-modeling": coloured_passage,
     }
     by = -scores if KINDS[predictor.task].lower_is_better else scores
     worst = np.argsort(by, kind="stable")[:most]

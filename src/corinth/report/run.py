@@ -13,9 +13,10 @@ from corinth.data.dataset import DataSet
 from corinth.data.opening import OPTIONS
 from corinth.errors import UsageError
 from corinth.inspect import count_macs, count_params
-from corinth.predictor import Evaluation, load_run
+from corinth.predictor import Evaluation, LanguageEvaluation, LanguageModel, Predictor, load_run
 from corinth.report import figures, page
-from corinth.report.formats import duration, input_size, percent, quantity, score_text
+from corinth.report.formats import duration, input_size, number, percent, quantity, score_text
+from corinth.report.language import LEGEND, coloured_stretch, written
 from corinth.report.machine import machine_facts, machine_lines
 from corinth.report.pictures import Mistake, hardest, mistakes
 from corinth.tasks.kinds import KINDS, Kind
@@ -92,8 +93,10 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
                 (_title(kind.metric_name), score_text(kind, found.score), words),
                 (_title(kind.sample_name), score_text(kind, float(found.per_sample.mean())), words),
                 *_entity_scores(found),
+                *_language_scores(found),
             ],
             "per_class": found.to_dict().get("per_class"),
+            **_of_language(predictor, data, part),
             "hardest": hardest(predictor, data, found.index, found.per_sample, most=8),
         }
     path = run / "report.html"
@@ -123,6 +126,23 @@ def _entity_scores(found: Any) -> list[tuple[str, str, str]]:
         return []
     parts = f"precision {percent(entities.precision)}, recall {percent(entities.recall)}"
     return [("F1 of entities", percent(entities.f1), parts)]
+
+
+def _language_scores(found: Any) -> list[tuple[str, str, str]]:
+    if not isinstance(found, LanguageEvaluation):
+        return []
+    values = found.to_dict()
+    return [
+        ("Bits per character", number(values["bits_per_character"]), f"{values['characters']:,} characters"),
+        ("Perplexity", number(values["perplexity"]), f"of {values['tokens']:,} tokens"),
+    ]
+
+
+def _of_language(predictor: Predictor, data: DataSet, part: str) -> dict[str, Any]:
+    """Texts that a language model writes, and how it reads one."""
+    if not isinstance(predictor, LanguageModel):
+        return {}
+    return {"written": written(predictor), "stretch": coloured_stretch(predictor, data, part), "legend": LEGEND}
 
 
 def _title(name: str) -> str:

@@ -66,26 +66,20 @@ class LanguageModeling(Task):
 
     def _before(self, inputs: Windows, training: bool) -> Any:
         """The state that each row goes on from; none where all begin."""
-        if bool(inputs.fresh.all()):
+        known = _wide(self.carried.get(training, ()), inputs)
+        if not known or bool(inputs.fresh.all()):
             return None
         device = inputs.values.device
         begun = inputs.fresh.to(device)[None, :, None]
-        rows = (values[:, inputs.streams.to(device)] for values in self.carried[training])
-        states = tuple(values.masked_fill(begun, 0) for values in rows)
+        states = tuple(values[:, inputs.streams.to(device)].masked_fill(begun, 0) for values in known)
         return states if len(states) > 1 else states[0]
 
     def _keep(self, inputs: Windows, state: State, training: bool) -> None:
-        most = int(inputs.streams.max()) + 1
-        known = self.carried.get(training, ())
-        if not known or known[0].shape[1] < most:
-            grown = tuple(value.new_zeros(len(value), most, value.shape[2], dtype=torch.float32) for value in state)
-            for values, new in zip(known, grown):
-                new[:, : values.shape[1]] = values
-            known = grown
+        known = self.carried.get(training) or tuple(value.new_zeros(len(value), 0, value.shape[2]).float() for value in state)
+        self.carried[training] = known = _wide(known, inputs)
         streams = inputs.streams.to(state[0].device)
         for values, new in zip(known, state):
             values[:, streams] = new.detach().float()
-        self.carried[training] = known
 
     def metrics(self) -> MetricCollection:
         """`loss` in nats a token and its exponential, the `perplexity`; nats and bits a character."""
@@ -122,6 +116,12 @@ class LanguageModeling(Task):
         device = next(self.nets.parameters()).device
         if state:
             self.carried[True] = tuple(state[str(number)].to(device) for number in range(len(state)))
+
+
+def _wide(known: State, inputs: Windows) -> State:
+    """States of as many streams as there are: of those that are new, zeros."""
+    missing = int(inputs.streams.max()) + 1 - known[0].shape[1] if known else 0
+    return tuple(F.pad(values, (0, 0, 0, missing)) for values in known) if missing > 0 else known
 
 
 class Perplexity(MeanOver):

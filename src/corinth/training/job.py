@@ -32,6 +32,7 @@ from corinth.data.masks import MaskSource
 from corinth.data.opening import OPTIONS, refuse_options
 from corinth.data.preflight import preflight
 from corinth.data.preparation import Preparation
+from corinth.data.sequences.language import LANGUAGE
 from corinth.data.sequences.language_encoding import LanguageEncoding
 from corinth.errors import DataError, TrainingError, UsageError
 from corinth.files import append_line, sweep
@@ -232,7 +233,7 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
                 "data": data.name,
                 "classes": data.num_classes,
                 "several": plural(data.source.unit),
-                "train_samples": loader.samples_per_epoch,
+                "train_samples": len(data.positions("train")) if data.task == LANGUAGE else loader.samples_per_epoch,
                 "val_samples": val_samples,
                 "parameters": count_params(model, frozen=True),
                 "budget": recipe.budget,

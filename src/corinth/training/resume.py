@@ -21,8 +21,9 @@ def capture(loop: "Loop") -> tuple[dict[str, Tensor], dict[str, Any]]:
     for phase, optimizer in loop.optimizers.items():
         remembered, values["optimizer"][phase] = checkpoint.optimizer_state(optimizer)
         tensors |= {f"optimizer.{phase}.{name}": tensor for name, tensor in remembered.items()}
-    for rank, own in enumerate(loop.processes.gather(loop.task.own_state())):
-        tensors |= {f"own.{rank}.{name}": tensor.cpu() for name, tensor in own.items()}
+    own = {name: tensor.cpu() for name, tensor in loop.task.own_state().items()}
+    for rank, states in enumerate(loop.processes.gather(own)):
+        tensors |= {f"own.{rank}.{name}": tensor for name, tensor in states.items()}
     mine = checkpoint.random_state(loop.processes.device, loop.rng)
     for rank, (states, plain) in enumerate(loop.processes.gather(mine)):
         tensors |= {f"random.{rank}.{name}": tensor for name, tensor in states.items()}

@@ -5,6 +5,7 @@ begins (truncated back-propagation through time). At the same number of windows 
 than shuffled windows, each of which begins with an empty state: `docs/language.md` has the numbers.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ class Windows(Sequences):
         return [Windows(*pieces) for pieces in zip(*(field.tensor_split(parts) for field in fields), strict=True)]
 
 
-class WindowStore:
+class WindowStore(ABC):
     """Windows (N, T) as a loader takes them in batches of `streams` rows: row k * streams + b is stream b's k-th."""
 
     dropped: Sequence[tuple[str, str]] = ()
@@ -65,9 +66,9 @@ class WindowStore:
             lengths = torch.full((len(rows),), values.shape[1])
             yield rows, Windows(values, lengths, rows % self.streams, rows < self.streams, chars), targets
 
+    @abstractmethod
     def rows(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens and targets (B, T) and the scored characters (B,) of some windows."""
-        raise NotImplementedError
 
 
 class TrainingWindows(WindowStore):
