@@ -78,9 +78,10 @@ class LanguageEncoding(Tokens):
         text = self.prepared(text)
         ids, widths = self.tokens(text)
         ends = widths.cumsum()
-        strange = {text[end - width : end] for end, width in zip(ends[ids == self.unknown], widths[ids == self.unknown])}
+        missing = ids == self.unknown
+        strange = list(dict.fromkeys(text[end - width : end] for end, width in zip(ends[missing], widths[missing])))
         if strange:
-            named = ", ".join(map(repr, sorted(strange)[:5])) + (", …" if len(strange) > 5 else "")
+            named = ", ".join(map(repr, strange[:5])) + (", …" if len(strange) > 5 else "")
             raise UsageError(f"the network has never seen {named}; write the text without")
         return ids
 
