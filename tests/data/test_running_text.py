@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from running_text import made_up, write
 
 from corinth.data import SequenceData, TextEncoding, open_data
 from corinth.data.preparation import preparation_from_dict
@@ -15,6 +14,7 @@ from corinth.data.sequences.language_encoding import LanguageEncoding, part_of
 from corinth.data.sequences.tokenizing import KINDS, Kind
 from corinth.data.sequences.windows import WARM_UP, ScoredWindows, TrainingWindows
 from corinth.errors import DataError, UsageError
+from running_text import made_up, write
 
 STRANGE = "Älter\r\n\r\n\tein  Blank, 世界 — ##x ##\n\n\u2028e\u0301 \U0001f600!\n"
 

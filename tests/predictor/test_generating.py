@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from random_tensors import randomise
-from running_text import made_up, write
 from torch import Tensor
 
 from corinth.cli import main
@@ -20,6 +18,8 @@ from corinth.predictor import LanguageModel
 from corinth.predictor.sampling import draw, next_probs
 from corinth.registry import create_model
 from corinth.weights import save_model
+from random_tensors import randomise
+from running_text import made_up, write
 
 ARCHS = ("lstm", "gru", "rnn_relu", "lstm_peephole", "lstm_layernorm")
 

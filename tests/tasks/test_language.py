@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from random_tensors import randomise
 from torch import Tensor, nn
 
 from corinth.data import Batch, Sequences
@@ -15,6 +14,7 @@ from corinth.data.sequences.windows import Windows
 from corinth.registry import create_model
 from corinth.tasks import LanguageModeling
 from corinth.training.stepping import split
+from random_tensors import randomise
 
 VOCAB, WIDTH, HIDDEN = 11, 5, 7
 ANY = torch.Generator()

@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from running_text import made_up, write
 from safetensors.torch import load_file
-from training.test_processes import free_port
 
 from corinth.compare.bakeoff import compare
 from corinth.data import SequenceData, open_data
@@ -26,6 +24,8 @@ from corinth.predictor import LanguageModel, load_run
 from corinth.report import run_report
 from corinth.training import Run, train
 from corinth.training.run import read_metrics
+from running_text import made_up, write
+from training.test_processes import free_port
 
 OPTIONS: dict[str, Any] = {"hidden_size": 24, "input_size": 12, "drop_rate": 0.0}
 
@@ -191,7 +191,11 @@ def test_a_part_is_read_in_one_pass(data: SequenceData, run: Run, monkeypatch: p
     each = F.cross_entropy(logits, ids[1:], reduction="none").double().numpy()
     monkeypatch.setattr("corinth.predictor.language.AT_ONCE", 100 * predictor.preprocess.vocab_size)  # in pieces
     found = predictor.evaluate(data, "test", batch_size=1)
-    assert (found.samples, found.tokens, found.characters) == (len(data.positions("test")), len(text) - 1, len(text) - 1)
+    assert (found.samples, found.tokens, found.characters) == (
+        len(data.positions("test")),
+        len(text) - 1,
+        len(text) - 1,
+    )
     assert found.score == pytest.approx(each.mean(), rel=1e-5)
     wanted = [each[: PASSAGE - 1].mean(), *(each[i - 1 : i - 1 + PASSAGE].mean() for i in (PASSAGE, 2 * PASSAGE))]
     assert found.per_sample[:3] == pytest.approx(wanted, rel=1e-4)

@@ -55,7 +55,9 @@ def main(args: Sequence[str]) -> int:
 
     predictor = load_run(options.run, device=options.device)
     if isinstance(predictor, LanguageModel):
-        raise UsageError(f"{options.run} is a language model, which writes: use corinth generate {options.run} --prompt TEXT")
+        raise UsageError(
+            f"{options.run} is a language model, which writes: use corinth generate {options.run} --prompt TEXT"
+        )
     if isinstance(predictor, DensePredictor):
         return _dense(predictor, options)
     if options.text_column is not None and not (isinstance(predictor, SequenceClassifier) and predictor.is_text):

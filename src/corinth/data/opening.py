@@ -157,8 +157,8 @@ def _collect(
         return path.stem, _open_table(path, columns, max_corrupt, progress)
     raise UsageError(
         f"{path} is a file of no known kind; data is a folder of class folders, a table ({', '.join(TABLE_SUFFIXES)}), "
-        f"running text (.txt), time series ({', '.join(SERIES_SUFFIXES)}), tagged sentences ({', '.join(CONLL_SUFFIXES)}) or "
-        "annotations of boxes (COCO's .json)"
+        f"running text (.txt), time series ({', '.join(SERIES_SUFFIXES)}), tagged sentences "
+        f"({', '.join(CONLL_SUFFIXES)}) or annotations of boxes (COCO's .json)"
     )
 
 

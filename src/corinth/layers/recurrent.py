@@ -204,8 +204,8 @@ class Recurrent(nn.Module):
         *,
         with_state: bool = False,
     ) -> Any:
-        """As `forward_features`; to logits (B, num_classes), with pool "none" (B, T, num_classes); `with_state` also the
-        state behind the last step, to go on from."""
+        """As `forward_features`; to logits (B, num_classes), with pool "none" (B, T, num_classes); `with_state` also
+        the state behind the last step, to go on from."""
         output, last = self.forward_features(x, lengths, state)
         logits = self.head(self.dropout(self.pooled(output, last, lengths)))
         return (logits, last) if with_state else logits

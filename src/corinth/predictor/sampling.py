@@ -16,7 +16,9 @@ def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -
         raise UsageError(f"top_p {top_p:g} is not valid; it must be more than 0 and at most 1")
 
 
-def next_probs(logits: Tensor, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> Tensor:
+def next_probs(
+    logits: Tensor, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> Tensor:
     """Logits (V,) to the probabilities that a token is drawn by, float64 (V,).
 
     The logits are divided by the temperature (0: the likeliest token alone); of the probabilities the `top_k` largest

@@ -33,7 +33,9 @@ class Written:
     text: str
 
 
-def coloured(predictor: LanguageModel, name: str, text: str, *, before: str = "", score: float | None = None) -> Coloured:
+def coloured(
+    predictor: LanguageModel, name: str, text: str, *, before: str = "", score: float | None = None
+) -> Coloured:
     """`before` is what the network reads first, unseen."""
     found = predictor.foretell(text, before=before)
     return Coloured(name, score, tuple((entry.piece, _shade(entry), _said(entry)) for entry in found))

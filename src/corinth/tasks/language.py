@@ -75,7 +75,9 @@ class LanguageModeling(Task):
         return states if len(states) > 1 else states[0]
 
     def _keep(self, inputs: Windows, state: State, training: bool) -> None:
-        known = self.carried.get(training) or tuple(value.new_zeros(len(value), 0, value.shape[2]).float() for value in state)
+        known = self.carried.get(training) or tuple(
+            value.new_zeros(len(value), 0, value.shape[2]).float() for value in state
+        )
         self.carried[training] = known = _wide(known, inputs)
         streams = inputs.streams.to(state[0].device)
         for values, new in zip(known, state):

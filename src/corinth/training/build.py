@@ -118,8 +118,8 @@ def check_task(found: Entry, data: DataSet) -> None:
     """An architecture that does something else than the data are for is a `UsageError`."""
     if data.task == LANGUAGE and getattr(found.config, "bidirectional", False):
         raise UsageError(
-            f"{found.name} reads a text backwards too, and would see what it has to predict; use one that reads forwards "
-            f"alone: {', '.join(list_models(task=data.task)[:3])}, ..."
+            f"{found.name} reads a text backwards too, and would see what it has to predict; use one that reads "
+            f"forwards alone: {', '.join(list_models(task=data.task)[:3])}, ..."
         )
     if data.task not in found.card.tasks:
         able = ", ".join(list_models(task=data.task)[:3])

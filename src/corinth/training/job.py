@@ -328,6 +328,7 @@ def make_part(data: DataSet, part: str, preprocess: Preparation, device: torch.d
         assert isinstance(data, ImageData)
         return on_device(make_store(data, part, preprocess), device)
     assert isinstance(data, SequenceData)
+    assert not isinstance(preprocess, LanguageEncoding)  # whose parts are read in windows
     return SequenceStore(data, part, preprocess)
 
 

@@ -11,7 +11,13 @@ from corinth.training.recipe import Recipe
 OF_IMAGES = ("img_size", "fit", "interpolation", "augmentation")
 OF_SEQUENCES = ("max_len",)
 OF_TEXTS = ("tokenizer", "vocab_size", "lowercase")
-WHAT = {"image": "images", "text": "texts", "series": "time series", "sentence": "tagged sentences", "passage": "running text"}
+WHAT = {
+    "image": "images",
+    "text": "texts",
+    "series": "time series",
+    "sentence": "tagged sentences",
+    "passage": "running text",
+}
 
 
 def configure_for(found: Entry, options: dict[str, Any]) -> Any:

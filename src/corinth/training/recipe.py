@@ -97,8 +97,8 @@ class Recipe:
     lowercase: bool | None = None
     """Of texts, whether capitals are made small; none: yes, but not of a language model."""
     max_len: int | None = None
-    """Tokens or steps after which a sequence is cut, or that a language model's training step looks back over; none: 512
-    tokens, any number of steps, 128 tokens of a language model."""
+    """Tokens or steps after which a sequence is cut, or that a language model's training step looks back over; none:
+    512 tokens, any number of steps, 128 tokens of a language model."""
     seed: int = 0
     split_seed: int = 0
     """Seed of the train / validation / test split, where the data declares none."""

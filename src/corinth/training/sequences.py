@@ -18,7 +18,6 @@ from corinth.training.options import OF_SEQUENCES, OF_TEXTS, WHAT, changed, conf
 from corinth.training.recipe import Recipe
 from corinth.weights import load_weights, read_config
 
-
 ENCODINGS: dict[str, type[Any]] = {  # what a sample is called -> its encoding
     "text": TextEncoding,
     "series": SeriesEncoding,

@@ -14,7 +14,12 @@ from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.source import number_groups
 
 CLASSIFICATION = "sequence-classification"
-LENGTHS = {"text": "characters", "series": "steps", "sentence": "words", "passage": "characters"}  # in what they are measured
+LENGTHS = {
+    "text": "characters",
+    "series": "steps",
+    "sentence": "words",
+    "passage": "characters",
+}  # in what they are measured
 
 
 @dataclass(frozen=True)
@@ -100,8 +105,8 @@ def _bytes(values: np.ndarray) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceData(DataSet):
-    """Texts, time series, tagged sentences or running text. `corrupt` lists those that cannot be used: empty ones, and series with
-    missing values."""
+    """Texts, time series, tagged sentences or running text. `corrupt` lists those that cannot be used: empty ones, and
+    series with missing values."""
 
     source: TextSource | SeriesSource | TaggedSource | PassageSource
 

@@ -2,7 +2,7 @@
 
 Chinese characters are words of their own for `word` and `wordpiece`, which split at blanks and punctuation, as Chinese
 has no blanks; `bpe` and `unigram` learn what belongs together. The same texts give the same tokenizer in every process.
-Tokenizers of running text keep all of it: there a blank is part of the word behind it, and any other white space a word.
+Tokenizers of running text keep all of it: a blank is part of the word behind it, any other white space a word.
 """
 
 import json

@@ -136,5 +136,7 @@ def _part(data: SequenceData, split: str, encoding: LanguageEncoding) -> tuple[T
     """The tokens of a part and the characters that each stands for."""
     tokens, widths = encoding.tokens("".join(part_of(data, split, lowercase=encoding.lowercase)))
     if len(tokens) < 2:
-        raise DataError(f"the {split} part of {data.name} has {len(tokens)} tokens; to predict one takes another before")
+        raise DataError(
+            f"the {split} part of {data.name} has {len(tokens)} tokens; to predict one takes another before"
+        )
     return torch.from_numpy(np.ascontiguousarray(tokens)), torch.from_numpy(widths)
