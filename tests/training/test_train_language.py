@@ -226,7 +226,7 @@ def test_a_report_shows_what_it_writes_and_how_it_reads(data: SequenceData, run:
     path, _ = run_report(run.path, data)
     page = path.read_text(encoding="utf-8")
     assert re.search(r"gru reaches 0\.\d+ nats per character on the validation passages of farm", page)
-    for text in ("What it writes", "the likeliest every time", "temperature 0.8", "How it reads", "under 0.1 %"):
+    for text in ("What it writes", "Always the likeliest", "Temperature 0.8", "How it reads", "under 0.1 %"):
         assert text in page
     assert "Bits per character" in page
     assert "Hardest passages" in page

@@ -62,7 +62,7 @@ def written(predictor: Predictor, temperatures: tuple[float, ...] = TEMPERATURES
     """A text at each temperature, begun at the beginning of a line."""
     assert isinstance(predictor, LanguageModel)
     texts = [(t, predictor.generate(length=LENGTH, temperature=t)[0].text) for t in temperatures]
-    return [Written("the likeliest every time" if t == 0 else f"temperature {t:g}", text) for t, text in texts]
+    return [Written("Always the likeliest" if t == 0 else f"Temperature {t:g}", text) for t, text in texts]
 
 
 def _shade(entry: Foretold) -> int | None:
