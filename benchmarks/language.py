@@ -2,7 +2,7 @@
 
     CORINTH_DATA=... python benchmarks/language.py [--seconds 2600] [--run FOLDER] [--only text carried] [--threads 1]
 
-`text` trains a model of characters by `SETTINGS` (or takes a run that did so) and reads the last tenth of the text once.
+`text` trains a model of characters by `SETTINGS` (or takes such a run) and reads the last tenth of the text once.
 `carried` trains a small model with windows that go on where the last ended, and one with shuffled windows that each
 begin with an empty state, on the same number of windows. Results are merged into results/language.json.
 """
