@@ -13,6 +13,7 @@ from corinth.predictor.predictor import (
     Scores,
     load_run,
 )
+from corinth.predictor.rows import RowClassifier
 from corinth.predictor.sequences import SequenceClassifier
 from corinth.predictor.tagging import Tagger
 
@@ -30,6 +31,7 @@ __all__ = [
     "LanguageModel",
     "Prediction",
     "Predictor",
+    "RowClassifier",
     "Scores",
     "SequenceClassifier",
     "Tagger",

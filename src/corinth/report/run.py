@@ -60,7 +60,7 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
         "cost": [
             ("Training time", duration(rows[-1].get("seconds")) if rows else "", _when(best)),
             ("Parameters", quantity(count_params(predictor.model)), None),
-            ("Multiply-adds", quantity(count_macs(predictor.model, shape)), input_size(shape)),
+            ("Multiply-adds", quantity(count_macs(predictor.model, shape)), input_size(shape, kind.unit)),
         ],
         "recipe": yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True),
         "setting": [
@@ -72,6 +72,7 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
         "machine": facts,
         "kind": kind,
         "support": {"object-detection": "Boxes", "sequence-tagging": "Words"}.get(kind.name, several.capitalize()),
+        **_of_language(predictor, data, part),
     }
     charts = _curves(rows, kind)
     if isinstance(found, Evaluation):
@@ -96,7 +97,6 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
                 *_language_scores(found),
             ],
             "per_class": found.to_dict().get("per_class"),
-            **_of_language(predictor, data, part),
             "hardest": hardest(predictor, data, found.index, found.per_sample, most=8),
         }
     path = run / "report.html"
@@ -141,7 +141,7 @@ def _language_scores(found: Any) -> list[tuple[str, str, str]]:
 def _of_language(predictor: Predictor, data: DataSet, part: str) -> dict[str, Any]:
     """Texts that a language model writes, and how it reads one."""
     if not isinstance(predictor, LanguageModel):
-        return {}
+        return {"written": []}
     return {"written": written(predictor), "stretch": coloured_stretch(predictor, data, part), "legend": LEGEND}
 
 

@@ -1,6 +1,11 @@
 """Tasks: networks, losses, metrics and whose turn it is."""
 
-from corinth.tasks.classification import ImageClassification, SequenceClassification, balanced_weights
+from corinth.tasks.classification import (
+    ImageClassification,
+    SequenceClassification,
+    TabularClassification,
+    balanced_weights,
+)
 from corinth.tasks.detection import ObjectDetection
 from corinth.tasks.language import LanguageModeling
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
@@ -18,6 +23,7 @@ __all__ = [
     "SemanticSegmentation",
     "SequenceClassification",
     "SequenceTagging",
+    "TabularClassification",
     "Task",
     "Term",
     "balanced_weights",

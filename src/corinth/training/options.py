@@ -13,6 +13,7 @@ OF_SEQUENCES = ("max_len",)
 OF_TEXTS = ("tokenizer", "vocab_size", "lowercase")
 WHAT = {
     "image": "images",
+    "row": "rows of a table",
     "text": "texts",
     "series": "time series",
     "sentence": "tagged sentences",
@@ -33,6 +34,7 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
     unit = data.source.unit
     idle = {
         "image": (*OF_SEQUENCES, *OF_TEXTS),
+        "row": (*OF_IMAGES, *OF_SEQUENCES, *OF_TEXTS),
         "text": OF_IMAGES,
         "series": (*OF_IMAGES, *OF_TEXTS),
         "passage": OF_IMAGES,
