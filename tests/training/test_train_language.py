@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from corinth.cli import main
 from corinth.compare.bakeoff import compare
 from corinth.data import SequenceData, open_data
 from corinth.data.sequences.language import PASSAGE
@@ -265,3 +266,11 @@ def test_a_comparison(data: SequenceData, tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "What they write" in page
     assert page.count('<figure class="text"><figcaption>') == 2
+
+
+def test_gradients_by_step(data: SequenceData, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--data", data.spec, "--samples", "8", "--output", str(tmp_path / "g.html"), "--json"]
+    assert main(["gradients", str(run.path), "rnn", *where]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [len(profile["norms"]) for profile in found.values()] == [PASSAGE - 1] * 2
+    assert all(profile["norms"][0] > 0 for profile in found.values())

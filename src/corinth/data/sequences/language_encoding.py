@@ -33,7 +33,7 @@ class LanguageEncoding(Tokens):
     kind: ClassVar[str] = "language"
 
     def __call__(self, texts: Sequence[str]) -> list[Tensor]:
-        return [torch.from_numpy(self.tokens(text)[0]) for text in texts]
+        return [torch.from_numpy(self.tokens(self.prepared(text))[0]) for text in texts]
 
     def prepared(self, text: str) -> str:
         """A text as the network reads it: capitals made small, where it was trained so."""
