@@ -53,7 +53,7 @@ class LanguageModeling(Task):
         logits = self._logits(batch.inputs, training=training)
         targets = batch.targets
         total = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=NO_TAG, reduction="sum")
-        scored = int((targets != NO_TAG).sum())
+        scored = targets.numel() if training else int((targets != NO_TAG).sum())  # in training all are
         return total, scored, int(batch.inputs.chars.sum()) if isinstance(batch.inputs, Windows) else scored
 
     def _logits(self, inputs: Any, *, training: bool) -> Tensor:

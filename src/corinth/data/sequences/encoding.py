@@ -187,6 +187,7 @@ class WordEncoding(Tokens):
 
 
 Encoding = TextEncoding | SeriesEncoding | WordEncoding
+ENCODINGS = (TextEncoding, SeriesEncoding, WordEncoding)
 
 
 def to_dict(encoding: Any) -> dict[str, Any]:
@@ -195,11 +196,8 @@ def to_dict(encoding: Any) -> dict[str, Any]:
     return {"kind": encoding.kind} | {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
 
-def encoding_from_dict(values: Mapping[str, Any]) -> Encoding:
+def encoding_from_dict(values: Mapping[str, Any], encodings: Sequence[type[Any]] = ENCODINGS) -> Any:
     """The inverse of `to_dict`; an unknown or missing key is a `UsageError`."""
-    from corinth.data.sequences.language_encoding import LanguageEncoding  # made of what is here
-
-    encodings = (TextEncoding, SeriesEncoding, WordEncoding, LanguageEncoding)
     kinds: dict[str, Any] = {encoding.kind: encoding for encoding in encodings}
     rest = dict(values)
     cls = kinds.get(rest.pop("kind", ""))
