@@ -1,6 +1,6 @@
 """What a recurrent language model reaches on tinyshakespeare, and what carrying its state on is worth.
 
-    CORINTH_DATA=... python benchmarks/language.py [--seconds 2600] [--run FOLDER] [--only text carried] [--threads 1]
+    CORINTH_DATA=... python benchmarks/language.py [--seconds 2900] [--run FOLDER] [--only text carried] [--threads 1]
 
 `text` trains a model of characters by `SETTINGS` (or takes such a run) and reads the last tenth of the text once.
 `carried` trains a small model with windows that go on where the last ended, and one with shuffled windows that each
@@ -97,7 +97,7 @@ def carried(seeds: int, folder: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=("text", "carried"), default=["text", "carried"])
-    parser.add_argument("--seconds", type=int, default=2600)
+    parser.add_argument("--seconds", type=int, default=2900)
     parser.add_argument("--run", help="a run folder that was trained by the settings of this script")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)

@@ -17,12 +17,14 @@ from safetensors.torch import load_file
 
 from corinth.cli import main
 from corinth.compare.bakeoff import compare
-from corinth.data import SequenceData, open_data
+from corinth.data import Loader, SequenceData, open_data
+from corinth.data.sequences import windows
 from corinth.data.sequences.language import PASSAGE
 from corinth.data.sequences.language_encoding import LanguageEncoding, part_of
 from corinth.errors import DataError, UsageError, WeightsError
 from corinth.predictor import LanguageModel, load_run
 from corinth.report import run_report
+from corinth.tasks import LanguageModeling
 from corinth.training import Run, train
 from corinth.training.run import read_metrics
 from running_text import made_up, write
@@ -204,6 +206,22 @@ def test_a_part_is_read_in_one_pass(data: SequenceData, run: Run, monkeypatch: p
     surprise = predictor.surprise(text)
     assert np.isnan(surprise[0])
     assert surprise[1:] == pytest.approx(each, rel=1e-4, abs=1e-5)
+
+
+def test_streams_with_a_run_up_come_close_to_one_pass(
+    data: SequenceData, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = load_run(run.path)
+    monkeypatch.setattr(windows, "WARM_UP", 100)
+    monkeypatch.setattr(windows, "SHARE", 2)
+    scored = windows.ScoredWindows(data, "train", predictor.preprocess)
+    assert scored.streams > 10
+    task = LanguageModeling(predictor.model)
+    metrics = task.metrics()
+    with torch.no_grad():
+        for batch in Loader(scored, scored.streams):
+            task.measure(metrics, batch)
+    assert float(metrics.compute()["loss"]) == pytest.approx(predictor.evaluate(data, "train").score, rel=5e-3)
 
 
 def test_scores_of_other_data(run: Run, data: SequenceData, tmp_path: Path) -> None:
