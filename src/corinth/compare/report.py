@@ -18,12 +18,14 @@ from corinth.data.sequences.source import MeasuredSource
 from corinth.predictor import load_run
 from corinth.report import figures, page, values
 from corinth.report.formats import number, percent
+from corinth.report.language import LEGEND, Written, written
 from corinth.report.machine import machine_lines
 from corinth.report.pictures import Mistake, hardest, mistakes
 from corinth.tasks.kinds import Kind
 from corinth.training.run import METRICS, read_metrics
 
 REPORT = "report.html"
+SAMPLED_AT = 0.8  # the temperature of texts that language models write
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +73,8 @@ def _context(board: Leaderboard, data: DataSet, folder: Path) -> dict[str, Any]:
         "latency_text": _latency_text(board),
         "mistakes": [(row.label, _mistakes(row, data, folder)) for row in finished] if by_class else [],
         "answers": [] if by_class else [(row.label, _answers(row, data, folder)) for row in finished],
+        "written": _written(finished, folder) if board.task == "language-modeling" else [],
+        "legend": LEGEND,
         "recipes": [(label, recipe["arch"], _as_text(recipe)) for label, recipe in recipes.items()],
         "setting": _setting(board),
         "machine": board.machine,
@@ -161,6 +165,12 @@ def _answers(row: Row, data: DataSet, folder: Path) -> list[Any]:
     predictor = load_run(jobs.run_folder(folder, row.label, next(iter(row.scores))))
     scores = np.mean([answers.score for answers in found], axis=0)
     return hardest(predictor, data, found[0].index, scores, most=6)
+
+
+def _written(rows: list[Row], folder: Path) -> list[tuple[Row, Written]]:
+    """A text that the first seed of each architecture writes."""
+    predictors = [load_run(jobs.run_folder(folder, row.label, next(iter(row.scores)))) for row in rows]
+    return [(row, written(predictor, (SAMPLED_AT,))[0]) for row, predictor in zip(rows, predictors)]
 
 
 def _finished(board: Leaderboard) -> list[Row]:

@@ -14,6 +14,7 @@ from corinth.data.dataset import DataSet
 from corinth.data.rows.source import RowData
 from corinth.predictor import DensePredictor, Predictor, SequenceRegressor, Tagger
 from corinth.report.formats import number
+from corinth.report.language import coloured_passage
 from corinth.tasks.kinds import KINDS
 
 WIDE = 360  # pixels of a scene's longer side
@@ -152,6 +153,7 @@ def hardest(predictor: Predictor, data: Any, index: np.ndarray, scores: np.ndarr
         "object-detection": scene,
         "sequence-regression": measured_series,
         "sequence-tagging": tagged_sentence,
+        "language-modeling": coloured_passage,
     }
     by = -scores if KINDS[predictor.task].lower_is_better else scores
     worst = np.argsort(by, kind="stable")[:most]

@@ -7,6 +7,7 @@ from corinth.tasks.classification import (
     balanced_weights,
 )
 from corinth.tasks.detection import ObjectDetection
+from corinth.tasks.language import LanguageModeling
 from corinth.tasks.regression import SequenceRegression
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
 from corinth.tasks.tagging import SequenceTagging
@@ -15,6 +16,7 @@ from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
 __all__ = [
     "Batch",
     "ImageClassification",
+    "LanguageModeling",
     "MaskPredictions",
     "ObjectDetection",
     "Phase",

@@ -9,11 +9,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from corinth.data.dataset import DataSet
+from corinth.data.sequences.language import PassageSource
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.source import number_groups
 
 CLASSIFICATION, REGRESSION = "sequence-classification", "sequence-regression"
-LENGTHS = {"text": "characters", "series": "steps", "sentence": "words"}  # in what they are measured
+LENGTHS = {
+    "text": "characters",
+    "series": "steps",
+    "sentence": "words",
+    "passage": "characters",
+}  # in what they are measured
 
 
 @dataclass(frozen=True)
@@ -127,10 +133,10 @@ def _bytes(values: np.ndarray) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceData(DataSet):
-    """Texts, time series or tagged sentences. `corrupt` lists those that cannot be used: empty ones, and series with
-    missing values."""
+    """Texts, time series, tagged sentences or running text. `corrupt` lists those that cannot be used: empty ones, and
+    series with missing values."""
 
-    source: TextSource | SeriesSource | TaggedSource
+    source: TextSource | SeriesSource | TaggedSource | PassageSource
 
     @property
     def is_text(self) -> bool:
