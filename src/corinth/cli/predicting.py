@@ -58,6 +58,7 @@ def main(args: Sequence[str]) -> int:
     from corinth.predictor import (
         Classifier,
         DensePredictor,
+        LanguageModel,
         RowClassifier,
         SequenceClassifier,
         SequenceRegressor,
@@ -68,6 +69,10 @@ def main(args: Sequence[str]) -> int:
 
     predictor = load_run(options.run, device=options.device)
     how: dict[str, Any] = {}
+    if isinstance(predictor, LanguageModel):
+        raise UsageError(
+            f"{options.run} is a language model, which writes: use corinth generate {options.run} --prompt TEXT"
+        )
     if isinstance(predictor, DensePredictor):
         return _dense(predictor, options)
     if options.text_column is not None and not (isinstance(predictor, SequenceClassifier) and predictor.is_text):

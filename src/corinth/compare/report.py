@@ -18,6 +18,7 @@ from corinth.data.sequences.source import MeasuredSource
 from corinth.predictor import Translator, load_run
 from corinth.report import figures, page, values
 from corinth.report.formats import number, percent
+from corinth.report.language import LEGEND, Written, written
 from corinth.report.machine import machine_lines
 from corinth.report.pictures import Mistake, hardest, mistakes
 from corinth.report.translations import Together, typical
@@ -26,6 +27,7 @@ from corinth.training.run import METRICS, read_metrics
 
 REPORT = "report.html"
 TOGETHER = 4  # of the hardest sentences, and as many in the middle, that are shown by each network
+SAMPLED_AT = 0.8  # the temperature of texts that language models write
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +76,8 @@ def _context(board: Leaderboard, data: DataSet, folder: Path) -> dict[str, Any]:
         "mistakes": [(row.label, _mistakes(row, data, folder)) for row in finished] if by_class else [],
         "answers": [] if by_class else [(row.label, _answers(row, data, folder)) for row in finished],
         "together": _together(finished, data, folder) if board.kind.name == "translation" else [],
+        "written": _written(finished, folder) if board.task == "language-modeling" else [],
+        "legend": LEGEND,
         "recipes": [(label, recipe["arch"], _as_text(recipe)) for label, recipe in recipes.items()],
         "setting": _setting(board),
         "machine": board.machine,
@@ -190,6 +194,12 @@ def _together(rows: list[Row], data: DataSet, folder: Path) -> list[Together]:
         )
         for i, (place, text) in enumerate(zip(places, texts))
     ]
+
+
+def _written(rows: list[Row], folder: Path) -> list[tuple[Row, Written]]:
+    """A text that the first seed of each architecture writes."""
+    predictors = [load_run(jobs.run_folder(folder, row.label, next(iter(row.scores)))) for row in rows]
+    return [(row, written(predictor, (SAMPLED_AT,))[0]) for row, predictor in zip(rows, predictors)]
 
 
 def _finished(board: Leaderboard) -> list[Row]:

@@ -11,6 +11,7 @@ from corinth.data import binary, builtin
 from corinth.data.boxes import is_box_data, open_boxes
 from corinth.data.collect import Collected, Progress, check_names, collect_files, plural
 from corinth.data.dataset import fingerprint, relabelled
+from corinth.data.decode import is_image_file
 from corinth.data.folders import count_class_folders, open_folders
 from corinth.data.images import ImageData
 from corinth.data.mask_layout import lacking_masks
@@ -18,6 +19,7 @@ from corinth.data.masks import MaskSource, is_mask_folder, open_masks
 from corinth.data.rows.reading import have_rows, open_rows
 from corinth.data.rows.source import RowData, RowSource
 from corinth.data.sequences.audio import audio_files, collect_audio, is_audio_file
+from corinth.data.sequences.language import PassageSource, in_order, language_files, open_language
 from corinth.data.sequences.pairs import PairSource
 from corinth.data.sequences.parallel import (
     NUMBERED,
@@ -111,9 +113,11 @@ def open_data(
         have = ", ".join(found.declared)
         raise DataError(f"{spec}: declares the parts {have} and no training part; add one called train")
     try:
-        splits, said = make_splits(
-            source, found.declared, seed=split_seed, val_share=val_share, test_share=test_share, where=spec
-        )
+        shares: dict[str, Any] = {"val_share": val_share, "test_share": test_share, "where": spec}
+        if isinstance(source, PassageSource):
+            splits, said = in_order(source, found.declared, **shares)
+        else:
+            splits, said = make_splits(source, found.declared, seed=split_seed, **shares)
     except DataError as error:
         if classes is None:
             raise
@@ -147,7 +151,7 @@ def open_data(
         },
         "task": found.task,
     }
-    if isinstance(source, TextSource | SeriesSource | TaggedSource | PairSource):
+    if isinstance(source, TextSource | SeriesSource | TaggedSource | PassageSource | PairSource):
         return SequenceData(**common)
     if isinstance(source, RowSource):
         return RowData(**common)
@@ -200,14 +204,18 @@ def _collect(
         if asked:
             raise UsageError(f"{path} is a folder; {asked[0]} belongs to a table")
         return path.resolve().name, _open_folder(path, path.resolve().name, max_corrupt, progress)
+    if files := language_files(path):
+        if asked:
+            raise UsageError(f"{path} is running text; {asked[0]} belongs to a table")
+        return path.stem, open_language(files)
     if is_box_data(path):
         return path.stem, open_boxes(path, max_corrupt=max_corrupt, progress=progress)
     if path.suffix.lower() in TABLE_SUFFIXES:
         return path.stem, _open_table(path, columns, max_corrupt, progress)
     raise UsageError(
         f"{path} is a file of no known kind; data is a folder of class folders, a table ({', '.join(TABLE_SUFFIXES)}), "
-        f"time series ({', '.join(SERIES_SUFFIXES)}), tagged sentences ({', '.join(CONLL_SUFFIXES)}) or "
-        "annotations of boxes (COCO's .json)"
+        f"running text (.txt), time series ({', '.join(SERIES_SUFFIXES)}), tagged sentences "
+        f"({', '.join(CONLL_SUFFIXES)}) or annotations of boxes (COCO's .json)"
     )
 
 
@@ -296,7 +304,7 @@ def _located(spec: str) -> Path:
     if path.exists() or series_files(path):
         return path
     for place in builtin.named_paths(spec):
-        if place.is_dir() or series_files(place):
+        if place.exists() or series_files(place):
             return place
     raise builtin.unknown(spec)
 
@@ -348,7 +356,15 @@ def _open_folder(path: Path, name: str, max_corrupt: float, progress: Progress |
             f"{empty} holds no masks for the images beside it; masks are PNG files with the images' names, and boxes "
             "are COCO's .json or Pascal VOC's .xml"
         )
+    if (files := language_files(path)) and not _holds_others(path):
+        return open_language(files)
     return open_folders(path, max_corrupt=max_corrupt, progress=progress)
+
+
+def _holds_others(folder: Path) -> bool:
+    """Whether a folder with texts holds images or recordings, or folders: then the texts are beside the point."""
+    inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    return any(path.is_dir() or is_image_file(path) or is_audio_file(path) for path in inside)
 
 
 def _onto(source: Any, classes: tuple[str, ...], spec: str) -> Any:

@@ -3,6 +3,7 @@
 from corinth.predictor.classes import Prediction
 from corinth.predictor.classifier import Classifier
 from corinth.predictor.evaluation import ClassScore, Evaluation, Evaluator
+from corinth.predictor.language import Generation, LanguageEvaluation, LanguageModel
 from corinth.predictor.predictor import (
     Answer,
     DenseAnswer,
@@ -26,7 +27,10 @@ __all__ = [
     "DensePredictor",
     "Evaluation",
     "Evaluator",
+    "Generation",
     "ImagePredictor",
+    "LanguageEvaluation",
+    "LanguageModel",
     "Prediction",
     "Predictor",
     "RegressionEvaluation",

@@ -31,6 +31,7 @@ PREDICTORS = {  # task -> module and class, imported on first use
     "sequence-regression": ("regression", "SequenceRegressor"),
     "sequence-tagging": ("tagging", "Tagger"),
     "translation": ("translation", "Translator"),
+    "language-modeling": ("language", "LanguageModel"),
 }
 
 

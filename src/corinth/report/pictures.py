@@ -14,6 +14,7 @@ from corinth.data.dataset import DataSet
 from corinth.data.rows.source import RowData
 from corinth.predictor import DensePredictor, Predictor, SequenceRegressor, Tagger
 from corinth.report.formats import number
+from corinth.report.language import coloured_passage
 from corinth.report.translations import translated
 from corinth.tasks.kinds import KINDS
 
@@ -154,6 +155,7 @@ def hardest(predictor: Predictor, data: Any, index: np.ndarray, scores: np.ndarr
         "sequence-regression": measured_series,
         "sequence-tagging": tagged_sentence,
         "translation": translated,
+        "language-modeling": coloured_passage,
     }
     by = -scores if KINDS[predictor.task].lower_is_better else scores
     worst = np.argsort(by, kind="stable")[:most]

@@ -13,10 +13,19 @@ from corinth.data.dataset import DataSet
 from corinth.data.opening import OPTIONS
 from corinth.errors import UsageError
 from corinth.inspect import count_macs, count_params
-from corinth.predictor import Evaluation, RegressionEvaluation, Translator, load_run
+from corinth.predictor import (
+    Evaluation,
+    LanguageEvaluation,
+    LanguageModel,
+    Predictor,
+    RegressionEvaluation,
+    Translator,
+    load_run,
+)
 from corinth.predictor.translation import TranslationEvaluation
 from corinth.report import figures, page, values
 from corinth.report.formats import duration, input_size, number, percent, quantity, score_text
+from corinth.report.language import LEGEND, coloured_stretch, written
 from corinth.report.machine import machine_facts, machine_lines
 from corinth.report.pictures import Mistake, hardest, mistakes
 from corinth.report.translations import alignments, typical, typical_translations
@@ -73,6 +82,7 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
         "machine": facts,
         "kind": kind,
         "support": {"object-detection": "Boxes", "sequence-tagging": "Words"}.get(kind.name, several.capitalize()),
+        **_of_language(predictor, data, part),
     }
     charts = _curves(rows, kind)
     if isinstance(found, Evaluation):
@@ -96,6 +106,7 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
                 *_entity_scores(found),
                 *_token_scores(found),
                 *_regression_scores(found, data, part),
+                *_language_scores(found),
             ],
             "per_class": found.to_dict().get("per_class"),
             "hardest": hardest(predictor, data, found.index, found.per_sample, most=8),
@@ -161,6 +172,23 @@ def _regression_scores(found: Any, data: Any, part: str) -> list[tuple[str, str,
         *r2,
         ("Mean of training", number(mean.rmse), f"RMSE of always saying {number(mean.value)}"),
     ]
+
+
+def _language_scores(found: Any) -> list[tuple[str, str, str]]:
+    if not isinstance(found, LanguageEvaluation):
+        return []
+    facts = found.to_dict()
+    return [
+        ("Bits per character", number(facts["bits_per_character"]), f"{facts['characters']:,} characters"),
+        ("Perplexity", number(facts["perplexity"]), f"of {facts['tokens']:,} tokens"),
+    ]
+
+
+def _of_language(predictor: Predictor, data: DataSet, part: str) -> dict[str, Any]:
+    """Texts that a language model writes, and how it reads one."""
+    if not isinstance(predictor, LanguageModel):
+        return {"written": []}
+    return {"written": written(predictor), "stretch": coloured_stretch(predictor, data, part), "legend": LEGEND}
 
 
 def _title(name: str) -> str:

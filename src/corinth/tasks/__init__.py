@@ -7,6 +7,7 @@ from corinth.tasks.classification import (
     balanced_weights,
 )
 from corinth.tasks.detection import ObjectDetection
+from corinth.tasks.language import LanguageModeling
 from corinth.tasks.regression import SequenceRegression
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
 from corinth.tasks.tagging import SequenceTagging
@@ -16,6 +17,7 @@ from corinth.tasks.translation import Translation
 __all__ = [
     "Batch",
     "ImageClassification",
+    "LanguageModeling",
     "MaskPredictions",
     "ObjectDetection",
     "Phase",

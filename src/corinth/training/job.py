@@ -37,6 +37,8 @@ from corinth.data.rows.encoding import RowEncoding
 from corinth.data.rows.source import RowData
 from corinth.data.rows.store import RowStore
 from corinth.data.sequences.encoding import target_scale
+from corinth.data.sequences.language import LANGUAGE
+from corinth.data.sequences.language_encoding import LanguageEncoding
 from corinth.data.sequences.pairs import PairSource
 from corinth.errors import DataError, TrainingError, UsageError
 from corinth.files import append_line, sweep
@@ -44,6 +46,7 @@ from corinth.inspect import count_macs, count_params
 from corinth.inspect.memory import freed_memory_kept
 from corinth.tasks import (
     ImageClassification,
+    LanguageModeling,
     ObjectDetection,
     SemanticSegmentation,
     SequenceClassification,
@@ -62,6 +65,7 @@ from corinth.training.batch_size import choose_batch_size, evaluation_size
 from corinth.training.budget import parse_budget
 from corinth.training.build import build_model, compile_model, describe_network, planned_preprocess, rebuild_model
 from corinth.training.interrupts import stop_on_signal
+from corinth.training.language import make_language_loaders
 from corinth.training.loop import Loop, Row
 from corinth.training.optimizers import find_optimizer
 from corinth.training.pace import Pace
@@ -239,7 +243,7 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
                 "data": data.name,
                 "classes": data.num_classes,
                 "several": plural(data.source.unit),
-                "train_samples": loader.samples_per_epoch,
+                "train_samples": len(data.positions("train")) if data.task == LANGUAGE else loader.samples_per_epoch,
                 "val_samples": val_samples,
                 "parameters": count_params(model, frozen=True),
                 "budget": recipe.budget,
@@ -274,6 +278,7 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Prep
         "sequence-classification": partial(_classification, SequenceClassification),
         "sequence-regression": partial(_regression, preparation),
         "sequence-tagging": partial(_unweighted, SequenceTagging),
+        "language-modeling": partial(_unweighted, lambda model, _: LanguageModeling(model)),
         "semantic-segmentation": _segmentation,
         "object-detection": partial(_unweighted, ObjectDetection),
         "translation": partial(_translation, preparation),
@@ -345,6 +350,9 @@ def make_loaders(
 ) -> tuple[Loader, Loader | None]:
     """The training part, shuffled and augmented, and the validation part; None where that has nothing to score."""
     place: dict[str, Any] = {"rank": processes.rank, "world_size": processes.world_size, "device": processes.device}
+    if isinstance(preprocess, LanguageEncoding):
+        assert isinstance(data, SequenceData)
+        return make_language_loaders(recipe, data, preprocess, place)
     transform = None
     if isinstance(preprocess, Preprocess):
         assert isinstance(data, ImageData)
@@ -371,6 +379,7 @@ def make_part(data: DataSet, part: str, preprocess: Preparation, device: torch.d
         assert isinstance(data, RowData)
         return RowStore(data, part, preprocess)
     assert isinstance(data, SequenceData)
+    assert not isinstance(preprocess, LanguageEncoding)  # whose parts are read in windows
     return SequenceStore(data, part, preprocess)
 
 

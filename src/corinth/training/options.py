@@ -19,6 +19,7 @@ WHAT = {
     "series": "time series",
     "sentence": "tagged sentences",
     "pair": "translations",
+    "passage": "running text",
 }
 
 
@@ -38,6 +39,7 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
         "row": (*OF_IMAGES, *OF_SEQUENCES, *OF_TEXTS, *OF_PAIRS),
         "text": (*OF_IMAGES, *OF_PAIRS),
         "series": (*OF_IMAGES, *OF_TEXTS, *OF_PAIRS),
+        "passage": (*OF_IMAGES, *OF_PAIRS),
         "sentence": (*OF_IMAGES, *OF_SEQUENCES, "tokenizer", *OF_PAIRS),
         "pair": OF_IMAGES,
     }[unit]

@@ -92,16 +92,18 @@ class Recipe:
     fit: Literal["crop", "squash", "pad"] = "crop"
     """How an image that is not square becomes one."""
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
-    tokenizer: Literal["word", "char", "bpe", "wordpiece", "unigram"] = "word"
-    """Of texts, what a token is; trained on the training part."""
+    tokenizer: Literal["word", "char", "bpe", "wordpiece", "unigram"] | None = None
+    """Of texts, what a token is; trained on the training part. None: a word, a character of a
+    language model, a piece (bpe) of translations."""
     vocab_size: int = 16000
     """Of texts, the most tokens that there are."""
-    lowercase: bool = True
-    """Of texts, whether capitals are made small."""
+    lowercase: bool | None = None
+    """Of texts, whether capitals are made small; none: yes, but not of a language model or of translations."""
     share_vocab: bool = False
     """Of translations, whether source and target have one tokenizer."""
     max_len: int | None = None
-    """Tokens or steps after which a sequence is cut; none: 512 tokens, 256 of translations, any number of steps."""
+    """Tokens or steps after which a sequence is cut, or that a language model's training step looks back over; none:
+    512 tokens, 256 of translations, any number of steps, 128 tokens of a language model."""
     seed: int = 0
     split_seed: int = 0
     """Seed of the train / validation / test split, where the data declares none."""

@@ -76,7 +76,7 @@ class TextEncoding(Tokens):
         return self._tokenizer.encode(text).tokens[: self.max_len]
 
     def to_dict(self) -> dict[str, Any]:
-        return _to_dict(self)
+        return to_dict(self)
 
     @classmethod
     def trained(
@@ -150,7 +150,7 @@ class SeriesEncoding:
         return Sequences.of(torch.randn(size, self.longest if steps is None else steps, self.channels))
 
     def to_dict(self) -> dict[str, Any]:
-        return _to_dict(self)
+        return to_dict(self)
 
     @classmethod
     def measured(cls, data: SequenceData, *, max_len: int | None) -> "SeriesEncoding":
@@ -201,7 +201,7 @@ class WordEncoding(Tokens):
         return unknown if found is None else max(found, unknown)  # no word is padding
 
     def to_dict(self) -> dict[str, Any]:
-        return _to_dict(self)
+        return to_dict(self)
 
     @classmethod
     def trained(cls, data: SequenceData, *, vocab_size: int, lowercase: bool) -> "WordEncoding":
@@ -215,16 +215,18 @@ class WordEncoding(Tokens):
 
 
 Encoding = TextEncoding | SeriesEncoding | WordEncoding | PairEncoding
+ENCODINGS = (TextEncoding, SeriesEncoding, WordEncoding, PairEncoding)
 
 
-def _to_dict(encoding: Encoding) -> dict[str, Any]:
+def to_dict(encoding: Any) -> dict[str, Any]:
+    """The fields of an encoding, and its kind."""
     values = {field.name: getattr(encoding, field.name) for field in fields(encoding)}
     return {"kind": encoding.kind} | {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
 
-def encoding_from_dict(values: Mapping[str, Any]) -> Encoding:
+def encoding_from_dict(values: Mapping[str, Any], encodings: Sequence[type[Any]] = ENCODINGS) -> Any:
     """The inverse of `to_dict`; an unknown or missing key is a `UsageError`."""
-    kinds: dict[str, Any] = {cls.kind: cls for cls in (TextEncoding, SeriesEncoding, WordEncoding, PairEncoding)}
+    kinds: dict[str, Any] = {encoding.kind: encoding for encoding in encodings}
     rest = dict(values)
     cls = kinds.get(rest.pop("kind", ""))
     if cls is None:

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from corinth.data.sequences.batch import NO_TAG, Sequences
 from corinth.data.sequences.encoding import Encoding
+from corinth.data.sequences.language_encoding import LanguageEncoding
 from corinth.data.sequences.pair_encoding import PairEncoding
 from corinth.data.sequences.pairs import PairSource
 from corinth.data.sequences.source import MeasuredSource, SequenceData
@@ -23,7 +24,7 @@ class SequenceStore:
 
     dropped: Sequence[tuple[str, str]] = ()
 
-    def __init__(self, data: SequenceData, split: str | np.ndarray, encoding: Encoding) -> None:
+    def __init__(self, data: SequenceData, split: str | np.ndarray, encoding: Encoding | LanguageEncoding) -> None:
         positions = data.positions(split) if isinstance(split, str) else np.asarray(split, dtype=np.int64)
         self.index = torch.from_numpy(positions.copy())
         encode: Any = encoding
@@ -35,6 +36,12 @@ class SequenceStore:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def predict_last(self) -> None:
+        """Of each row of tokens keep all but the last, which becomes the target: a passage to go on with."""
+        self.targets = [row[-1] for row in self.rows]
+        self.rows = [row[:-1] for row in self.rows]
+        self.lengths = self.lengths - 1
 
     def arrange(self, order: Tensor, batch_size: int) -> Tensor:
         """The same rows in another order, in which each batch has similar lengths.
@@ -54,7 +61,7 @@ class SequenceStore:
             yield rows, Sequences.of([self.rows[row] for row in chosen]), collate_targets(targets)
 
 
-def _targets(data: SequenceData, positions: np.ndarray, encoding: Encoding) -> Sequence[Tensor]:
+def _targets(data: SequenceData, positions: np.ndarray, encoding: Any) -> Sequence[Tensor]:
     """A class or a number (), the tags (T,) of a sentence, or the tokens (T,) of a translation."""
     source = data.source
     if isinstance(source, PairSource):
