@@ -26,7 +26,7 @@ from corinth.training.run import METRICS, read_metrics
 
 RESULTS = Path(__file__).parent / "results" / "translation.json"
 FIELDS: dict[str, Any] = {"vocab_size": 5000, "precision": "bf16", "batch_size": 64, "threads": 1}
-BATCH, STEPS, VOCABULARY, ROUNDS = 128, 14, 5000, 5
+BATCH, STEPS, VOCABULARY, ROUNDS = 128, 14, 5000, 4
 DECODERS: dict[str, dict[str, Any]] = {
     "luong": {"cell": "lstm", "attention": "general"},
     "luong, input feeding": {"cell": "lstm", "attention": "general", "input_feeding": True},
