@@ -169,7 +169,7 @@ def test_accumulation_has_the_same_result(data: SequenceData, tmp_path: Path) ->
 
 def test_a_run_can_start_from_another_one(data: SequenceData, tmp_path: Path) -> None:
     first = quick(data, tmp_path / "first", budget="2ep")
-    second = quick(data, tmp_path / "second", budget="16samples", lr=1e-9, weights=str(first.path), tokenizer="word")
+    second = quick(data, tmp_path / "second", budget="16samples", lr=1e-9, weights=str(first.path), tokenizer=None)
     assert load_run(second.path).evaluate(data).score == pytest.approx(
         load_run(first.path).evaluate(data).score, abs=0.02
     )
@@ -260,7 +260,9 @@ def test_a_comparison_shows_the_same_sentences_by_each_network(data: SequenceDat
 
 def test_the_first_stages_can_be_frozen(data: SequenceData, tmp_path: Path) -> None:
     first = quick(data, tmp_path / "first", budget="32samples")
-    second = quick(data, tmp_path / "second", budget="32samples", weights=str(first.path), freeze="encoder")
+    second = quick(
+        data, tmp_path / "second", budget="32samples", weights=str(first.path), tokenizer=None, freeze="encoder"
+    )
     before, after = (load_run(run.path).model.state_dict() for run in (first, second))
     frozen = {name for name in before if name.startswith(("source_embed.", "encoder."))}
     assert frozen
