@@ -56,6 +56,11 @@ class OptimizationReport:
         return "\n".join([head, *rows, end])
 
 
+def first_line(error: Exception) -> str:
+    """Of its message, for the reason of a step."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def _times(step: Step) -> str:
     if step.before_ms is None or step.after_ms is None or step.gain is None:
         return " " * 33
