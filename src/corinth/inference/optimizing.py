@@ -19,7 +19,7 @@ from corinth.inference.graphs import capture
 from corinth.inference.measuring import Measured, measure, measure_within
 from corinth.inference.merging import merge_mixes
 from corinth.inference.products import use_products
-from corinth.inference.report import OptimizationReport, Step, first_line
+from corinth.inference.report import MEMORY, OptimizationReport, Step, first_line
 from corinth.inference.runtime import OpenVino
 from corinth.inspect.memory import freed_memory_is_kept, freed_memory_kept, keep_freed_memory
 from corinth.inspect.speed import intra_op_threads
@@ -195,15 +195,14 @@ class _Search:
 
     def memory(self) -> Step | None:
         """Keep freed memory from here on, where that is faster; None where this C library cannot."""
-        name = "freed memory kept"
         if freed_memory_is_kept():
-            return Step(name=name, kept=True, reason="it was before")
+            return Step(name=MEMORY, kept=True, reason="it was before")
         with freed_memory_kept() as can:
             if not can:
                 return None
         times = measure_within(lambda: self.form(self.images), freed_memory_kept, seconds=self.seconds)
         kept = times.least > 1 and keep_freed_memory(True)
-        return _timed_step(name, kept, times, difference=0.0)
+        return _timed_step(MEMORY, kept, times, difference=0.0)
 
     def _limit(self, form: Form) -> float:
         return TOLERANCE[form.precision] if self.tolerance is None else self.tolerance

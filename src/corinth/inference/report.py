@@ -4,6 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+MEMORY = "freed memory kept"  # the step that changes the process and not the form
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
@@ -38,6 +40,12 @@ class OptimizationReport:
     shape: tuple[int, ...]  # of the example (B, C, H, W)
     machine: str
     threads: int
+
+    @property
+    def form(self) -> str:
+        """The step that made the form that was chosen, by its name."""
+        kept = [step.name for step in self.steps if step.kept and step.name != MEMORY]
+        return kept[-1] if kept else "the model as it is"
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
