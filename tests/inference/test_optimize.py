@@ -16,7 +16,7 @@ from torch._inductor import config as inductor
 
 import corinth
 from corinth.errors import UsageError
-from corinth.inference import OptimizationReport, Optimized, optimize, optimizing
+from corinth.inference import OptimizationReport, Optimized, measuring, optimize, optimizing
 from corinth.inference.folding import fold_norms
 from corinth.inference.graphs import capture, constant, is_conv
 from corinth.inference.measuring import Measured, measure, measure_within
@@ -137,11 +137,16 @@ def test_a_call_is_timed_outside_and_inside_of_a_context() -> None:
 def test_forms_with_threads_of_their_own_are_timed_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     monkeypatch.setattr(time, "sleep", lambda seconds: calls.append("pause"))
+    monkeypatch.setattr(measuring, "_milliseconds", lambda call: call() or 1.0)
     measure(lambda: calls.append("before"), lambda: calls.append("after"), seconds=0.001, apart=True)
-    one = ["pause", "before", "before", "pause", "after", "after"]
+    one = ["pause", *["before"] * 4, "pause", *["after"] * 4]
     assert calls[:2] == ["before", "after"]
     assert calls[2:] == one * (len(calls[2:]) // len(one))
     assert len(calls) > 5 * len(one)
+    calls.clear()
+    monkeypatch.setattr(measuring, "_milliseconds", lambda call: call() or 1000.0)
+    measure(lambda: calls.append("before"), lambda: calls.append("after"), seconds=0.001, apart=True)
+    assert calls[2:8] == ["pause", "before", "before", "pause", "after", "after"]
 
 
 def test_without_openvino_the_report_says_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
