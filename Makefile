@@ -29,18 +29,18 @@ test-slow: $(VENV)/.ready ## the long tests
 # The peers come without their dependencies, into a folder that only the parity tests put on their path.
 $(PEERS)/.ready: $(VENV)/.ready constraints.txt
 	rm -rf $(PEERS)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(PEERS) --constraint constraints.txt timm torchvision pytorchcv
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(PEERS) --constraint constraints.txt timm torchvision pytorchcv openvino
 	touch $@
 
-# ONNX Runtime, OpenVINO and the exporter, for benchmarks/optimized.py; beside the peers, for the same reason.
+# ONNX Runtime and the exporter, for benchmarks/optimized.py; beside the peers, for the same reason.
 $(PEERS)/.runtimes: $(PEERS)/.ready
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(PEERS) --constraint constraints.txt \
-		onnxruntime openvino onnx onnxscript onnx-ir ml_dtypes protobuf flatbuffers
+		onnxruntime onnx onnxscript onnx-ir ml_dtypes protobuf flatbuffers
 	touch $@
 
 runtimes: $(PEERS)/.runtimes ## what benchmarks/optimized.py compares with
 
-parity: $(PEERS)/.ready ## outputs and gradients against timm, torchvision and pytorchcv
+parity: $(PEERS)/.ready ## outputs and gradients against timm, torchvision and pytorchcv; optimize in OpenVINO
 	$(BIN)/pytest -n 2 -m parity tests/parity
 
 lint: $(VENV)/.ready

@@ -5,7 +5,7 @@ so two of them are declared, which is enough for the import. That would mislead 
 torchvision; these tests therefore run in a process of their own, which `-m parity` selects (`make parity`).
 """
 
-import importlib
+import importlib.util
 import sys
 import warnings
 from pathlib import Path
@@ -27,6 +27,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if reason and item.get_closest_marker("parity"):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def openvino() -> None:
+    """Puts OpenVINO where it can be imported."""
+    sys.path.append(str(PEERS))
+    if importlib.util.find_spec("openvino") is None:
+        pytest.skip(f"OpenVINO is not in {PEERS}: `make parity` installs it")
 
 
 @pytest.fixture(scope="session")
