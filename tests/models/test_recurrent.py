@@ -15,7 +15,7 @@ from corinth.errors import UsageError
 from corinth.layers.recurrence import uncompiled
 from corinth.registry import configure
 
-NAMES = corinth.list_models(family="recurrent")
+NAMES = corinth.list_models(family="recurrent", task="sequence-classification")
 IN, H, T, B = 5, 6, 7, 4
 LENGTHS = torch.tensor([7, 1, 4, 6])
 PEERS: dict[str, Callable[..., nn.RNNBase]] = {

@@ -45,6 +45,7 @@ class Options:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    source_column: str | None = None
     group_column: str | None = None
     target_column: str | None = None
     time_column: str | None = None

@@ -54,11 +54,14 @@ class Options:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    source_column: str | None = None
     group_column: str | None = None
     target_column: str | None = None
     time_column: str | None = None
     channel_columns: str | None = None
     split_group: str | None = None
+    beam: int | None = None
+    """Translation: how many beginnings are kept as a translation is written; 5 if left out, 1 is greedy."""
     batch_size: int = 512
     """Samples that go through the network together, at most."""
     device: str = "auto"
@@ -71,7 +74,7 @@ class Options:
 def main(args: Sequence[str]) -> int:
     options = parse(Options, "evaluate", args)
     from corinth.data.collect import plural
-    from corinth.predictor import Classifier, RowClassifier, SequenceClassifier, load_run
+    from corinth.predictor import Classifier, RowClassifier, SequenceClassifier, Translator, load_run
 
     recipe = None
     predictor: Predictor
@@ -98,7 +101,11 @@ def main(args: Sequence[str]) -> int:
             note(sentence)
     result: Scores
     evaluate: Any = predictor.evaluate
-    if isinstance(predictor, Classifier | RowClassifier | SequenceClassifier):
+    if options.beam is not None:
+        if not isinstance(predictor, Translator):
+            raise UsageError(f"--beam is for translation; {options.run} does {predictor.task}")
+        result = evaluate(data, split, batch_size=options.batch_size, beam=options.beam)
+    elif isinstance(predictor, Classifier | RowClassifier | SequenceClassifier):
         result = evaluate(data, split, batch_size=options.batch_size, keep_probs=False)
     else:
         result = evaluate(data, split, batch_size=options.batch_size)
@@ -220,6 +227,7 @@ def _what(data: "DataSet", split: str, result: "Scores") -> str:
 
 def _scores(result: "Scores", task: str) -> dict[str, str | None]:
     from corinth.predictor import Evaluation
+    from corinth.predictor.translation import TranslationEvaluation
     from corinth.report.formats import number
     from corinth.tasks.kinds import KINDS
 
@@ -230,6 +238,14 @@ def _scores(result: "Scores", task: str) -> dict[str, str | None]:
             "loss": f"{result.loss:.4f}",
             "macro F1": f"{result.macro_f1:.4f}",
             "calibration error": f"{result.calibration_error:.4f} (expected, 15 bins)",
+        }
+    if isinstance(result, TranslationEvaluation):
+        return {
+            "BLEU": f"{100 * result.bleu:.2f} ({result.signature})",
+            "chrF": f"{100 * result.chrf:.2f} ({result.chrf_signature})",
+            "loss": f"{result.loss:.4f} nats a token",
+            "accuracy": f"{result.accuracy:.2%} of tokens, given those before",
+            "beam": str(result.beam),
         }
     values = result.to_dict().items()
     if not KINDS[task].share:

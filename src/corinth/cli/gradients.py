@@ -117,7 +117,7 @@ def _open(network: _Network, spec: str, how: dict[str, Any], options: Options) -
 
     classes = network.predictor.classes if network.run else None
     data = open_data(spec, classes=classes, **how)
-    if not isinstance(data, SequenceData):
+    if not isinstance(data, SequenceData) or data.task == "translation":
         raise UsageError(f"{data.name} is data for {data.task}; gradients by step are of texts, series and sentences")
     if network.run and network.predictor.task != data.task:
         raise UsageError(f"{network.name} does {network.predictor.task}, and {data.name} is data for {data.task}")

@@ -20,6 +20,16 @@ from corinth.data.rows.reading import have_rows, open_rows
 from corinth.data.rows.source import RowData, RowSource
 from corinth.data.sequences.audio import audio_files, collect_audio, is_audio_file
 from corinth.data.sequences.language import PassageSource, in_order, language_files, open_language
+from corinth.data.sequences.pairs import PairSource
+from corinth.data.sequences.parallel import (
+    NUMBERED,
+    aligned_files,
+    open_aligned,
+    open_pair_tables,
+    pair_columns,
+    read_tabbed,
+    without_header,
+)
 from corinth.data.sequences.series import SERIES_SUFFIXES, open_series, series_files
 from corinth.data.sequences.source import SequenceData, SeriesSource, TextSource
 from corinth.data.sequences.steps import STEP_COLUMNS, open_steps
@@ -27,13 +37,14 @@ from corinth.data.sequences.tagged import CONLL_SUFFIXES, TaggedSource, open_tag
 from corinth.data.sequences.texts import count_texts, have_texts, open_text_folder, open_text_tables, parts_of
 from corinth.data.source import TargetSource
 from corinth.data.splits import check_classes, hold_out, make_splits
-from corinth.data.tables import TABLE_SUFFIXES, labelled_files, read_table
+from corinth.data.tables import TABLE_SUFFIXES, Table, labelled_files, read_table
 from corinth.errors import DataError, UsageError
 
 # of `open_data` and of a recipe
-COLUMNS = ("path_column", "text_column", "label_column", *STEP_COLUMNS)
+COLUMNS = ("path_column", "text_column", "label_column", "source_column", *STEP_COLUMNS)
 GROUPS = ("val_groups", "test_groups")
 OPTIONS = ("split_seed", "val_share", "test_share", *COLUMNS, *GROUPS)
+OF_PAIRS = ("source_column", "target_column")
 _NONE = np.empty(0, dtype=np.int64)
 
 
@@ -46,6 +57,7 @@ def open_data(
     path_column: str | None = None,
     text_column: str | None = None,
     label_column: str | None = None,
+    source_column: str | None = None,
     group_column: str | None = None,
     target_column: str | None = None,
     time_column: str | None = None,
@@ -79,6 +91,7 @@ def open_data(
         "path_column": path_column,
         "text_column": text_column,
         "label_column": label_column,
+        "source_column": source_column,
         "group_column": group_column,
         "target_column": target_column,
         "time_column": time_column,
@@ -138,7 +151,7 @@ def open_data(
         },
         "task": found.task,
     }
-    if isinstance(source, TextSource | SeriesSource | TaggedSource | PassageSource):
+    if isinstance(source, TextSource | SeriesSource | TaggedSource | PassageSource | PairSource):
         return SequenceData(**common)
     if isinstance(source, RowSource):
         return RowData(**common)
@@ -213,9 +226,11 @@ def _has_images(folder: Path) -> bool:
 
 
 def _sequences(path: Path, columns: dict[str, str | None], max_corrupt: float) -> Collected | None:
-    """The texts or rows of several tables, tagged sentences or time series at a path; None where there is none of
-    them."""
+    """Translations, the texts or rows of several tables, tagged sentences or time series at a path; None where there is
+    none of them."""
     asked = [name for name, column in columns.items() if column is not None]
+    if (found := _pairs(path, columns, max_corrupt)) is not None:
+        return found
     files = series_files(path)
     if not files and (steps := [name for name in STEP_COLUMNS if columns[name] is not None]):
         return _open_steps(path, columns, steps[0], max_corrupt)
@@ -236,6 +251,41 @@ def _sequences(path: Path, columns: dict[str, str | None], max_corrupt: float) -
             raise UsageError(f"{path} holds time series; {wrong[0]} belongs to a table")
         return open_series(files, max_corrupt=max_corrupt, target=columns["target_column"])
     return None
+
+
+def _pairs(path: Path, columns: dict[str, str | None], max_corrupt: float) -> Collected | None:
+    """Aligned files, or tables with a text and its translation a row; None where there is none of them."""
+    two = columns["source_column"], columns["target_column"]
+    others = [name for name, column in columns.items() if column is not None and name not in OF_PAIRS]
+    if files := aligned_files(path):
+        if others:
+            raise UsageError(f"{path} holds aligned files; {others[0]} belongs to a table")
+        return open_aligned(path, files, two, max_corrupt=max_corrupt)
+    if two[0] is None and others:  # a target_column alone may be a number's too
+        return None
+    inside = [p for p in path.iterdir() if p.suffix.lower() in (*TABLE_SUFFIXES, ".txt")] if path.is_dir() else [path]
+    tables: list[tuple[Any, str | None]] = [(read_table(table), part) for table, part in parts_of(path)]
+    if not tables and len(inside) == 1:
+        (only,) = inside
+        table = read_table(only) if only.suffix.lower() in TABLE_SUFFIXES else read_tabbed(only)
+        tables = [] if table is None else [(table, None)]
+    if not others and all(name is None or name.isdecimal() for name in two):
+        headless = [(without_header(table), part) for table, part in tables]
+        tables = [(bare or table, part) for (bare, _), (table, part) in zip(headless, tables)]
+    asked = two if two[0] is not None else (None, None)
+    if tables and all(_holds_pairs(table, asked) for table, _ in tables):
+        if others:
+            raise UsageError(f"{path} holds translations; {others[0]} is for other data")
+        return open_pair_tables(tables, two, max_corrupt=max_corrupt)
+    if two[0] is not None:
+        raise UsageError(
+            f"{path} holds no translations that could be read, so source_column says nothing; leave it out"
+        )
+    return None
+
+
+def _holds_pairs(table: Table, columns: tuple[str | None, str | None]) -> bool:
+    return list(table.columns) == NUMBERED or pair_columns(table, columns) is not None
 
 
 def _open_steps(path: Path, columns: dict[str, str | None], asked: str, max_corrupt: float) -> Collected:

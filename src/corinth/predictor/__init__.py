@@ -17,6 +17,7 @@ from corinth.predictor.regression import RegressionEvaluation, SequenceRegressor
 from corinth.predictor.rows import RowClassifier
 from corinth.predictor.sequences import SequenceClassifier
 from corinth.predictor.tagging import Tagger
+from corinth.predictor.translation import Translator
 
 __all__ = [
     "Answer",
@@ -38,6 +39,7 @@ __all__ = [
     "SequenceClassifier",
     "SequenceRegressor",
     "Tagger",
+    "Translator",
     "ValuePrediction",
     "load_run",
 ]

@@ -15,6 +15,7 @@ from corinth.data.rows.source import RowData
 from corinth.predictor import DensePredictor, Predictor, SequenceRegressor, Tagger
 from corinth.report.formats import number
 from corinth.report.language import coloured_passage
+from corinth.report.translations import translated
 from corinth.tasks.kinds import KINDS
 
 WIDE = 360  # pixels of a scene's longer side
@@ -153,6 +154,7 @@ def hardest(predictor: Predictor, data: Any, index: np.ndarray, scores: np.ndarr
         "object-detection": scene,
         "sequence-regression": measured_series,
         "sequence-tagging": tagged_sentence,
+        "translation": translated,
         "language-modeling": coloured_passage,
     }
     by = -scores if KINDS[predictor.task].lower_is_better else scores

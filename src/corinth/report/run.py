@@ -19,13 +19,16 @@ from corinth.predictor import (
     LanguageModel,
     Predictor,
     RegressionEvaluation,
+    Translator,
     load_run,
 )
+from corinth.predictor.translation import TranslationEvaluation
 from corinth.report import figures, page, values
 from corinth.report.formats import duration, input_size, number, percent, quantity, score_text
 from corinth.report.language import LEGEND, coloured_stretch, written
 from corinth.report.machine import machine_facts, machine_lines
 from corinth.report.pictures import Mistake, hardest, mistakes
+from corinth.report.translations import alignments, typical, typical_translations
 from corinth.tasks.kinds import KINDS, Kind
 
 NOTES = {
@@ -101,11 +104,18 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
                 (_title(kind.metric_name), score_text(kind, found.score), words),
                 (_title(kind.sample_name), score_text(kind, float(found.per_sample.mean())), words),
                 *_entity_scores(found),
+                *_token_scores(found),
                 *_regression_scores(found, data, part),
                 *_language_scores(found),
             ],
             "per_class": found.to_dict().get("per_class"),
             "hardest": hardest(predictor, data, found.index, found.per_sample, most=8),
+        }
+    if isinstance(predictor, Translator):
+        scores, middle = found.per_sample, typical(found.per_sample, 40)
+        context |= {
+            "typical": typical_translations(predictor, data, found.index, scores, most=6),
+            "alignments": alignments(predictor, data, [int(found.index[i]) for i in middle], most=3),
         }
     if isinstance(found, RegressionEvaluation):
         its = values.Values(found.index, found.targets, found.predicted[None])
@@ -139,6 +149,16 @@ def _entity_scores(found: Any) -> list[tuple[str, str, str]]:
         return []
     parts = f"precision {percent(entities.precision)}, recall {percent(entities.recall)}"
     return [("F1 of entities", percent(entities.f1), parts)]
+
+
+def _token_scores(found: Any) -> list[tuple[str, str, str]]:
+    """Of translations, how BLEU was computed and how well the next token is foreseen."""
+    if not isinstance(found, TranslationEvaluation):
+        return []
+    return [
+        ("Loss", f"{found.loss:.3f}", f"nats a token; {percent(found.accuracy)} of tokens are the likeliest"),
+        ("Search", f"beam {found.beam}", found.signature.replace("|", " ")),
+    ]
 
 
 def _regression_scores(found: Any, data: Any, part: str) -> list[tuple[str, str, str]]:

@@ -12,6 +12,7 @@ from corinth.tasks.regression import SequenceRegression
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
 from corinth.tasks.tagging import SequenceTagging
 from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
+from corinth.tasks.translation import Translation
 
 __all__ = [
     "Batch",
@@ -28,5 +29,6 @@ __all__ = [
     "TabularClassification",
     "Task",
     "Term",
+    "Translation",
     "balanced_weights",
 ]

@@ -37,6 +37,7 @@ KINDS = {
             lower_is_better=True,
         ),
         Kind("sequence-tagging", "accuracy", "accuracy of tags", "accuracy per sentence", unit="sentence"),
+        Kind("translation", "bleu", "BLEU", "chrF per sentence", unit="pair", classes=False),
         Kind(
             "language-modeling",
             "nats_per_character",

@@ -39,6 +39,7 @@ from corinth.data.rows.store import RowStore
 from corinth.data.sequences.encoding import target_scale
 from corinth.data.sequences.language import LANGUAGE
 from corinth.data.sequences.language_encoding import LanguageEncoding
+from corinth.data.sequences.pairs import PairSource
 from corinth.errors import DataError, TrainingError, UsageError
 from corinth.files import append_line, sweep
 from corinth.inspect import count_macs, count_params
@@ -53,8 +54,10 @@ from corinth.tasks import (
     SequenceTagging,
     TabularClassification,
     Task,
+    Translation,
     balanced_weights,
 )
+from corinth.tasks.bleu import bleu_tokenizer
 from corinth.tasks.classification import weights_of_counts
 from corinth.tasks.kinds import KINDS
 from corinth.training import checkpoint
@@ -266,7 +269,8 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
 def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Preparation | None = None) -> Task:
     """What the recipe's network learns from the data; a field that does nothing for it is a `UsageError`.
 
-    Where numbers are learnt, `preparation` knows their scale; without it that is the training part's.
+    Where numbers are learnt, `preparation` knows their scale; without it that is the training part's. Translation
+    needs its tokens.
     """
     makers: dict[str, Callable[[Recipe, nn.Module, DataSet], Task]] = {
         "image-classification": partial(_classification, ImageClassification),
@@ -277,9 +281,12 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Prep
         "language-modeling": partial(_unweighted, lambda model, _: LanguageModeling(model)),
         "semantic-segmentation": _segmentation,
         "object-detection": partial(_unweighted, ObjectDetection),
+        "translation": partial(_translation, preparation),
     }
-    if recipe.label_smoothing and not KINDS[data.task].classification:
-        raise UsageError(f"label_smoothing {recipe.label_smoothing} is for classification, not for {data.task}")
+    if recipe.label_smoothing and not (KINDS[data.task].classification or data.task == "translation"):
+        raise UsageError(
+            f"label_smoothing {recipe.label_smoothing} is for classification and translation, not for {data.task}"
+        )
     if recipe.regression_loss != "squared" and data.task != SequenceRegression.name:
         raise UsageError(f"regression_loss {recipe.regression_loss} is for regression, not for {data.task}")
     return makers[data.task](recipe, model, data)
@@ -316,6 +323,20 @@ def _unweighted(cls: Callable[..., Task], recipe: Recipe, model: nn.Module, data
     if recipe.class_weights != "none":
         raise UsageError(f"class_weights {recipe.class_weights} is not for {data.task}; leave it out")
     return cls(model, data.classes)
+
+
+def _translation(encoding: Any, recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+    assert isinstance(data.source, PairSource)
+    if recipe.class_weights != "none":
+        raise UsageError(f"class_weights {recipe.class_weights} is not for {data.task}; leave it out")
+    return Translation(
+        model,
+        begin=encoding.begin,
+        end=encoding.end,
+        decode=encoding.decoded,
+        bleu_tokenizer=bleu_tokenizer(data.source.translations),
+        label_smoothing=recipe.label_smoothing,
+    )
 
 
 def make_transform(recipe: Recipe, data: ImageData, preprocess: Preprocess) -> Transform:

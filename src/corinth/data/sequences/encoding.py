@@ -11,10 +11,18 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from corinth.data.sequences.batch import Sequences
+from corinth.data.sequences.pair_encoding import PairEncoding
 from corinth.data.sequences.series import unusable
 from corinth.data.sequences.source import MeasuredSource, SequenceData, SeriesSource, TextSource
 from corinth.data.sequences.tagged import TaggedSource
-from corinth.data.sequences.tokenizing import SPECIAL, UNKNOWN, Kind, train_tokenizer, train_word_tokenizer
+from corinth.data.sequences.tokenizing import (
+    SPECIAL,
+    UNKNOWN,
+    Kind,
+    read_tokenizer,
+    train_tokenizer,
+    train_word_tokenizer,
+)
 from corinth.errors import DataError, UsageError
 
 CONSTANT = 1e-6  # spread of a channel over its largest value, up to which it is rounding
@@ -31,10 +39,7 @@ class Tokens:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        try:
-            return Tokenizer.from_str(self.tokenizer)
-        except Exception as error:
-            raise UsageError(f"the tokenizer cannot be read: {error}") from error
+        return read_tokenizer(self.tokenizer)
 
     @property
     def vocab_size(self) -> int:
@@ -209,8 +214,8 @@ class WordEncoding(Tokens):
         return cls(tokenizer=trained.to_str(), typical=int(np.median(lengths)), longest=int(lengths.max()))
 
 
-Encoding = TextEncoding | SeriesEncoding | WordEncoding
-ENCODINGS = (TextEncoding, SeriesEncoding, WordEncoding)
+Encoding = TextEncoding | SeriesEncoding | WordEncoding | PairEncoding
+ENCODINGS = (TextEncoding, SeriesEncoding, WordEncoding, PairEncoding)
 
 
 def to_dict(encoding: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from corinth.data.dataset import DataSet
 from corinth.data.sequences.language import PassageSource
+from corinth.data.sequences.pairs import PairSource
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.source import number_groups
 
@@ -19,6 +20,7 @@ LENGTHS = {
     "series": "steps",
     "sentence": "words",
     "passage": "characters",
+    "pair": "characters",
 }  # in what they are measured
 
 
@@ -133,10 +135,10 @@ def _bytes(values: np.ndarray) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceData(DataSet):
-    """Texts, time series, tagged sentences or running text. `corrupt` lists those that cannot be used: empty ones, and
-    series with missing values."""
+    """Texts, time series, tagged sentences, running text or translations. `corrupt` lists those that cannot be used:
+    empty ones, and series with missing values."""
 
-    source: TextSource | SeriesSource | TaggedSource | PassageSource
+    source: TextSource | SeriesSource | TaggedSource | PassageSource | PairSource
 
     @property
     def is_text(self) -> bool:
