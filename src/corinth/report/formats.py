@@ -1,6 +1,9 @@
 """Numbers as people read them."""
 
+import math
 from collections.abc import Sequence
+
+from corinth.tasks.kinds import Kind
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -19,6 +22,32 @@ def points(difference: float, digits: int = 1) -> str:
     return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}") if value else f"{0:.{digits}f}"
 
 
+def number(value: float, digits: int = 4) -> str:
+    """To so many significant digits: 0.03117 as "0.03117", 1.5 as "1.500", 12345.6 as "12,346"."""
+    size = math.floor(math.log10(abs(value))) if value and math.isfinite(value) else 0
+    return f"{value:,.{min(max(digits - 1 - size, 0), 9)}f}"
+
+
+def score_text(kind: Kind, score: float | None) -> str:
+    """A score of a kind of task: "97.1 %", or "0.03117" where scores are no shares."""
+    if score is None or kind.share:
+        return percent(score)
+    return number(score)
+
+
+def bare_score(kind: Kind, score: float) -> str:
+    """The same without the sign for percent."""
+    return f"{100 * score:.1f}" if kind.share else number(score)
+
+
+def difference_text(kind: Kind, difference: float) -> str:
+    """The difference of two scores, signed: of shares in percentage points."""
+    if kind.share:
+        return points(difference)
+    text = number(difference, 3)
+    return text.replace("-", "\N{MINUS SIGN}") if difference < 0 else f"+{text}" if difference > 0 else "0"
+
+
 def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
@@ -35,9 +64,9 @@ def quantity(number: float | None) -> str:
     return f"{number:g}"
 
 
-def input_size(shape: Sequence[int]) -> str:
-    """(1, 8, 8) as 1 × 8 × 8, (18,) as 18 tokens."""
-    return f"{shape[0]} tokens" if len(shape) == 1 else " × ".join(map(str, shape))
+def input_size(shape: Sequence[int], unit: str) -> str:
+    """(1, 8, 8) as 1 × 8 × 8, (18,) as 18 tokens, or of a row as 18 values."""
+    return f"{shape[0]} {'values' if unit == 'row' else 'tokens'}" if len(shape) == 1 else " × ".join(map(str, shape))
 
 
 def duration(seconds: float | None) -> str:

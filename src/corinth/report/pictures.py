@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,9 @@ from PIL import Image
 
 from corinth.data import ImageData
 from corinth.data.dataset import DataSet
+from corinth.data.rows.source import RowData
 from corinth.predictor import DensePredictor, Predictor, Tagger
+from corinth.tasks.kinds import KINDS
 
 WIDE = 360  # pixels of a scene's longer side
 LONG = 240  # characters of a text that are shown
@@ -53,17 +55,12 @@ class Scene:
     answer: str  # data URI
 
 
-def scenes(predictor: DensePredictor, data: Any, index: np.ndarray, scores: np.ndarray, most: int) -> list[Scene]:
-    """The images of the lowest scores (N,) at the positions `index` (N,), the worst first."""
-    found = []
-    for i in np.argsort(scores, kind="stable")[:most]:
-        position = int(index[i])
-        pixels, name = data.source.image(position), data.source.name(position)
-        truth = predictor.draw(pixels, predictor.truth(data, position))
-        answer = predictor.draw(pixels, predictor.predict([pixels])[0])
-        pictures = (data_uri(np.asarray(picture), largest=WIDE) for picture in (truth, answer))
-        found.append(Scene(name, last_part(name), float(scores[i]), *pictures))
-    return found
+def scene(predictor: DensePredictor, data: Any, position: int, score: float) -> Scene:
+    pixels, name = data.source.image(position), data.source.name(position)
+    truth = predictor.draw(pixels, predictor.truth(data, position))
+    answer = predictor.draw(pixels, predictor.predict([pixels])[0])
+    pictures = (data_uri(np.asarray(picture), largest=WIDE) for picture in (truth, answer))
+    return Scene(name, last_part(name), score, *pictures)
 
 
 def _shown(data: DataSet, position: int) -> dict[str, Any]:
@@ -71,10 +68,21 @@ def _shown(data: DataSet, position: int) -> dict[str, Any]:
     if isinstance(data, ImageData):
         image = data.source.image(position)
         return {"picture": data_uri(image), "small": max(image.shape[:2]) <= 64}
+    if isinstance(data, RowData):
+        cells = data.source.row(position).items()
+        return {"picture": None, "text": _cut(", ".join(f"{name} {_short(value)}" for name, value in cells))}
     sequence = data.source.sequence(position)
     if isinstance(sequence, str):
-        return {"picture": None, "text": sequence if len(sequence) <= LONG else f"{sequence[:LONG].rstrip()} …"}
+        return {"picture": None, "text": _cut(sequence)}
     return {"picture": drawn_series(sequence)}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONG else f"{text[:LONG].rstrip()} …"
+
+
+def _short(value: float | str) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def drawn_series(values: np.ndarray, width: int = 240, height: int = 120, most: int = 300) -> str:
@@ -102,29 +110,25 @@ class TaggedSentence:
     words: tuple[tuple[str, str, str | None], ...]  # word, true tag, wrong tag
 
 
-def tagged_sentences(
-    predictor: Tagger, data: Any, index: np.ndarray, scores: np.ndarray, most: int
-) -> list[TaggedSentence]:
-    """The sentences of the lowest scores (N,) at the positions `index` (N,), the worst first."""
-    found = []
-    for i in np.argsort(scores, kind="stable")[:most]:
-        position = int(index[i])
-        words = data.source.sequence(position)
-        true = [data.classes[tag] for tag in data.source.target(position)]
-        (said,) = predictor.predict([words])
-        rows = ((word, a, None if a == b else b) for word, a, b in zip(words, true, said.tags, strict=True))
-        found.append(TaggedSentence(data.source.name(position), float(scores[i]), tuple(rows)))
-    return found
+def tagged_sentence(predictor: Tagger, data: Any, position: int, score: float) -> TaggedSentence:
+    words = data.source.sequence(position)
+    true = [data.classes[tag] for tag in data.source.target(position)]
+    (said,) = predictor.predict([words])
+    rows = ((word, a, None if a == b else b) for word, a, b in zip(words, true, said.tags, strict=True))
+    return TaggedSentence(data.source.name(position), score, tuple(rows))
 
 
-def hardest(
-    predictor: Predictor, data: Any, index: np.ndarray, scores: np.ndarray, most: int
-) -> list[Scene] | list[TaggedSentence]:
-    """The samples that a network does worst on, as the kind of its task shows them."""
-    if isinstance(predictor, Tagger):
-        return tagged_sentences(predictor, data, index, scores, most)
-    assert isinstance(predictor, DensePredictor)
-    return scenes(predictor, data, index, scores, most)
+def hardest(predictor: Predictor, data: Any, index: np.ndarray, scores: np.ndarray, most: int) -> list[Any]:
+    """The samples at the positions `index` (N,) with the worst `scores` (N,), the worst first, with what the network
+    says of them, as the kind of its task shows it."""
+    shown: dict[str, Callable[..., Any]] = {
+        "semantic-segmentation": scene,
+        "object-detection": scene,
+        "sequence-tagging": tagged_sentence,
+    }
+    by = -scores if KINDS[predictor.task].lower_is_better else scores
+    worst = np.argsort(by, kind="stable")[:most]
+    return [shown[predictor.task](predictor, data, int(index[i]), float(scores[i])) for i in worst]
 
 
 def last_part(name: str) -> str:

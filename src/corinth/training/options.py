@@ -11,7 +11,13 @@ from corinth.training.recipe import Recipe
 OF_IMAGES = ("img_size", "fit", "interpolation", "augmentation")
 OF_SEQUENCES = ("max_len",)
 OF_TEXTS = ("tokenizer", "vocab_size", "lowercase")
-WHAT = {"image": "images", "text": "texts", "series": "time series", "sentence": "tagged sentences"}
+WHAT = {
+    "image": "images",
+    "row": "rows of a table",
+    "text": "texts",
+    "series": "time series",
+    "sentence": "tagged sentences",
+}
 
 
 def configure_for(found: Entry, options: dict[str, Any]) -> Any:
@@ -27,6 +33,7 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
     unit = data.source.unit
     idle = {
         "image": (*OF_SEQUENCES, *OF_TEXTS),
+        "row": (*OF_IMAGES, *OF_SEQUENCES, *OF_TEXTS),
         "text": OF_IMAGES,
         "series": (*OF_IMAGES, *OF_TEXTS),
         "sentence": (*OF_IMAGES, *OF_SEQUENCES, "tokenizer"),
