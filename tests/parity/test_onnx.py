@@ -20,7 +20,7 @@ ONE_WAY = {"bilstm": "lstm", "bigru": "gru"}  # the same network but for its dir
 CASES = [
     *((name, {"bidirectional": name in ONE_WAY}) for name in NAMES),
     *((name, {"bidirectional": True}) for name in NAMES if name not in (*ONE_WAY, *ONE_WAY.values())),
-    *((name, {"layer_norm": True}) for name in ("gru", "lstm_peephole")),
+    ("gru", {"layer_norm": True}),
     ("gru", {"pool": "max"}),
     ("bilstm", {"pool": "none", "vocab_size": 9}),
 ]
@@ -70,10 +70,10 @@ def test_any_batch_and_length(name: str, options: dict[str, Any], runtimes: Simp
     check(runtimes, model, export(model, example(model, 4, 7)), given=2)
 
 
-@pytest.mark.parametrize(("batch", "steps"), [(3, 7), (6, 6), (18, 2)])
+@pytest.mark.parametrize(("batch", "steps"), [(3, 7), (6, 6)])
 @pytest.mark.parametrize("name", ["gru", "lstm_peephole"])
 def test_the_sizes_of_the_example_do_not_matter(name: str, batch: int, steps: int, runtimes: SimpleNamespace) -> None:
-    """Also where they are the network's: as many sequences as gates, peepholes, hidden units or rows of the weights."""
+    """Also where they are the network's: as many sequences as gates, peepholes or hidden units."""
     torch.manual_seed(0)
     model = build(name, {"num_layers": 1})
     check(runtimes, model, export(model, example(model, batch, steps)[:1]), given=1)
