@@ -44,6 +44,13 @@ class Options:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    group_column: str | None = None
+    target_column: str | None = None
+    time_column: str | None = None
+    channel_columns: str | None = None
+    split_group: str | None = None
+    val_groups: str | None = None
+    test_groups: str | None = None
     json: bool = False
     """JSON on stdout."""
 
@@ -65,14 +72,10 @@ def main(args: Sequence[str]) -> int:
     code = 0
     if options.data is not None:
         from corinth.data import open_data
+        from corinth.data.opening import COLUMNS, GROUPS
         from corinth.data.preflight import preflight
 
-        data = open_data(
-            options.data,
-            path_column=options.path_column,
-            text_column=options.text_column,
-            label_column=options.label_column,
-        )
+        data = open_data(options.data, **{name: getattr(options, name) for name in (*COLUMNS, *GROUPS)})
         planned = None
         if recipe is not None:
             from corinth.training.build import planned_preprocess

@@ -52,9 +52,22 @@ def main(args: Sequence[str]) -> int:
         raise UsageError(f"--top {options.top} is not at least 1")
     if not options.run.exists():
         raise UsageError(f"there is no run {options.run}; `corinth train` prints the folder it leaves")
-    from corinth.predictor import Classifier, DensePredictor, RowClassifier, SequenceClassifier, Tagger, load_run
+    from corinth.predictor import (
+        Classifier,
+        DensePredictor,
+        LanguageModel,
+        RowClassifier,
+        SequenceClassifier,
+        SequenceRegressor,
+        Tagger,
+        load_run,
+    )
 
     predictor = load_run(options.run, device=options.device)
+    if isinstance(predictor, LanguageModel):
+        raise UsageError(
+            f"{options.run} is a language model, which writes: use corinth generate {options.run} --prompt TEXT"
+        )
     if isinstance(predictor, DensePredictor):
         return _dense(predictor, options)
     if options.text_column is not None and not (isinstance(predictor, SequenceClassifier) and predictor.is_text):
@@ -66,6 +79,15 @@ def main(args: Sequence[str]) -> int:
         lines = [(p.name, "cannot be tagged" if p.error is not None else p.summary) for p in tagged]
         _show(options, tagged, _dense_csv(tagged), {"name": "left", "tags": "left"}, lines)
         return _exit_code(tagged)
+    if isinstance(predictor, SequenceRegressor):
+        from corinth.report.formats import number
+
+        values = predictor.predict(list(map(Path, options.files)), batch_size=options.batch_size)
+        cells = [[p.name, "" if p.value is None else f"{p.value:.6g}", p.error or ""] for p in values]
+        shown = [(p.name, "cannot be used" if p.value is None else number(p.value)) for p in values]
+        columns = {"name": "left", predictor.target_name: "right"}
+        _show(options, values, to_csv(["name", "value", "error"], cells), columns, shown)
+        return _exit_code(values)
     how: dict[str, Any] = {"batch_size": options.batch_size, "top": options.top}
     if isinstance(predictor, SequenceClassifier):
         given = [_given(word) for word in options.files] if predictor.is_text else list(map(Path, options.files))

@@ -3,6 +3,7 @@
 from corinth.predictor.classes import Prediction
 from corinth.predictor.classifier import Classifier
 from corinth.predictor.evaluation import ClassScore, Evaluation, Evaluator
+from corinth.predictor.language import Generation, LanguageEvaluation, LanguageModel
 from corinth.predictor.predictor import (
     Answer,
     DenseAnswer,
@@ -12,6 +13,7 @@ from corinth.predictor.predictor import (
     Scores,
     load_run,
 )
+from corinth.predictor.regression import RegressionEvaluation, SequenceRegressor, ValuePrediction
 from corinth.predictor.rows import RowClassifier
 from corinth.predictor.sequences import SequenceClassifier
 from corinth.predictor.tagging import Tagger
@@ -24,12 +26,18 @@ __all__ = [
     "DensePredictor",
     "Evaluation",
     "Evaluator",
+    "Generation",
     "ImagePredictor",
+    "LanguageEvaluation",
+    "LanguageModel",
     "Prediction",
     "Predictor",
+    "RegressionEvaluation",
     "RowClassifier",
     "Scores",
     "SequenceClassifier",
+    "SequenceRegressor",
     "Tagger",
+    "ValuePrediction",
     "load_run",
 ]

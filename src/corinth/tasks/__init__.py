@@ -7,6 +7,8 @@ from corinth.tasks.classification import (
     balanced_weights,
 )
 from corinth.tasks.detection import ObjectDetection
+from corinth.tasks.language import LanguageModeling
+from corinth.tasks.regression import SequenceRegression
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
 from corinth.tasks.tagging import SequenceTagging
 from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
@@ -14,12 +16,14 @@ from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
 __all__ = [
     "Batch",
     "ImageClassification",
+    "LanguageModeling",
     "MaskPredictions",
     "ObjectDetection",
     "Phase",
     "Predictions",
     "SemanticSegmentation",
     "SequenceClassification",
+    "SequenceRegression",
     "SequenceTagging",
     "TabularClassification",
     "Task",

@@ -19,6 +19,7 @@ from corinth.data import (
     Preprocess,
     SequenceData,
     SequenceStore,
+    SeriesEncoding,
     Store,
     StreamStore,
     TrainTransform,
@@ -35,15 +36,20 @@ from corinth.data.preparation import Preparation
 from corinth.data.rows.encoding import RowEncoding
 from corinth.data.rows.source import RowData
 from corinth.data.rows.store import RowStore
+from corinth.data.sequences.encoding import target_scale
+from corinth.data.sequences.language import LANGUAGE
+from corinth.data.sequences.language_encoding import LanguageEncoding
 from corinth.errors import DataError, TrainingError, UsageError
 from corinth.files import append_line, sweep
 from corinth.inspect import count_macs, count_params
 from corinth.inspect.memory import freed_memory_kept
 from corinth.tasks import (
     ImageClassification,
+    LanguageModeling,
     ObjectDetection,
     SemanticSegmentation,
     SequenceClassification,
+    SequenceRegression,
     SequenceTagging,
     TabularClassification,
     Task,
@@ -56,6 +62,7 @@ from corinth.training.batch_size import choose_batch_size, evaluation_size
 from corinth.training.budget import parse_budget
 from corinth.training.build import build_model, compile_model, describe_network, planned_preprocess, rebuild_model
 from corinth.training.interrupts import stop_on_signal
+from corinth.training.language import make_language_loaders
 from corinth.training.loop import Loop, Row
 from corinth.training.optimizers import find_optimizer
 from corinth.training.pace import Pace
@@ -157,7 +164,7 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
         model.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
     if recipe.compile:
         compile_model(model, processes.device)
-    task = make_task(recipe, model, data)
+    task = make_task(recipe, model, data, preprocess)
     if recipe.batch_size == "auto":
         size = choose_batch_size(recipe, task, preprocess, len(data.positions("train")), processes)
         reporter.message(f"batch size {size} was chosen by trying; lr {recipe.lr:g} is used as it is")
@@ -233,7 +240,7 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
                 "data": data.name,
                 "classes": data.num_classes,
                 "several": plural(data.source.unit),
-                "train_samples": loader.samples_per_epoch,
+                "train_samples": len(data.positions("train")) if data.task == LANGUAGE else loader.samples_per_epoch,
                 "val_samples": val_samples,
                 "parameters": count_params(model, frozen=True),
                 "budget": recipe.budget,
@@ -256,18 +263,25 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
     return Run(folder, recipe, tuple(loop.rows), best, reason)
 
 
-def make_task(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
-    """What the recipe's network learns from the data; a field that does nothing for it is a `UsageError`."""
+def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Preparation | None = None) -> Task:
+    """What the recipe's network learns from the data; a field that does nothing for it is a `UsageError`.
+
+    Where numbers are learnt, `preparation` knows their scale; without it that is the training part's.
+    """
     makers: dict[str, Callable[[Recipe, nn.Module, DataSet], Task]] = {
         "image-classification": partial(_classification, ImageClassification),
         "tabular-classification": partial(_classification, TabularClassification),
         "sequence-classification": partial(_classification, SequenceClassification),
+        "sequence-regression": partial(_regression, preparation),
         "sequence-tagging": partial(_unweighted, SequenceTagging),
+        "language-modeling": partial(_unweighted, lambda model, _: LanguageModeling(model)),
         "semantic-segmentation": _segmentation,
         "object-detection": partial(_unweighted, ObjectDetection),
     }
     if recipe.label_smoothing and not KINDS[data.task].classification:
         raise UsageError(f"label_smoothing {recipe.label_smoothing} is for classification, not for {data.task}")
+    if recipe.regression_loss != "squared" and data.task != SequenceRegression.name:
+        raise UsageError(f"regression_loss {recipe.regression_loss} is for regression, not for {data.task}")
     return makers[data.task](recipe, model, data)
 
 
@@ -275,6 +289,19 @@ def _classification(cls: Callable[..., Task], recipe: Recipe, model: nn.Module, 
     balanced = recipe.class_weights == "balanced"
     weights = balanced_weights(data.labels("train"), data.num_classes) if balanced else None
     return cls(model, data.classes, label_smoothing=recipe.label_smoothing, class_weights=weights)
+
+
+def _regression(preparation: Preparation | None, recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+    if recipe.class_weights != "none":
+        raise UsageError(
+            f"class_weights {recipe.class_weights} is not for {data.task}, which has no classes; leave it out"
+        )
+    assert isinstance(data, SequenceData)
+    scale = target_scale(data)
+    if isinstance(preparation, SeriesEncoding) and preparation.target_mean is not None:
+        scale = {"target_mean": preparation.target_mean, "target_std": preparation.target_std or 1.0}
+    mean, std = scale["target_mean"], scale["target_std"]
+    return SequenceRegression(model, mean=mean, std=std, loss=recipe.regression_loss)
 
 
 def _segmentation(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
@@ -302,6 +329,9 @@ def make_loaders(
 ) -> tuple[Loader, Loader | None]:
     """The training part, shuffled and augmented, and the validation part; None where that has nothing to score."""
     place: dict[str, Any] = {"rank": processes.rank, "world_size": processes.world_size, "device": processes.device}
+    if isinstance(preprocess, LanguageEncoding):
+        assert isinstance(data, SequenceData)
+        return make_language_loaders(recipe, data, preprocess, place)
     transform = None
     if isinstance(preprocess, Preprocess):
         assert isinstance(data, ImageData)
@@ -328,6 +358,7 @@ def make_part(data: DataSet, part: str, preprocess: Preparation, device: torch.d
         assert isinstance(data, RowData)
         return RowStore(data, part, preprocess)
     assert isinstance(data, SequenceData)
+    assert not isinstance(preprocess, LanguageEncoding)  # whose parts are read in windows
     return SequenceStore(data, part, preprocess)
 
 

@@ -17,6 +17,7 @@ WHAT = {
     "text": "texts",
     "series": "time series",
     "sentence": "tagged sentences",
+    "passage": "running text",
 }
 
 
@@ -36,6 +37,7 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
         "row": (*OF_IMAGES, *OF_SEQUENCES, *OF_TEXTS),
         "text": OF_IMAGES,
         "series": (*OF_IMAGES, *OF_TEXTS),
+        "passage": OF_IMAGES,
         "sentence": (*OF_IMAGES, *OF_SEQUENCES, "tokenizer"),
     }[unit]
     if given := changed(recipe, idle):

@@ -14,7 +14,7 @@ from torch import nn
 
 import corinth
 from corinth.data.preparation import Preparation, preparation_from_dict
-from corinth.data.sequences.encoding import TextEncoding, WordEncoding
+from corinth.data.sequences.encoding import Tokens
 from corinth.errors import CorinthError, UsageError, WeightsError
 from corinth.files import replacing, write_json
 from corinth.registry import configure, entry
@@ -141,13 +141,13 @@ def load_model(path: str | Path) -> tuple[nn.Module, ModelConfig]:
     if not report.exact:
         raise WeightsError(f"{file} and its config disagree: {report}")
     known, cfg = config.preprocess, config_of(model)
-    if isinstance(known, TextEncoding | WordEncoding) and known.vocab_size != cfg.vocab_size:
+    if isinstance(known, Tokens) and known.vocab_size != cfg.vocab_size:
         raise WeightsError(
             f"{file}: its tokenizer has {known.vocab_size} tokens and its network {cfg.vocab_size}; "
             "the tokenizer is not the run's own"
         )
     outputs = config_of(model).num_classes
-    if outputs and len(config.classes) != outputs:
+    if outputs and config.classes and len(config.classes) != outputs:
         raise WeightsError(f"{file}: its config names {len(config.classes)} classes for a network of {outputs}")
     return model.eval(), config
 

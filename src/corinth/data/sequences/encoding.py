@@ -12,7 +12,7 @@ from torch import Tensor
 
 from corinth.data.sequences.batch import Sequences
 from corinth.data.sequences.series import unusable
-from corinth.data.sequences.source import SequenceData, SeriesSource, TextSource
+from corinth.data.sequences.source import MeasuredSource, SequenceData, SeriesSource, TextSource
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.sequences.tokenizing import SPECIAL, UNKNOWN, Kind, train_tokenizer, train_word_tokenizer
 from corinth.errors import DataError, UsageError
@@ -71,7 +71,7 @@ class TextEncoding(Tokens):
         return self._tokenizer.encode(text).tokens[: self.max_len]
 
     def to_dict(self) -> dict[str, Any]:
-        return _to_dict(self)
+        return to_dict(self)
 
     @classmethod
     def trained(
@@ -97,6 +97,9 @@ class SeriesEncoding:
     typical: int = 1  # steps of the median training series
     longest: int = 1  # of the longest, as far as it is kept
     audio_rate: int | None = None  # samples a second of the sound that the series are made of
+    target_mean: float | None = None  # of numbers to be predicted, in the training part
+    target_std: float | None = None
+    channel_names: tuple[str, ...] = ()  # where the data have some
     kind: ClassVar[str] = "series"
 
     @property
@@ -114,9 +117,16 @@ class SeriesEncoding:
 
     def check_channels(self, data: SequenceData) -> None:
         """Data of another number of channels are a `DataError`."""
-        found = data.source.channels if isinstance(data.source, SeriesSource) else None
-        if found != self.channels:
+        if not isinstance(data.source, SeriesSource):
+            raise DataError(f"{data.name} holds no series, and the network takes some of {self.channels} channels")
+        if (found := data.source.channels) != self.channels:
             raise DataError(f"{data.name} has series of {found} channels, and the network takes {self.channels}")
+        names = data.source.channel_names
+        if self.channel_names and names and names != self.channel_names:
+            raise DataError(
+                f"{data.name} has the channels {', '.join(names)}, and the network takes "
+                f"{', '.join(self.channel_names)}; name them in that order with channel_columns"
+            )
         rate = getattr(data.source, "audio_rate", None)
         if rate != self.audio_rate:
             have, need = (f"sound at {r} Hz" if r else "no sound" for r in (rate, self.audio_rate))
@@ -135,7 +145,7 @@ class SeriesEncoding:
         return Sequences.of(torch.randn(size, self.longest if steps is None else steps, self.channels))
 
     def to_dict(self) -> dict[str, Any]:
-        return _to_dict(self)
+        return to_dict(self)
 
     @classmethod
     def measured(cls, data: SequenceData, *, max_len: int | None) -> "SeriesEncoding":
@@ -153,7 +163,20 @@ class SeriesEncoding:
             typical=int(np.median(lengths)),
             longest=int(lengths.max()),
             audio_rate=source.audio_rate,
+            channel_names=source.channel_names,
+            **(target_scale(data) if isinstance(source, MeasuredSource) else {}),
         )
+
+
+def target_scale(data: SequenceData) -> dict[str, float]:
+    """`target_mean` and `target_std` of the training part; a `DataError` where all its targets are the same."""
+    source = data.source
+    assert isinstance(source, MeasuredSource)
+    targets = source.targets[data.positions("train")]
+    mean, std = float(targets.mean()), float(targets.std())
+    if std <= CONSTANT * float(np.abs(targets).max()):
+        raise DataError(f"{data.name}: every training sequence has the target {mean:g}, so there is nothing to learn")
+    return {"target_mean": mean, "target_std": std}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +196,7 @@ class WordEncoding(Tokens):
         return unknown if found is None else max(found, unknown)  # no word is padding
 
     def to_dict(self) -> dict[str, Any]:
-        return _to_dict(self)
+        return to_dict(self)
 
     @classmethod
     def trained(cls, data: SequenceData, *, vocab_size: int, lowercase: bool) -> "WordEncoding":
@@ -187,16 +210,18 @@ class WordEncoding(Tokens):
 
 
 Encoding = TextEncoding | SeriesEncoding | WordEncoding
+ENCODINGS = (TextEncoding, SeriesEncoding, WordEncoding)
 
 
-def _to_dict(encoding: Encoding) -> dict[str, Any]:
+def to_dict(encoding: Any) -> dict[str, Any]:
+    """The fields of an encoding, and its kind."""
     values = {field.name: getattr(encoding, field.name) for field in fields(encoding)}
     return {"kind": encoding.kind} | {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
 
-def encoding_from_dict(values: Mapping[str, Any]) -> Encoding:
+def encoding_from_dict(values: Mapping[str, Any], encodings: Sequence[type[Any]] = ENCODINGS) -> Any:
     """The inverse of `to_dict`; an unknown or missing key is a `UsageError`."""
-    kinds: dict[str, Any] = {"text": TextEncoding, "series": SeriesEncoding, "words": WordEncoding}
+    kinds: dict[str, Any] = {encoding.kind: encoding for encoding in encodings}
     rest = dict(values)
     cls = kinds.get(rest.pop("kind", ""))
     if cls is None:

@@ -10,7 +10,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from corinth.data.sequences.batch import NO_TAG, Sequences
 from corinth.data.sequences.encoding import Encoding
-from corinth.data.sequences.source import SequenceData
+from corinth.data.sequences.language_encoding import LanguageEncoding
+from corinth.data.sequences.source import MeasuredSource, SequenceData
 from corinth.data.sequences.tagged import TaggedSource
 
 POOL = 32  # batches whose sequences are sorted by length together in a shuffled pass
@@ -21,7 +22,7 @@ class SequenceStore:
 
     dropped: Sequence[tuple[str, str]] = ()
 
-    def __init__(self, data: SequenceData, split: str | np.ndarray, encoding: Encoding) -> None:
+    def __init__(self, data: SequenceData, split: str | np.ndarray, encoding: Encoding | LanguageEncoding) -> None:
         positions = data.positions(split) if isinstance(split, str) else np.asarray(split, dtype=np.int64)
         self.index = torch.from_numpy(positions.copy())
         encode: Any = encoding
@@ -31,6 +32,12 @@ class SequenceStore:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def predict_last(self) -> None:
+        """Of each row of tokens keep all but the last, which becomes the target: a passage to go on with."""
+        self.targets = [row[-1] for row in self.rows]
+        self.rows = [row[:-1] for row in self.rows]
+        self.lengths = self.lengths - 1
 
     def arrange(self, order: Tensor, batch_size: int) -> Tensor:
         """The same rows in another order, in which each batch has similar lengths.
@@ -51,15 +58,17 @@ class SequenceStore:
 
 
 def _targets(data: SequenceData, positions: np.ndarray) -> Sequence[Tensor]:
-    """A class (), or the tags (T,) of a sentence."""
+    """A class or a number (), or the tags (T,) of a sentence."""
     source = data.source
+    if isinstance(source, MeasuredSource):
+        return list(torch.from_numpy(source.targets[positions].astype(np.float32)))
     if isinstance(source, TaggedSource):
         return [torch.from_numpy(source.tags[i]) for i in positions]
     return list(torch.from_numpy(source.labels[positions]))
 
 
 def collate_targets(targets: Sequence[Tensor]) -> Tensor:
-    """Classes (B,), or tags (B, T) with `NO_TAG` behind each sentence's end."""
+    """Classes or numbers (B,), or tags (B, T) with `NO_TAG` behind each sentence's end."""
     if targets[0].ndim == 0:
         return torch.stack(list(targets))
     return pad_sequence(list(targets), batch_first=True, padding_value=NO_TAG)
