@@ -52,3 +52,13 @@ def peers() -> SimpleNamespace:
             timm=importlib.import_module("timm"),
             pytorchcv=importlib.import_module("pytorchcv.model_provider"),
         )
+
+
+@pytest.fixture(scope="session")
+def runtimes() -> SimpleNamespace:
+    """The module `onnxruntime`; what `torch.onnx` exports with can then be imported too."""
+    if str(PEERS) not in sys.path:
+        sys.path.append(str(PEERS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # theirs
+        return SimpleNamespace(onnxruntime=importlib.import_module("onnxruntime"))
