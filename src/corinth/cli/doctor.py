@@ -25,6 +25,7 @@ EXTRAS = {  # package -> (extra, what is missing without it)
     "faster_coco_eval": ("detection", "average precision of boxes"),
     "tensorboard": ("tensorboard", "--tensorboard"),
     "soundfile": ("audio", "recordings"),
+    "openvino": ("openvino", "forms of corinth.optimize in it"),
 }
 
 

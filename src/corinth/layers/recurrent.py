@@ -123,7 +123,7 @@ class RecurrentConfig:
 
 def tasks_of(cfg: RecurrentConfig) -> tuple[str, ...]:
     """What a network can do: one that reads a text backwards too has seen what it would have to predict."""
-    return TASKS[:2] if cfg.bidirectional else TASKS
+    return TASKS[:-1] if cfg.bidirectional else TASKS
 
 
 class Weights(nn.Module):
