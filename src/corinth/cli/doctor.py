@@ -25,6 +25,7 @@ EXTRAS = {  # package -> (extra, what is missing without it)
     "faster_coco_eval": ("detection", "average precision of boxes"),
     "tensorboard": ("tensorboard", "--tensorboard"),
     "soundfile": ("audio", "recordings"),
+    "openvino": ("openvino", "forms of corinth.optimize in it"),
 }
 
 
@@ -44,6 +45,14 @@ class Options:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    source_column: str | None = None
+    group_column: str | None = None
+    target_column: str | None = None
+    time_column: str | None = None
+    channel_columns: str | None = None
+    split_group: str | None = None
+    val_groups: str | None = None
+    test_groups: str | None = None
     json: bool = False
     """JSON on stdout."""
 
@@ -65,14 +74,10 @@ def main(args: Sequence[str]) -> int:
     code = 0
     if options.data is not None:
         from corinth.data import open_data
+        from corinth.data.opening import COLUMNS, GROUPS
         from corinth.data.preflight import preflight
 
-        data = open_data(
-            options.data,
-            path_column=options.path_column,
-            text_column=options.text_column,
-            label_column=options.label_column,
-        )
+        data = open_data(options.data, **{name: getattr(options, name) for name in (*COLUMNS, *GROUPS)})
         planned = None
         if recipe is not None:
             from corinth.training.build import planned_preprocess

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from corinth.predictor import Predictor, Scores
     from corinth.training.recipe import Recipe
 
+_NAMES = {"rmse": "RMSE", "mae": "MAE", "max_error": "largest error", "r2": "R²"}
 _MOST_SHOWN = 20  # classes in the confusion matrix on the terminal
 
 
@@ -53,6 +54,14 @@ class Options:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    source_column: str | None = None
+    group_column: str | None = None
+    target_column: str | None = None
+    time_column: str | None = None
+    channel_columns: str | None = None
+    split_group: str | None = None
+    beam: int | None = None
+    """Translation: how many beginnings are kept as a translation is written; 5 if left out, 1 is greedy."""
     batch_size: int = 512
     """Samples that go through the network together, at most."""
     device: str = "auto"
@@ -65,7 +74,7 @@ class Options:
 def main(args: Sequence[str]) -> int:
     options = parse(Options, "evaluate", args)
     from corinth.data.collect import plural
-    from corinth.predictor import Classifier, RowClassifier, SequenceClassifier, load_run
+    from corinth.predictor import Classifier, RowClassifier, SequenceClassifier, Translator, load_run
 
     recipe = None
     predictor: Predictor
@@ -92,7 +101,11 @@ def main(args: Sequence[str]) -> int:
             note(sentence)
     result: Scores
     evaluate: Any = predictor.evaluate
-    if isinstance(predictor, Classifier | RowClassifier | SequenceClassifier):
+    if options.beam is not None:
+        if not isinstance(predictor, Translator):
+            raise UsageError(f"--beam is for translation; {options.run} does {predictor.task}")
+        result = evaluate(data, split, batch_size=options.batch_size, beam=options.beam)
+    elif isinstance(predictor, Classifier | RowClassifier | SequenceClassifier):
         result = evaluate(data, split, batch_size=options.batch_size, keep_probs=False)
     else:
         result = evaluate(data, split, batch_size=options.batch_size)
@@ -104,7 +117,7 @@ def main(args: Sequence[str]) -> int:
     if options.json:
         print(to_json(found))
     else:
-        print_facts({"network": predictor.arch, "data": _what(data, split, result)} | _scores(result))
+        print_facts({"network": predictor.arch, "data": _what(data, split, result)} | _scores(result, predictor.task))
         _show_classes(result, plural(data.source.unit))
     return 0
 
@@ -170,7 +183,9 @@ def stated_preprocess(options: Stated, arch: str, weights: str) -> "Preprocess |
 
 def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> "DataSet":
     from corinth.data import open_data
-    from corinth.data.opening import OPTIONS
+    from corinth.data.opening import COLUMNS, OPTIONS
+    from corinth.data.sequences.steps import STEP_COLUMNS
+    from corinth.data.tables import TABLE_SUFFIXES
 
     spec = options.data or (recipe.data if recipe else None)
     if spec is None:
@@ -179,7 +194,10 @@ def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> 
     if recipe is not None:  # the splits of the training, so that its test part is found again
         known = OPTIONS if spec == recipe.data else ("split_seed", "val_share", "test_share")
         how = {name: getattr(recipe, name) for name in known}
-    columns = {name: getattr(options, name) for name in ("path_column", "text_column", "label_column")}
+        if spec != recipe.data and recipe.group_column is not None and Path(spec).suffix.lower() in TABLE_SUFFIXES:
+            how |= {name: getattr(recipe, name) for name in (*STEP_COLUMNS, "label_column")}  # a table like the run's
+            how["channel_columns"] = ",".join(predictor.preprocess.channel_names)
+    columns = {name: getattr(options, name) for name in COLUMNS}
     how |= {name: column for name, column in columns.items() if column is not None}
     return open_data(spec, classes=predictor.classes, task=predictor.task, **how)
 
@@ -207,8 +225,11 @@ def _what(data: "DataSet", split: str, result: "Scores") -> str:
     return f"{data.name}, {part}, {result.samples:,} {plural(data.source.unit)}"
 
 
-def _scores(result: "Scores") -> dict[str, str | None]:
+def _scores(result: "Scores", task: str) -> dict[str, str | None]:
     from corinth.predictor import Evaluation
+    from corinth.predictor.translation import TranslationEvaluation
+    from corinth.report.formats import number
+    from corinth.tasks.kinds import KINDS
 
     if isinstance(result, Evaluation):
         return {
@@ -218,7 +239,21 @@ def _scores(result: "Scores") -> dict[str, str | None]:
             "macro F1": f"{result.macro_f1:.4f}",
             "calibration error": f"{result.calibration_error:.4f} (expected, 15 bins)",
         }
+    if isinstance(result, TranslationEvaluation):
+        return {
+            "BLEU": f"{100 * result.bleu:.2f} ({result.signature})",
+            "chrF": f"{100 * result.chrf:.2f} ({result.chrf_signature})",
+            "loss": f"{result.loss:.4f} nats a token",
+            "accuracy": f"{result.accuracy:.2%} of tokens, given those before",
+            "beam": str(result.beam),
+        }
     values = result.to_dict().items()
+    if not KINDS[task].share:
+        return {
+            _NAMES.get(name, name.replace("_", " ")): number(value)
+            for name, value in values
+            if isinstance(value, float)
+        }
     return {name.replace("_", " "): f"{value:.4f}" for name, value in values if isinstance(value, float)}
 
 

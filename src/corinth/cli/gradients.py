@@ -117,7 +117,7 @@ def _open(network: _Network, spec: str, how: dict[str, Any], options: Options) -
 
     classes = network.predictor.classes if network.run else None
     data = open_data(spec, classes=classes, **how)
-    if not isinstance(data, SequenceData):
+    if not isinstance(data, SequenceData) or data.task == "translation":
         raise UsageError(f"{data.name} is data for {data.task}; gradients by step are of texts, series and sentences")
     if network.run and network.predictor.task != data.task:
         raise UsageError(f"{network.name} does {network.predictor.task}, and {data.name} is data for {data.task}")
@@ -148,13 +148,17 @@ def _profile(network: _Network, data: "SequenceData", options: Options) -> "Grad
         model, encoding = built
     if model.cfg.bidirectional or model.cfg.pool in ("mean", "max"):
         note(f"{network.name}: its head sees early steps directly too, not only through time")
+    scale = getattr(encoding, "target_mean", None)
     positions = data.positions(options.part)
     count = min(options.samples, len(positions))
     chosen = np.sort(np.random.default_rng(options.seed).choice(positions, size=count, replace=False))
 
     def loss(batch: Any) -> "Tensor":
-        """The mean cross-entropy; of tagged sentences that of their last word, of passages that of their last token."""
+        """The mean cross-entropy, of tagged sentences that of their last word, of passages that of their last token; of
+        numbers the mean squared error."""
         logits, targets = model(batch.inputs.values, batch.inputs.lengths), batch.targets
+        if scale is not None:
+            return torch.nn.functional.mse_loss(logits[:, 0].float(), (targets - scale) / encoding.target_std)
         if logits.ndim == 3:
             rows, last = torch.arange(len(logits)), batch.inputs.lengths - 1
             logits, targets = logits[rows, last], targets[rows, last] if targets.ndim == 2 else targets

@@ -14,16 +14,19 @@ from corinth.compare.leaderboard import Cost, Leaderboard, Row
 from corinth.compare.plan import FILE
 from corinth.data.collect import plural
 from corinth.data.dataset import DataSet
-from corinth.predictor import load_run
-from corinth.report import figures, page
+from corinth.data.sequences.source import MeasuredSource
+from corinth.predictor import Translator, load_run
+from corinth.report import figures, page, values
 from corinth.report.formats import number, percent
 from corinth.report.language import LEGEND, Written, written
 from corinth.report.machine import machine_lines
 from corinth.report.pictures import Mistake, hardest, mistakes
+from corinth.report.translations import Together, typical
 from corinth.tasks.kinds import Kind
 from corinth.training.run import METRICS, read_metrics
 
 REPORT = "report.html"
+TOGETHER = 4  # of the hardest sentences, and as many in the middle, that are shown by each network
 SAMPLED_AT = 0.8  # the temperature of texts that language models write
 
 
@@ -72,6 +75,7 @@ def _context(board: Leaderboard, data: DataSet, folder: Path) -> dict[str, Any]:
         "latency_text": _latency_text(board),
         "mistakes": [(row.label, _mistakes(row, data, folder)) for row in finished] if by_class else [],
         "answers": [] if by_class else [(row.label, _answers(row, data, folder)) for row in finished],
+        "together": _together(finished, data, folder) if board.kind.name == "translation" else [],
         "written": _written(finished, folder) if board.task == "language-modeling" else [],
         "legend": LEGEND,
         "recipes": [(label, recipe["arch"], _as_text(recipe)) for label, recipe in recipes.items()],
@@ -102,14 +106,22 @@ def _charts(board: Leaderboard, data: DataSet, folder: Path) -> dict[str, Any]:
         "by epoch": ("epoch", "epoch"),
     }
     kind, validation = board.kind, f"validation {board.kind.metric_name}"
-    charts["curves"] = figures.choices(
-        {
-            choice: figures.curves(
-                histories, kind=kind, x=key, y=f"val_{kind.metric}", x_title=title, y_title=validation
-            )
-            for choice, (key, title) in by.items()
-        }
-    )
+    if data.scorable("val"):
+        charts["curves"] = figures.choices(
+            {
+                choice: figures.curves(
+                    histories, kind=kind, x=key, y=f"val_{kind.metric}", x_title=title, y_title=validation
+                )
+                for choice, (key, title) in by.items()
+            }
+        )
+    if isinstance(data.source, MeasuredSource):
+        found = {row.label: _values(row, folder) for row in finished}
+        charts["values"] = figures.choices(
+            {label: values.scatter(its, data.source, series=i) for i, (label, its) in enumerate(found.items())}
+        )
+        if orders := values.orders(found, data.source, data.positions("train")):
+            charts["orders"] = figures.choices(orders)
     if data.num_classes <= figures.MOST_CLASSES and kind.classification:
         charts["confusion"] = figures.choices(
             {row.label: figures.confusion(_confusion(row, data, folder), data.classes) for row in finished}
@@ -136,6 +148,14 @@ def _confusion(row: Row, data: DataSet, folder: Path) -> np.ndarray:
     return counts
 
 
+def _values(row: Row, folder: Path) -> values.Values:
+    """What every seed predicted."""
+    found = [jobs.answers(folder, row.label, seed) for seed in row.scores]
+    first, predicted = found[0], [answers.value for answers in found if answers.value is not None]
+    assert first.target is not None
+    return values.Values(first.index, first.target, np.stack(predicted))
+
+
 def _mistakes(row: Row, data: DataSet, folder: Path) -> list[Mistake]:
     found = [jobs.answers(folder, row.label, seed) for seed in row.scores]
     probs = np.stack([answers.probs for answers in found if answers.probs is not None])
@@ -148,6 +168,32 @@ def _answers(row: Row, data: DataSet, folder: Path) -> list[Any]:
     predictor = load_run(jobs.run_folder(folder, row.label, next(iter(row.scores))))
     scores = np.mean([answers.score for answers in found], axis=0)
     return hardest(predictor, data, found[0].index, scores, most=6)
+
+
+def _together(rows: list[Row], data: DataSet, folder: Path) -> list[Together]:
+    """The same sentences as each network translates them: the hardest of all, and some in the middle."""
+    found = {row.label: jobs.answers(folder, row.label, next(iter(row.scores))) for row in rows}
+    index = next(iter(found.values())).index
+    mean = np.mean([answers.score for answers in found.values()], axis=0)
+    first = {data.source.texts[position]: place for place, position in reversed(list(enumerate(index.tolist())))}
+    places = np.array(sorted(first.values()))  # of sentences that are alike, one
+    mean = mean[places]
+    places = places[[*np.argsort(mean, kind="stable")[:TOGETHER], *typical(mean, TOGETHER)]]
+    networks = {row.label: load_run(jobs.run_folder(folder, row.label, next(iter(row.scores)))) for row in rows}
+    texts = [data.source.texts[int(index[place])] for place in places]
+    said: dict[str, Any] = {}
+    for label, network in networks.items():
+        assert isinstance(network, Translator)
+        said[label] = network.predict(texts)
+    return [
+        Together(
+            name=data.source.name(int(index[place])),
+            source=text,
+            reference=data.source.translations[int(index[place])],
+            answers=tuple((label, said[label][i].translation, float(found[label].score[place])) for label in said),
+        )
+        for i, (place, text) in enumerate(zip(places, texts))
+    ]
 
 
 def _written(rows: list[Row], folder: Path) -> list[tuple[Row, Written]]:

@@ -26,7 +26,12 @@ from corinth.layers.recurrence import State, Step, input_products, recur
 Pool = Literal["last", "mean", "max", "none"]
 Init = Literal["orthogonal", "uniform"]
 NORM_EPS = 1e-5
-TASKS = ("sequence-classification", "sequence-tagging", "language-modeling")  # the last one by reading forwards alone
+TASKS = (
+    "sequence-classification",
+    "sequence-regression",
+    "sequence-tagging",
+    "language-modeling",  # by reading forwards alone
+)
 RECIPE = {  # fields of `corinth.training.Recipe` that train small recurrent networks well
     "optimizer": "adamw",
     "lr": 2e-3,
@@ -118,7 +123,7 @@ class RecurrentConfig:
 
 def tasks_of(cfg: RecurrentConfig) -> tuple[str, ...]:
     """What a network can do: one that reads a text backwards too has seen what it would have to predict."""
-    return TASKS[:2] if cfg.bidirectional else TASKS
+    return TASKS[:-1] if cfg.bidirectional else TASKS
 
 
 class Weights(nn.Module):

@@ -13,9 +13,11 @@ from corinth.predictor.predictor import (
     Scores,
     load_run,
 )
+from corinth.predictor.regression import RegressionEvaluation, SequenceRegressor, ValuePrediction
 from corinth.predictor.rows import RowClassifier
 from corinth.predictor.sequences import SequenceClassifier
 from corinth.predictor.tagging import Tagger
+from corinth.predictor.translation import Translator
 
 __all__ = [
     "Answer",
@@ -31,9 +33,13 @@ __all__ = [
     "LanguageModel",
     "Prediction",
     "Predictor",
+    "RegressionEvaluation",
     "RowClassifier",
     "Scores",
     "SequenceClassifier",
+    "SequenceRegressor",
     "Tagger",
+    "Translator",
+    "ValuePrediction",
     "load_run",
 ]

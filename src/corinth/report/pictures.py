@@ -12,8 +12,10 @@ from PIL import Image
 from corinth.data import ImageData
 from corinth.data.dataset import DataSet
 from corinth.data.rows.source import RowData
-from corinth.predictor import DensePredictor, Predictor, Tagger
+from corinth.predictor import DensePredictor, Predictor, SequenceRegressor, Tagger
+from corinth.report.formats import number
 from corinth.report.language import coloured_passage
+from corinth.report.translations import translated
 from corinth.tasks.kinds import KINDS
 
 WIDE = 360  # pixels of a scene's longer side
@@ -119,13 +121,40 @@ def tagged_sentence(predictor: Tagger, data: Any, position: int, score: float) -
     return TaggedSentence(data.source.name(position), score, tuple(rows))
 
 
+@dataclass(frozen=True)
+class MeasuredSeries:
+    """A series with its number and the one that was predicted."""
+
+    name: str
+    score: float
+    picture: str  # data URI
+    measured: str
+    predicted: str
+
+
+def measured_series(predictor: SequenceRegressor, data: Any, position: int, score: float) -> MeasuredSeries:
+    values, name = data.source.sequence(position), data.source.name(position)
+    (said,) = predictor.predict([values])
+    assert said.value is not None
+    measured = float(data.source.target(position))
+    return MeasuredSeries(name, score, drawn_series(standardised(values)), number(measured), number(said.value))
+
+
+def standardised(values: np.ndarray) -> np.ndarray:
+    """Each channel of a series (T, C) on its own scale, so that all of them are seen."""
+    spread = values.std(axis=0)
+    return (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+
+
 def hardest(predictor: Predictor, data: Any, index: np.ndarray, scores: np.ndarray, most: int) -> list[Any]:
     """The samples at the positions `index` (N,) with the worst `scores` (N,), the worst first, with what the network
     says of them, as the kind of its task shows it."""
     shown: dict[str, Callable[..., Any]] = {
         "semantic-segmentation": scene,
         "object-detection": scene,
+        "sequence-regression": measured_series,
         "sequence-tagging": tagged_sentence,
+        "translation": translated,
         "language-modeling": coloured_passage,
     }
     by = -scores if KINDS[predictor.task].lower_is_better else scores

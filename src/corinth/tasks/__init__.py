@@ -8,9 +8,11 @@ from corinth.tasks.classification import (
 )
 from corinth.tasks.detection import ObjectDetection
 from corinth.tasks.language import LanguageModeling
+from corinth.tasks.regression import SequenceRegression
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
 from corinth.tasks.tagging import SequenceTagging
 from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
+from corinth.tasks.translation import Translation
 
 __all__ = [
     "Batch",
@@ -22,9 +24,11 @@ __all__ = [
     "Predictions",
     "SemanticSegmentation",
     "SequenceClassification",
+    "SequenceRegression",
     "SequenceTagging",
     "TabularClassification",
     "Task",
     "Term",
+    "Translation",
     "balanced_weights",
 ]

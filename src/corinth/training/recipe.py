@@ -68,6 +68,8 @@ class Recipe:
     label_smoothing: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: rare classes weigh more in the loss (of segmentation: rare pixels)."""
+    regression_loss: Literal["squared", "huber"] = "squared"
+    """Of regression; huber is linear beyond one standard deviation, so that outliers weigh less."""
     clip_norm: float | None = None
     """Largest norm of a phase's gradient."""
     accumulate: int = 1
@@ -91,14 +93,17 @@ class Recipe:
     """How an image that is not square becomes one."""
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
     tokenizer: Literal["word", "char", "bpe", "wordpiece", "unigram"] | None = None
-    """Of texts, what a token is; trained on the training part. None: a word, and a character of a language model."""
+    """Of texts, what a token is; trained on the training part. None: a word, a character of a
+    language model, a piece (bpe) of translations."""
     vocab_size: int = 16000
     """Of texts, the most tokens that there are."""
     lowercase: bool | None = None
-    """Of texts, whether capitals are made small; none: yes, but not of a language model."""
+    """Of texts, whether capitals are made small; none: yes, but not of a language model or of translations."""
+    share_vocab: bool = False
+    """Of translations, whether source and target have one tokenizer."""
     max_len: int | None = None
     """Tokens or steps after which a sequence is cut, or that a language model's training step looks back over; none:
-    512 tokens, any number of steps, 128 tokens of a language model."""
+    512 tokens, 256 of translations, any number of steps, 128 tokens of a language model."""
     seed: int = 0
     split_seed: int = 0
     """Seed of the train / validation / test split, where the data declares none."""
@@ -107,6 +112,22 @@ class Recipe:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    source_column: str | None = None
+    """Of translations, what is translated: a column, by name or number, or the language that files end with (en)."""
+    group_column: str | None = None
+    """Of a table with a step a row: which sequence it belongs to; several columns with commas between."""
+    target_column: str | None = None
+    """The number of each sequence that is to be predicted; of translations, what they are translated to."""
+    time_column: str | None = None
+    """The time of each step; it must rise in a sequence."""
+    channel_columns: str | None = None
+    """The inputs, with commas between; none: all other columns of numbers."""
+    split_group: str | None = None
+    """What must stay in one part, such as the person or the battery cell."""
+    val_groups: str | None = None
+    """Those of split_group that are the validation part, with commas between."""
+    test_groups: str | None = None
+    """Those of split_group that are the test part, with commas between."""
     threads: int | None = None
     """CPU threads; none: as many as torch takes."""
     device: str = "auto"

@@ -11,10 +11,18 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from corinth.data.sequences.batch import Sequences
+from corinth.data.sequences.pair_encoding import PairEncoding
 from corinth.data.sequences.series import unusable
-from corinth.data.sequences.source import SequenceData, SeriesSource, TextSource
+from corinth.data.sequences.source import MeasuredSource, SequenceData, SeriesSource, TextSource
 from corinth.data.sequences.tagged import TaggedSource
-from corinth.data.sequences.tokenizing import SPECIAL, UNKNOWN, Kind, train_tokenizer, train_word_tokenizer
+from corinth.data.sequences.tokenizing import (
+    SPECIAL,
+    UNKNOWN,
+    Kind,
+    read_tokenizer,
+    train_tokenizer,
+    train_word_tokenizer,
+)
 from corinth.errors import DataError, UsageError
 
 CONSTANT = 1e-6  # spread of a channel over its largest value, up to which it is rounding
@@ -31,10 +39,7 @@ class Tokens:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        try:
-            return Tokenizer.from_str(self.tokenizer)
-        except Exception as error:
-            raise UsageError(f"the tokenizer cannot be read: {error}") from error
+        return read_tokenizer(self.tokenizer)
 
     @property
     def vocab_size(self) -> int:
@@ -97,6 +102,9 @@ class SeriesEncoding:
     typical: int = 1  # steps of the median training series
     longest: int = 1  # of the longest, as far as it is kept
     audio_rate: int | None = None  # samples a second of the sound that the series are made of
+    target_mean: float | None = None  # of numbers to be predicted, in the training part
+    target_std: float | None = None
+    channel_names: tuple[str, ...] = ()  # where the data have some
     kind: ClassVar[str] = "series"
 
     @property
@@ -114,9 +122,16 @@ class SeriesEncoding:
 
     def check_channels(self, data: SequenceData) -> None:
         """Data of another number of channels are a `DataError`."""
-        found = data.source.channels if isinstance(data.source, SeriesSource) else None
-        if found != self.channels:
+        if not isinstance(data.source, SeriesSource):
+            raise DataError(f"{data.name} holds no series, and the network takes some of {self.channels} channels")
+        if (found := data.source.channels) != self.channels:
             raise DataError(f"{data.name} has series of {found} channels, and the network takes {self.channels}")
+        names = data.source.channel_names
+        if self.channel_names and names and names != self.channel_names:
+            raise DataError(
+                f"{data.name} has the channels {', '.join(names)}, and the network takes "
+                f"{', '.join(self.channel_names)}; name them in that order with channel_columns"
+            )
         rate = getattr(data.source, "audio_rate", None)
         if rate != self.audio_rate:
             have, need = (f"sound at {r} Hz" if r else "no sound" for r in (rate, self.audio_rate))
@@ -153,7 +168,20 @@ class SeriesEncoding:
             typical=int(np.median(lengths)),
             longest=int(lengths.max()),
             audio_rate=source.audio_rate,
+            channel_names=source.channel_names,
+            **(target_scale(data) if isinstance(source, MeasuredSource) else {}),
         )
+
+
+def target_scale(data: SequenceData) -> dict[str, float]:
+    """`target_mean` and `target_std` of the training part; a `DataError` where all its targets are the same."""
+    source = data.source
+    assert isinstance(source, MeasuredSource)
+    targets = source.targets[data.positions("train")]
+    mean, std = float(targets.mean()), float(targets.std())
+    if std <= CONSTANT * float(np.abs(targets).max()):
+        raise DataError(f"{data.name}: every training sequence has the target {mean:g}, so there is nothing to learn")
+    return {"target_mean": mean, "target_std": std}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,8 +214,8 @@ class WordEncoding(Tokens):
         return cls(tokenizer=trained.to_str(), typical=int(np.median(lengths)), longest=int(lengths.max()))
 
 
-Encoding = TextEncoding | SeriesEncoding | WordEncoding
-ENCODINGS = (TextEncoding, SeriesEncoding, WordEncoding)
+Encoding = TextEncoding | SeriesEncoding | WordEncoding | PairEncoding
+ENCODINGS = (TextEncoding, SeriesEncoding, WordEncoding, PairEncoding)
 
 
 def to_dict(encoding: Any) -> dict[str, Any]:

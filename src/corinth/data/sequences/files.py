@@ -15,13 +15,20 @@ _PART = re.compile(rf"(?<![a-z])({'|'.join(sorted(SPLIT_WORDS, key=len, reverse=
 def read_text(path: Path) -> str:
     """A UTF-8 file; bytes that are none are a `DataError` that says which."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})") from error
+    return decoded(content, path)
+
+
+def decoded(content: bytes, path: Path) -> str:
+    """The text of a file's bytes, which are UTF-8."""
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}: byte {error.start} ({error.object[error.start]:#04x}) is not UTF-8; save the file as UTF-8"
         ) from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror})") from error
 
 
 def declared_parts(splits: Sequence[str | None]) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """Texts and time series with their labels, by position."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any, ClassVar
@@ -10,15 +10,17 @@ import numpy as np
 
 from corinth.data.dataset import DataSet
 from corinth.data.sequences.language import PassageSource
+from corinth.data.sequences.pairs import PairSource
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.source import number_groups
 
-CLASSIFICATION = "sequence-classification"
+CLASSIFICATION, REGRESSION = "sequence-classification", "sequence-regression"
 LENGTHS = {
     "text": "characters",
     "series": "steps",
     "sentence": "words",
     "passage": "characters",
+    "pair": "characters",
 }  # in what they are measured
 
 
@@ -67,6 +69,10 @@ class SeriesSource:
     classes: tuple[str, ...]
     audio_rate: int | None = None  # samples a second of the sound that they were made of
     digests: tuple[bytes, ...] = ()  # of that sound: what is computed from it differs in its last digits by machine
+    groups: tuple[str, ...] = ()  # of each series what must stay in one part with it, such as the person or the cell
+    order: tuple[float, ...] = ()  # of each series its place among those of its group, such as the cycle of a cell
+    order_name: str = "place"
+    channel_names: tuple[str, ...] = ()
     unit: ClassVar[str] = "series"
 
     def __len__(self) -> int:
@@ -98,6 +104,30 @@ class SeriesSource:
     def content(self) -> Iterable[bytes]:
         return iter(self.digests) if self.digests else map(_bytes, self.series)
 
+    def channel_name(self, channel: int) -> str:
+        return repr(self.channel_names[channel]) if self.channel_names else f"channel {channel + 1}"
+
+
+@dataclass(frozen=True)
+class MeasuredSource(SeriesSource):
+    """Time series with a number each, `targets` float64 (N,), finite, in the user's unit; there are no classes."""
+
+    targets: np.ndarray = field(default_factory=lambda: np.empty(0))
+    target_name: str = "target"
+
+    def target(self, i: int) -> np.ndarray:
+        return self.targets[i]
+
+    def fingerprint_bytes(self) -> Iterable[bytes]:
+        yield self.targets.astype("<f8").tobytes()
+
+    def amounts(self) -> np.ndarray:
+        """int64 (N, 0): there are no classes to have."""
+        return np.empty((len(self), 0), dtype=np.int64)
+
+    def onto(self, classes: Sequence[str], where: str) -> "MeasuredSource":
+        return self
+
 
 def _bytes(values: np.ndarray) -> bytes:
     return str(values.shape).encode() + np.ascontiguousarray(values, dtype="<f4").tobytes()
@@ -105,10 +135,10 @@ def _bytes(values: np.ndarray) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceData(DataSet):
-    """Texts, time series, tagged sentences or running text. `corrupt` lists those that cannot be used: empty ones, and
-    series with missing values."""
+    """Texts, time series, tagged sentences, running text or translations. `corrupt` lists those that cannot be used:
+    empty ones, and series with missing values."""
 
-    source: TextSource | SeriesSource | TaggedSource | PassageSource
+    source: TextSource | SeriesSource | TaggedSource | PassageSource | PairSource
 
     @property
     def is_text(self) -> bool:

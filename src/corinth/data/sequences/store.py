@@ -11,7 +11,9 @@ from torch.nn.utils.rnn import pad_sequence
 from corinth.data.sequences.batch import NO_TAG, Sequences
 from corinth.data.sequences.encoding import Encoding
 from corinth.data.sequences.language_encoding import LanguageEncoding
-from corinth.data.sequences.source import SequenceData
+from corinth.data.sequences.pair_encoding import PairEncoding
+from corinth.data.sequences.pairs import PairSource
+from corinth.data.sequences.source import MeasuredSource, SequenceData
 from corinth.data.sequences.tagged import TaggedSource
 
 POOL = 32  # batches whose sequences are sorted by length together in a shuffled pass
@@ -27,8 +29,10 @@ class SequenceStore:
         self.index = torch.from_numpy(positions.copy())
         encode: Any = encoding
         self.rows = encode([data.source.sequence(int(i)) for i in positions])
-        self.targets = _targets(data, positions)
+        self.targets = _targets(data, positions, encoding)
         self.lengths = torch.tensor([len(row) for row in self.rows])
+        if isinstance(encoding, PairEncoding):
+            self.lengths += torch.tensor([len(row) for row in self.targets])  # both sides cost
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -57,16 +61,21 @@ class SequenceStore:
             yield rows, Sequences.of([self.rows[row] for row in chosen]), collate_targets(targets)
 
 
-def _targets(data: SequenceData, positions: np.ndarray) -> Sequence[Tensor]:
-    """A class (), or the tags (T,) of a sentence."""
+def _targets(data: SequenceData, positions: np.ndarray, encoding: Any) -> Sequence[Tensor]:
+    """A class or a number (), the tags (T,) of a sentence, or the tokens (T,) of a translation."""
     source = data.source
+    if isinstance(source, PairSource):
+        assert isinstance(encoding, PairEncoding)
+        return encoding.targets([source.translations[i] for i in positions])
+    if isinstance(source, MeasuredSource):
+        return list(torch.from_numpy(source.targets[positions].astype(np.float32)))
     if isinstance(source, TaggedSource):
         return [torch.from_numpy(source.tags[i]) for i in positions]
     return list(torch.from_numpy(source.labels[positions]))
 
 
 def collate_targets(targets: Sequence[Tensor]) -> Tensor:
-    """Classes (B,), or tags (B, T) with `NO_TAG` behind each sentence's end."""
+    """Classes or numbers (B,), or tags or tokens (B, T) with `NO_TAG` behind each sentence's end."""
     if targets[0].ndim == 0:
         return torch.stack(list(targets))
     return pad_sequence(list(targets), batch_first=True, padding_value=NO_TAG)

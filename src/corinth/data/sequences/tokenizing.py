@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from corinth.errors import DataError
+from corinth.errors import DataError, UsageError
 
 Kind = Literal["word", "char", "bpe", "wordpiece", "unigram"]
 KINDS = get_args(Kind)
@@ -24,14 +24,21 @@ DIGITS = 3  # of a unigram's scores: their last ones depend on the order in whic
 
 
 def train_tokenizer(
-    texts: Sequence[str], kind: Kind, vocab_size: int, *, lowercase: bool, running: bool = False
+    texts: Sequence[str],
+    kind: Kind,
+    vocab_size: int,
+    *,
+    lowercase: bool,
+    running: bool = False,
+    marks_apart: bool = False,
 ) -> Tokenizer:
     """At most `vocab_size` tokens, the padding and the unknown one included; the most frequent.
 
     With `running` the tokens of a text are all of its characters, in their order: of WordPiece's without the ## that
-    some begin with.
+    some begin with. With `marks_apart` the pieces of `bpe` and `unigram` have no punctuation in them, as those of the
+    others never have.
     """
-    form = _running(kind, lowercase) if running else _apart(kind, lowercase)
+    form = _running(kind, lowercase) if running else _apart(kind, lowercase, marks_apart)
     if kind == "unigram":
         trained = _trained_unigram(texts, vocab_size, form)
     elif kind in ("word", "char"):
@@ -53,6 +60,14 @@ def train_tokenizer(
     return trained
 
 
+def read_tokenizer(content: str) -> Tokenizer:
+    """A tokenizer from the library's JSON."""
+    try:
+        return Tokenizer.from_str(content)
+    except Exception as error:
+        raise UsageError(f"the tokenizer cannot be read: {error}") from error
+
+
 def train_word_tokenizer(sentences: Iterable[Sequence[str]], vocab_size: int, *, lowercase: bool) -> Tokenizer:
     """For sentences that are words already: one token a word, of the words that occur at least `RARE` times."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
@@ -66,9 +81,9 @@ def _options(vocab_size: int) -> dict[str, Any]:
     return {"vocab_size": vocab_size, "special_tokens": list(SPECIAL), "show_progress": False}
 
 
-def _apart(kind: Kind, lowercase: bool) -> tuple[Any, Any]:
+def _apart(kind: Kind, lowercase: bool, marks_apart: bool) -> tuple[Any, Any]:
     """How a text that stands alone is brought into form, and how it is split."""
-    return _normalizer(kind, lowercase), _splitter(kind)
+    return _normalizer(kind, lowercase), _splitter(kind, marks_apart)
 
 
 def _running(kind: Kind, lowercase: bool) -> tuple[Any, Any]:
@@ -136,10 +151,13 @@ def _most(counts: Counter[str], most: int) -> list[str]:
     return sorted(counts, key=lambda name: (-counts[name], name))[: max(0, most)]
 
 
-def _splitter(kind: Kind) -> Any:
+def _splitter(kind: Kind, marks_apart: bool = False) -> Any:
     if kind == "char":
         return pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    return pre_tokenizers.BertPreTokenizer() if kind in ("word", "wordpiece") else pre_tokenizers.Metaspace()
+    if kind in ("word", "wordpiece"):
+        return pre_tokenizers.BertPreTokenizer()
+    blanks = pre_tokenizers.Metaspace()
+    return pre_tokenizers.Sequence([blanks, pre_tokenizers.Punctuation("isolated")]) if marks_apart else blanks
 
 
 def _normalizer(kind: Kind, lowercase: bool) -> Any:
