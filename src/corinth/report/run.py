@@ -80,8 +80,6 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
             *machine_lines(facts := machine_facts([recipe.get("threads")])),
         ],
         "machine": facts,
-        "typical": [],
-        "alignments": [],
         "kind": kind,
         "support": {"object-detection": "Boxes", "sequence-tagging": "Words"}.get(kind.name, several.capitalize()),
         **_of_language(predictor, data, part),
