@@ -81,8 +81,6 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
         ],
         "machine": facts,
         "kind": kind,
-        "typical": [],
-        "alignments": [],
         "support": {"object-detection": "Boxes", "sequence-tagging": "Words"}.get(kind.name, several.capitalize()),
         **_of_language(predictor, data, part),
         "typical": [],
