@@ -2,6 +2,7 @@
 
 import numbers
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,17 @@ from corinth.data.mask_layout import lacking_masks
 from corinth.data.masks import MaskSource, is_mask_folder, open_masks
 from corinth.data.sequences.audio import audio_files, collect_audio, is_audio_file
 from corinth.data.sequences.series import SERIES_SUFFIXES, open_series, series_files
-from corinth.data.sequences.source import SequenceData, SeriesSource, TextSource
+from corinth.data.sequences.source import SequenceData, Series, TextSource
 from corinth.data.sequences.tagged import CONLL_SUFFIXES, TaggedSource, open_tagged, tagged_files
 from corinth.data.sequences.texts import count_texts, have_texts, open_text_folder, open_text_tables, parts_of
+from corinth.data.sequences.transcripts import have_transcripts, open_transcripts
 from corinth.data.source import TargetSource
 from corinth.data.splits import check_classes, make_splits
 from corinth.data.tables import TABLE_SUFFIXES, labelled_files, read_table
 from corinth.errors import DataError, UsageError
 
 # of `open_data` and of a recipe
-OPTIONS = ("split_seed", "val_share", "test_share", "path_column", "text_column", "label_column")
+OPTIONS = ("split_seed", "val_share", "test_share", "path_column", "text_column", "label_column", "transcript_units")
 COLUMNS = ("path_column", "text_column", "label_column")
 _NONE = np.empty(0, dtype=np.int64)
 
@@ -40,25 +42,30 @@ def open_data(
     path_column: str | None = None,
     text_column: str | None = None,
     label_column: str | None = None,
+    transcript_units: str = "words",
+    audio_rate: int | None = None,
     max_corrupt: float = 0.05,
     classes: Sequence[str] | None = None,
     task: str | None = None,
     progress: Progress | None = None,
 ) -> ImageData | SequenceData:
     """Open a built-in set by name, images or texts in class folders, a CSV, TSV or Parquet table of images' paths or
-    of texts, or time series in `.ts` files or a NumPy archive.
+    of texts, or time series in `.ts` files or a NumPy archive. A table with both paths of recordings and their
+    transcripts is for transcription; `transcript_units`, "words" or "characters", says what its labels are.
 
     A name is looked for among the built-in sets, then as a path, then in $CORINTH_DATA and the cache. With
     `classes` (evaluation: the run's own class names) labels are mapped onto them and a label that is not among
     them is a `DataError`; then a single class or an empty training part is no error. With `task` data for another one
-    are a `UsageError`. `progress(what, done, total)` is called while headers are read and files are fetched.
+    are a `UsageError`. Recordings are brought to `audio_rate`, samples a second, by default that of most of them.
+    `progress(what, done, total)` is called while headers are read and files are fetched.
     """
     spec = str(spec)
     split_seed = int(_of_kind(numbers.Integral, "split_seed", split_seed, "a whole number"))
     val_share = float(_of_kind(numbers.Real, "val_share", val_share, "a number"))
     test_share = float(_of_kind(numbers.Real, "test_share", test_share, "a number"))
     columns = {"path_column": path_column, "text_column": text_column, "label_column": label_column}
-    name, found = _collect(spec, columns, max_corrupt, progress)
+    sound = Sound(transcript_units, audio_rate)
+    name, found = _collect(spec, columns, sound, max_corrupt, progress)
     source, notes = found.source, list(found.notes)
     if not len(source):
         raise DataError(f"{spec}: there are no {plural(source.unit)}")
@@ -96,10 +103,12 @@ def open_data(
         "fingerprint": fingerprint(source, splits),
         "corrupt": tuple(found.corrupt),
         "max_corrupt": max_corrupt,
-        "opened_with": {"split_seed": split_seed, "val_share": val_share, "test_share": test_share} | columns,
+        "opened_with": {"split_seed": split_seed, "val_share": val_share, "test_share": test_share}
+        | columns
+        | {"transcript_units": transcript_units},
         "task": found.task,
     }
-    if isinstance(source, TextSource | SeriesSource | TaggedSource):
+    if isinstance(source, TextSource | Series | TaggedSource):
         return SequenceData(**common)
     sizes = source.sizes
     middle = (int(np.median(sizes[:, 0])), int(np.median(sizes[:, 1])))
@@ -118,8 +127,16 @@ def refuse_options(names: Iterable[str]) -> None:
         raise UsageError(f"the data are open already, so {late[0]} does nothing; give it to open_data")
 
 
+@dataclass(frozen=True)
+class Sound:
+    """How recordings are read, as `open_data` has it."""
+
+    transcript_units: str = "words"
+    audio_rate: int | None = None
+
+
 def _collect(
-    spec: str, columns: dict[str, str | None], max_corrupt: float, progress: Progress | None
+    spec: str, columns: dict[str, str | None], sound: Sound, max_corrupt: float, progress: Progress | None
 ) -> tuple[str, Collected]:
     """The name of the data and what is in them."""
     path = Path(spec).expanduser()
@@ -131,7 +148,7 @@ def _collect(
             found = binary.open_digits()
         else:
             folder = builtin.locate(known, progress=progress)
-            found = _open_folder(folder, known.name, max_corrupt, progress)
+            found = _open_folder(folder, known.name, sound, max_corrupt, progress)
             found.notes.insert(0, f"{known.name} is read from {folder}")
         if path.exists():
             found.notes.insert(0, f"{spec} is the built-in set; write ./{spec} for the folder of that name")
@@ -142,11 +159,11 @@ def _collect(
     if path.is_dir():
         if asked:
             raise UsageError(f"{path} is a folder; {asked[0]} belongs to a table")
-        return path.resolve().name, _open_folder(path, path.resolve().name, max_corrupt, progress)
+        return path.resolve().name, _open_folder(path, path.resolve().name, sound, max_corrupt, progress)
     if is_box_data(path):
         return path.stem, open_boxes(path, max_corrupt=max_corrupt, progress=progress)
     if path.suffix.lower() in TABLE_SUFFIXES:
-        return path.stem, _open_table(path, columns, max_corrupt, progress)
+        return path.stem, _open_table(path, columns, sound, max_corrupt, progress)
     raise UsageError(
         f"{path} is a file of no known kind; data is a folder of class folders, a table ({', '.join(TABLE_SUFFIXES)}), "
         f"time series ({', '.join(SERIES_SUFFIXES)}), tagged sentences ({', '.join(CONLL_SUFFIXES)}) or "
@@ -191,21 +208,37 @@ def _located(spec: str) -> Path:
     raise builtin.unknown(spec)
 
 
-def _open_table(path: Path, columns: dict[str, str | None], max_corrupt: float, progress: Progress | None) -> Collected:
+def _open_table(
+    path: Path, columns: dict[str, str | None], sound: Sound, max_corrupt: float, progress: Progress | None
+) -> Collected:
     text, image, label = columns["text_column"], columns["path_column"], columns["label_column"]
-    if text is not None and image is not None:
-        raise UsageError("text_column and path_column are two kinds of data; give one of them")
     table = read_table(path)
+    if have_transcripts(table, path_column=image, text_column=text, label_column=label):
+        return open_transcripts(
+            table,
+            path_column=image,
+            text_column=text,
+            units=sound.transcript_units,
+            max_corrupt=max_corrupt,
+            audio_rate=sound.audio_rate,
+            progress=progress,
+        )
+    if text is not None and image is not None:
+        raise UsageError(
+            "text_column and path_column together are for recordings and their transcripts, which these are not; "
+            "give one of them"
+        )
     if image is None and have_texts([table], text):
         return open_text_tables([(table, None)], text_column=text, label_column=label, max_corrupt=max_corrupt)
     files, notes = labelled_files(table, path_column=image, label_column=label)
-    collect = collect_audio if any(is_audio_file(file.path) for file in files) else collect_files
-    found = collect(files, where=str(path), max_corrupt=max_corrupt, progress=progress)
+    how: dict[str, Any] = {"where": str(path), "max_corrupt": max_corrupt, "progress": progress}
+    is_sound = any(is_audio_file(file.path) for file in files)
+    found = collect_audio(files, audio_rate=sound.audio_rate, **how) if is_sound else collect_files(files, **how)
     found.notes[:0] = notes
     return found
 
 
-def _open_folder(path: Path, name: str, max_corrupt: float, progress: Progress | None) -> Collected:
+def _open_folder(path: Path, name: str, sound: Sound, max_corrupt: float, progress: Progress | None) -> Collected:
     if binary.idx_files(path):
         return binary.open_idx(path, name=name)
     if batches := binary.cifar_folder(path):
@@ -224,11 +257,12 @@ def _open_folder(path: Path, name: str, max_corrupt: float, progress: Progress |
             raise UsageError(
                 f"{path} holds several tables ({names}); name the one to use, with a split column if it has parts"
             )
-        return _open_table(tables[0], dict.fromkeys(COLUMNS), max_corrupt, progress)
+        return _open_table(tables[0], dict.fromkeys(COLUMNS), sound, max_corrupt, progress)
     if not count_class_folders(path):
         recordings, texts = list(audio_files(path)), count_texts(path)
         if recordings and len(recordings) >= texts:
-            return collect_audio(recordings, where=str(path), max_corrupt=max_corrupt, progress=progress)
+            how: dict[str, Any] = {"where": str(path), "max_corrupt": max_corrupt, "progress": progress}
+            return collect_audio(recordings, audio_rate=sound.audio_rate, **how)
         if texts:
             return open_text_folder(path, max_corrupt=max_corrupt)
     if (empty := lacking_masks(path)) is not None:

@@ -5,6 +5,7 @@ from corinth.tasks.detection import ObjectDetection
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
 from corinth.tasks.tagging import SequenceTagging
 from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
+from corinth.tasks.transcription import Transcription
 
 __all__ = [
     "Batch",
@@ -18,5 +19,6 @@ __all__ = [
     "SequenceTagging",
     "Task",
     "Term",
+    "Transcription",
     "balanced_weights",
 ]

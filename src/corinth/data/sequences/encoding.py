@@ -1,7 +1,7 @@
 """The one path from a text or a series to a network's input; it belongs to the weights and is saved with them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -10,7 +10,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from corinth.data.augmentation import SeriesFeatures
 from corinth.data.sequences.batch import Sequences
+from corinth.data.sequences.features import normalised, stacked, with_deltas
 from corinth.data.sequences.series import unusable
 from corinth.data.sequences.source import SequenceData, SeriesSource, TextSource
 from corinth.data.sequences.tagged import TaggedSource
@@ -23,7 +25,7 @@ LONGEST_TEXT = 512  # tokens, unless a person says otherwise
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """What encodings by a tokenizer have in common."""
+    """What encodings by a tokenizer have in common. Nothing is left to do for a batch of theirs."""
 
     tokenizer: str  # the library's JSON
     typical: int = 1  # tokens of the median training sample
@@ -44,6 +46,9 @@ class Tokens:
     def shape(self) -> tuple[int, ...]:
         """Of a typical input."""
         return (self.typical,)
+
+    def finish(self, inputs: Sequences) -> Sequences:
+        return inputs
 
     def random_inputs(self, size: int, steps: int | None = None) -> Sequences:
         """Made-up inputs of so many steps, by default of the longest, to time and to measure a training step with."""
@@ -89,7 +94,11 @@ class TextEncoding(Tokens):
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesEncoding:
-    """Series (T, C) to float32 of zero mean and unit spread in each channel; the first `max_len` steps are kept."""
+    """Series (T, C) to float32 of zero mean and unit spread in each channel; the first `max_len` steps are kept.
+
+    Then, a batch at a time, what `corinth.data.sequences.features` does: a series has zero mean and unit spread
+    itself (`normalise`), its changes are channels too (`deltas`), and several steps become one (`stack`).
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -97,20 +106,51 @@ class SeriesEncoding:
     typical: int = 1  # steps of the median training series
     longest: int = 1  # of the longest, as far as it is kept
     audio_rate: int | None = None  # samples a second of the sound that the series are made of
+    normalise: bool = False
+    deltas: bool = False
+    stack: int = 1
     kind: ClassVar[str] = "series"
 
     @property
     def channels(self) -> int:
+        """Of the series."""
         return len(self.mean)
+
+    @property
+    def width(self) -> int:
+        """Numbers of a step, as the network takes it."""
+        return self.channels * (2 if self.deltas else 1) * self.stack
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of a typical input."""
-        return (self.typical, self.channels)
+        return (self.steps(self.typical), self.width)
+
+    def steps(self, length: int) -> int:
+        """Steps, as the network takes them, of a series of so many."""
+        return -(-min(length, self.max_len or length) // self.stack)
 
     def __call__(self, series: Sequence[np.ndarray]) -> list[Tensor]:
+        """Each as the network takes it."""
+        return [self.finish(Sequences.of(row[None])).values[0] for row in self.rows(series)]
+
+    def rows(self, series: Sequence[np.ndarray]) -> list[Tensor]:
+        """Each (T, C), before what is done to a batch."""
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
         return [(torch.from_numpy(self.checked(values)[: self.max_len].copy()) - mean) / std for values in series]
+
+    def finish(self, inputs: Sequences) -> Sequences:
+        """Rows of `rows`, as the network takes them."""
+        return self.widened(self.levelled(inputs))
+
+    def levelled(self, inputs: Sequences) -> Sequences:
+        """The first half of `finish`, before which and behind which training series are changed."""
+        return normalised(inputs) if self.normalise else inputs
+
+    def widened(self, inputs: Sequences) -> Sequences:
+        """The second half."""
+        inputs = with_deltas(inputs) if self.deltas else inputs
+        return stacked(inputs, self.stack) if self.stack > 1 else inputs
 
     def check_channels(self, data: SequenceData) -> None:
         """Data of another number of channels are a `DataError`."""
@@ -132,13 +172,15 @@ class SeriesEncoding:
 
     def random_inputs(self, size: int, steps: int | None = None) -> Sequences:
         """Made-up inputs of so many steps, by default of the longest, to time and to measure a training step with."""
-        return Sequences.of(torch.randn(size, self.longest if steps is None else steps, self.channels))
+        return Sequences.of(torch.randn(size, self.steps(self.longest) if steps is None else steps, self.width))
 
     def to_dict(self) -> dict[str, Any]:
         return _to_dict(self)
 
     @classmethod
-    def measured(cls, data: SequenceData, *, max_len: int | None) -> "SeriesEncoding":
+    def measured(
+        cls, data: SequenceData, *, max_len: int | None, features: SeriesFeatures | None = None
+    ) -> "SeriesEncoding":
         """Mean and spread of the training part alone; a constant channel is only centred."""
         source = data.source
         assert isinstance(source, SeriesSource)
@@ -153,6 +195,7 @@ class SeriesEncoding:
             typical=int(np.median(lengths)),
             longest=int(lengths.max()),
             audio_rate=source.audio_rate,
+            **asdict(features or SeriesFeatures()),
         )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from corinth.data.sequences.batch import NO_TAG, Sequences
-from corinth.data.sequences.encoding import Encoding
+from corinth.data.sequences.encoding import Encoding, SeriesEncoding
 from corinth.data.sequences.source import SequenceData
 from corinth.data.sequences.tagged import TaggedSource
 
@@ -24,7 +24,8 @@ class SequenceStore:
     def __init__(self, data: SequenceData, split: str | np.ndarray, encoding: Encoding) -> None:
         positions = data.positions(split) if isinstance(split, str) else np.asarray(split, dtype=np.int64)
         self.index = torch.from_numpy(positions.copy())
-        encode: Any = encoding
+        self.encoding: Any = encoding
+        encode = encoding.rows if isinstance(encoding, SeriesEncoding) else self.encoding
         self.rows = encode([data.source.sequence(int(i)) for i in positions])
         self.targets = _targets(data, positions)
         self.lengths = torch.tensor([len(row) for row in self.rows])
@@ -41,7 +42,7 @@ class SequenceStore:
         return arrange(order, self.lengths, batch_size)
 
     def ready(self, inputs: Sequences) -> Sequences:
-        return inputs
+        return self.encoding.finish(inputs)
 
     def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Sequences, Tensor]]:
         for rows in batches:
