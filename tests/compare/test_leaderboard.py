@@ -10,7 +10,11 @@ import pytest
 from fabricate import board, image_data
 from rich.console import Console
 
+from corinth.compare import jobs
+from corinth.compare.board import make_board
 from corinth.compare.leaderboard import Leaderboard, leaderboard_table
+from corinth.compare.plan import make_plan
+from corinth.tasks.kinds import KINDS, Kind
 
 ACCURACIES = {"cnn": 0.9, "lenet5": 0.9, "bad=lenet5": 0.3, "vgg11": 0.5}
 FAILURES = {("vgg11", seed): "images of 12 x 12 are too small" for seed in range(3)}
@@ -124,3 +128,38 @@ def test_without_a_common_seed_nobody_is_beaten(tmp_path: Path) -> None:
     assert made.headline.startswith("A tie")
     assert "no common seed" in shown(made)
     assert "One seed" in shown(made)
+
+
+def test_errors_are_ranked_from_the_lowest_and_shown_as_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a regression: the scores of samples are errors in the target's unit."""
+    data = image_data(samples=1200)
+    before = board(tmp_path, data, {"cnn": 0.9, "lenet5": 0.9, "nin_cifar10": 0.9})
+    errors = {"cnn": 2.0, "lenet5": 0.5, "nin_cifar10": 2.02}
+    for label, size in errors.items():
+        for seed in range(3):
+            run = jobs.run_folder(tmp_path, label, seed)
+            rng = np.random.default_rng([seed, 7])
+            score = size * rng.exponential(size=300)
+            np.savez(run / jobs.PREDICTIONS, index=data.splits["test"], score=score)
+            result = json.loads((run / jobs.RESULT).read_text())
+            values = {"score_test": score.mean(), "metric": np.sqrt(np.square(score).mean()), "score_val": size}
+            (run / jobs.RESULT).write_text(json.dumps(result | values))
+    kind = Kind("image-classification", "rmse", "RMSE", "absolute error", share=False, lower_is_better=True)
+    monkeypatch.setitem(KINDS, kind.name, kind)
+    plan = make_plan(data, list(errors), budget="12ep", seeds=3, control=None, recipes=None, overrides={"threads": 1})
+    made = make_board(plan, data, tmp_path, failures={}, costs={}, interrupted=False)
+    assert [row.label for row in made.rows] == ["lenet5", "cnn", "nin_cifar10"]
+    assert [row.rank for row in made.rows] == [1, 2, 2]
+    assert made.rows[1].to_leader.mean > 1
+    assert made.rows[1].test.high > 2  # not cut at 100 %
+    assert made.headline.startswith("lenet5 wins with 0.")
+    assert "absolute error" in made.headline
+    assert "below cnn" in made.headline
+    table = shown(made)
+    assert "%" not in table.replace("95 %", "")
+    assert "lower is better" in table
+    assert "RMSE" in table
+    assert not any("0 and 100 %" in text for text in made.method)
+    assert before.headline.startswith("A tie")

@@ -11,6 +11,7 @@ from fabricate import board, image_data
 
 from corinth.compare.report import write_report
 from corinth.report import figures, page
+from corinth.tasks.kinds import KINDS, Kind
 
 HOSTILE = (
     "</script><script>alert(1)</script>",
@@ -167,6 +168,9 @@ def test_so_many_classes_that_a_confusion_matrix_is_left_out(tmp_path: Path) -> 
     assert "Learning curves" in text
 
 
+SHARES = KINDS["image-classification"]
+
+
 def checked(figure: dict[str, Any]) -> None:
     """Plotly's own validation of names and values, colour tokens replaced as page.js does."""
     import plotly.graph_objects as go
@@ -184,10 +188,12 @@ def checked(figure: dict[str, Any]) -> None:
 
 def test_figures_are_plotlys() -> None:
     scores = [(0.9, 0.85, 0.93), (0.95, 0.9, 0.97), (0.8, 0.7, 0.9)]
-    checked(figures.score_against(["a", "b", "c"], [10, 1e5, 3e3], scores, title="parameters"))
-    checked(figures.score_against(["a"], [0.3], scores[:1], title="latency", unit=" ms"))
+    checked(figures.score_against(["a", "b", "c"], [10, 1e5, 3e3], scores, kind=SHARES, title="parameters"))
+    checked(figures.score_against(["a"], [0.3], scores[:1], kind=SHARES, title="latency", unit=" ms"))
     seeds = [[{"epoch": e, "val_top1": 0.1 * e} for e in range(1, n)] for n in (4, 3)]
-    found = figures.curves({"a": seeds, "none": []}, x="epoch", y="val_top1", x_title="epoch", y_title="accuracy")
+    found = figures.curves(
+        {"a": seeds, "none": []}, kind=SHARES, x="epoch", y="val_top1", x_title="epoch", y_title="accuracy"
+    )
     checked(found)
     line = found["data"][1]
     assert (line["x"], line["y"]) == ([1, 2, 3], pytest.approx([10, 20, 30]))
@@ -195,6 +201,18 @@ def test_figures_are_plotlys() -> None:
     checked(figures.losses(rows, x="epoch", x_title="epoch"))
     counts = image_data().source.labels[:16].reshape(4, 4)
     checked(figures.confusion(counts, ["a", "a", "b", "c" * 99]))
+
+
+def test_errors_are_drawn_as_they_are_and_the_front_is_below() -> None:
+    kind = Kind("regression", "rmse", "RMSE", "absolute error", share=False, lower_is_better=True)
+    scores = [(3.0, 2.5, 3.5), (1.5, 1.0, 2.0), (2.0, 1.8, 2.2)]
+    found = figures.score_against(["a", "b", "c"], [1, 10, 100], scores, kind=kind, title="parameters")
+    checked(found)
+    front, first, *_ = found["data"]
+    assert (front["x"], front["y"]) == ([1, 10], [3.0, 1.5])
+    assert (first["y"], first["error_y"]["array"]) == ([3.0], [0.5])
+    assert "%" not in first["hovertemplate"].replace("%{", "")
+    assert "ticksuffix" not in found["layout"]["yaxis"]
 
 
 def test_the_front_has_those_that_nothing_dominates() -> None:

@@ -105,7 +105,6 @@ def main(args: Sequence[str]) -> int:
         print(to_json(found))
     else:
         print_facts({"network": predictor.arch, "data": _what(data, split, result)} | _scores(result))
-        print()
         _show_classes(result, plural(data.source.unit))
     return 0
 
@@ -228,7 +227,10 @@ def _show_classes(result: "Scores", several: str) -> None:
     from corinth.predictor.tagging import TagEvaluation
 
     tagged = isinstance(result, TagEvaluation)
-    per_class = result.to_dict()["per_class"]
+    per_class = result.to_dict().get("per_class")
+    if not per_class:
+        return
+    print()
     names = {"f1": "F1", "iou": "IoU", "dice": "Dice", "ap": "AP", "ap50": "AP50"}
     names["support"] = several if isinstance(result, Evaluation) else "words" if tagged else "boxes"
     columns = [names.get(name, name.replace("_", " ")) for name in next(iter(per_class.values()))]

@@ -14,7 +14,7 @@ from corinth.compare.statistics import Difference, method_text, paired_differenc
 from corinth.data.dataset import DataSet
 from corinth.errors import CorinthError
 from corinth.report.machine import machine_facts
-from corinth.tasks.kinds import KINDS
+from corinth.tasks.kinds import KINDS, Kind
 
 LEVEL = 0.95
 Scores = dict[str, tuple[list[int], np.ndarray]]  # label -> its seeds (S), 1 where right (S, N)
@@ -43,7 +43,9 @@ def make_board(
         for label in labels
         if results[label]
     }
-    order = sorted(scores, key=lambda label: -scores[label][1].mean())  # stable: equals stay as they were named
+    kind = KINDS[data.task]
+    sign = 1 if kind.lower_is_better else -1
+    order = sorted(scores, key=lambda label: sign * scores[label][1].mean())  # stable: equals stay as they were named
     pairs, pool = paired_differences(scores, level=LEVEL), pool_seeds(matrix for _, matrix in scores.values())
     archs = {contender.label: contender.arch for contender in plan.contenders}
     rows = []
@@ -55,8 +57,9 @@ def make_board(
             continue
         if plan.control:
             base |= _against_chance(answers[label], data, rows=len(order))
-        base |= _verdict(label, order, pairs) | _spent(results[label])
-        rows.append(Row(**base, test=score_interval(scores[label][1], pool, level=LEVEL), cost=costs.get(label)))
+        base |= _verdict(label, order, pairs, kind) | _spent(results[label])
+        test = score_interval(scores[label][1], pool, level=LEVEL, share=kind.share)
+        rows.append(Row(**base, test=test, cost=costs.get(label)))
     seeds, samples = max((matrix.shape for _, matrix in scores.values()), default=(0, 0))
     method: Sequence[str] = ()
     if seeds:
@@ -67,7 +70,8 @@ def make_board(
             comparisons=len(pairs) // 2,
             validated=validated,
             level=LEVEL,
-            sample_score=KINDS[data.task].sample_name if KINDS[data.task].dense else None,
+            sample_score=None if kind.classification else kind.sample_name,
+            share=kind.share,
         )
     return Leaderboard(
         rows=tuple(rows),
@@ -98,12 +102,12 @@ def check_aligned(answers: Mapping[str, Sequence[jobs.Answers]]) -> None:
             raise CorinthError(f"{label} was scored on other test samples than the rest; start a new comparison")
 
 
-def _verdict(label: str, order: Sequence[str], pairs: Differences) -> dict[str, Any]:
+def _verdict(label: str, order: Sequence[str], pairs: Differences, kind: Kind) -> dict[str, Any]:
     alpha = 1 - LEVEL
     above = [pairs.get((other, label)) for other in order]
     to_leader = pairs.get((label, order[0]))
     return {
-        "rank": 1 + sum(d is not None and d.mean > 0 and d.p_adjusted < alpha for d in above),
+        "rank": 1 + sum(d is not None and kind.better(d.mean) and d.p_adjusted < alpha for d in above),
         "tie": label != order[0] and (to_leader is None or to_leader.p_adjusted >= alpha),  # untested is not beaten
         "to_leader": to_leader,
     }
@@ -149,13 +153,21 @@ def _notes(plan: Plan, data: DataSet, done: int, interrupted: bool) -> tuple[str
     return tuple(notes)
 
 
+def _per_class(data: DataSet) -> list[int] | None:
+    """Samples of each class; None where a sample has no class of its own."""
+    if not KINDS[data.task].classification:
+        return None
+    return np.bincount(data.labels("all"), minlength=data.num_classes).tolist()
+
+
 def _data_facts(data: DataSet) -> dict[str, Any]:
     return {
         "name": data.name,
         "spec": data.spec,
         "fingerprint": data.fingerprint,
         "classes": list(data.classes),
-        "samples_per_class": np.bincount(data.labels("all"), minlength=data.num_classes).tolist(),
+        "samples": len(data),
+        "samples_per_class": _per_class(data),
         "splits": {split: len(positions) for split, positions in data.splits.items()},
         "unit": data.source.unit,
         "description": data.describe(),

@@ -59,7 +59,7 @@ class Answers:
     """How a run did on the test part, in the order of `index`; `target` and `probs` of classifiers only."""
 
     index: np.ndarray  # (N,) positions in the data
-    score: np.ndarray  # (N,) shares
+    score: np.ndarray  # (N,)
     target: np.ndarray | None = None  # (N,)
     probs: np.ndarray | None = None  # (N, K)
 
@@ -114,7 +114,7 @@ def run(contender: Contender, seed: int, data: DataSet, output: Path, reporter: 
         label=contender.label,
         seed=seed,
         score_test=float(evaluation.per_sample.mean()),
-        metric=evaluation.score if kind.dense else None,
+        metric=None if kind.classification else evaluation.score,
         score_val=(trained.best or {}).get(f"val_{kind.metric}"),
         fit_time=trained.metrics[-1]["seconds"],
         pred_time=pred_time,

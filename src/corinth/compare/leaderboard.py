@@ -15,7 +15,7 @@ from rich.text import Text
 
 from corinth.compare.statistics import Difference, Interval
 from corinth.files import write_json, write_text
-from corinth.report.formats import duration, milliseconds, percent, points, quantity
+from corinth.report.formats import bare_score, difference_text, duration, milliseconds, quantity, score_text
 from corinth.tasks.kinds import KINDS, Kind
 
 FORMAT = 1
@@ -38,7 +38,9 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One architecture. Scores are shares (0 to 1), means over the test part and the seeds that finished."""
+    """One architecture. Scores are of the task's kind, shares (0 to 1) or numbers, and means over the test part
+    and the seeds that finished.
+    """
 
     label: str
     arch: str
@@ -155,18 +157,24 @@ class Leaderboard:
         if self.control:
             return _control_headline(finished)
         leader = finished[0]
-        score = percent(leader.score_test) + (f" {self.kind.sample_name}" if self.kind.dense else "")
+        kind = self.kind
+        score = score_text(kind, leader.score_test) + ("" if kind.classification else f" {kind.sample_name}")
         if len(finished) == 1:
             return f"{leader.label} scores {score}; nothing else finished to compare it with."
         tied = [row.label for row in finished[1:] if row.tie]
         if len(tied) == len(finished) - 1:
             them = _listed([leader.label, *tied])
-            return f"A tie: {them} cannot be told apart on this test part; {leader.label} is highest at {score}."
+            best = "lowest" if kind.lower_is_better else "highest"
+            return f"A tie: {them} cannot be told apart on this test part; {leader.label} is {best} at {score}."
         if tied:
             return f"{leader.label} leads with {score}, but {_listed(tied)} cannot be told apart from it."
         gap = finished[1].to_leader
-        ahead = f"{-100 * gap.mean:.1f} points ahead of {finished[1].label}" if gap else "ahead of the rest"
-        return f"{leader.label} wins with {score}, {ahead}."
+        if gap is None:
+            return f"{leader.label} wins with {score}, ahead of the rest."
+        points, apart = (" points" if kind.share else ""), bare_score(kind, abs(gap.mean))
+        if kind.lower_is_better:
+            return f"{leader.label} wins with {score}, {apart}{points} below {finished[1].label}."
+        return f"{leader.label} wins with {score}, {apart}{points} ahead of {finished[1].label}."
 
     @property
     def kind(self) -> Kind:
@@ -197,7 +205,7 @@ class Leaderboard:
             "format": FORMAT,
             "headline": self.headline,
             "task": self.task,
-            "metric": f"{self.kind.sample_name if self.kind.dense else 'top-1 accuracy'} on the test part",
+            "metric": f"{'top-1 accuracy' if self.kind.classification else self.kind.sample_name} on the test part",
             "level": self.level,
             "budget": self.budget,
             "seeds": list(self.seeds),
@@ -226,11 +234,12 @@ class Leaderboard:
 
 def leaderboard_table(board: Leaderboard) -> Group:
     """The board for a terminal: the headline, the table, and below it what limits it and who failed."""
+    kind = board.kind
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("#", no_wrap=True)
     table.add_column("model", overflow="fold")
     scores = ("score", f"{100 * board.level:.0f} % interval", "to leader")
-    whole = (board.kind.metric_name,) if board.kind.dense else ()
+    whole = () if kind.classification else (kind.metric_name,)
     for name in (*scores, *whole, "params", "MACs", "latency", "fit time"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in board.rows:
@@ -243,10 +252,10 @@ def leaderboard_table(board: Leaderboard) -> Group:
         table.add_row(
             str(row.rank),
             name,
-            percent(row.test.mean),
-            f"{100 * row.test.low:.1f}-{100 * row.test.high:.1f}",
-            lead if gap is None else points(gap.mean) + (" tie" if row.tie else ""),
-            *((percent(row.metric),) if whole else ()),
+            score_text(kind, row.test.mean),
+            f"{bare_score(kind, row.test.low)}-{bare_score(kind, row.test.high)}",
+            lead if gap is None else difference_text(kind, gap.mean) + (" tie" if row.tie else ""),
+            *((score_text(kind, row.metric),) if whole else ()),
             quantity(cost.params) if cost else "",
             quantity(cost.macs) if cost else "",
             milliseconds(cost.latency_ms) if cost else "",
@@ -259,7 +268,8 @@ def leaderboard_table(board: Leaderboard) -> Group:
 def _below(board: Leaderboard) -> list[str]:
     """What the numbers mean and what is missing, a line each."""
     seeds = len(board.seeds)
-    what = f" are {board.kind.sample_name}" if board.kind.dense else ""
+    what = "" if board.kind.classification else f" are {board.kind.sample_name}"
+    what += ", lower is better" if board.kind.lower_is_better else ""
     basis = f"Test scores{what}; budget {board.budget} each, {seeds} seed{'s' if seeds > 1 else ''}"
     if board.latency_basis:
         basis += f"; latency of one {board.kind.unit} on {board.latency_basis}"

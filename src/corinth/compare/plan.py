@@ -78,7 +78,7 @@ def make_plan(
     """Check every name and option before anything runs; each mistake is a `UsageError` of one sentence."""
     if control is not None and control not in CONTROLS:
         raise UsageError(f"control {control!r} is not known; there is {', '.join(CONTROLS)}")
-    if control is not None and KINDS[data.task].dense:
+    if control is not None and not KINDS[data.task].classification:
         raise UsageError(f"the control {control} is for classification, and {data.name} is data for {data.task}")
     labels = parse_models(models)
     for arch in labels.values():

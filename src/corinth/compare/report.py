@@ -16,8 +16,10 @@ from corinth.data.collect import plural
 from corinth.data.dataset import DataSet
 from corinth.predictor import load_run
 from corinth.report import figures, page
+from corinth.report.formats import number, percent
 from corinth.report.machine import machine_lines
-from corinth.report.pictures import Mistake, Scene, TaggedSentence, hardest, mistakes
+from corinth.report.pictures import Mistake, hardest, mistakes
+from corinth.tasks.kinds import Kind
 from corinth.training.run import METRICS, read_metrics
 
 REPORT = "report.html"
@@ -29,10 +31,14 @@ class Axis:
 
     low: float
     high: float
+    kind: Kind
 
     @property
-    def digits(self) -> int:
-        return 0 if self.high - self.low >= 0.05 else 1
+    def ends(self) -> str:
+        if not self.kind.share:
+            return f"{number(self.low, 3)} to {number(self.high, 3)}"
+        digits = 0 if self.high - self.low >= 0.05 else 1
+        return f"{percent(self.low, digits)} to {percent(self.high, digits)}"
 
     def x(self, score: float) -> float:
         return round(5 + 140 * (score - self.low) / (self.high - self.low), 1)
@@ -47,23 +53,23 @@ def write_report(board: Leaderboard, data: DataSet, folder: Path) -> tuple[Path,
 
 def _context(board: Leaderboard, data: DataSet, folder: Path) -> dict[str, Any]:
     finished = _finished(board)
-    tested = len(data.positions("test"))
+    tested, by_class = len(data.positions("test")), board.kind.classification
     lead = (
         f"{len(board.rows)} architectures, {len(board.seeds)} seed{'s' if len(board.seeds) > 1 else ''} each, a budget "
         f"of {board.budget} for every run; scored once on {tested:,} test {plural(data.source.unit)}"
-        f"{'' if board.kind.dense else f' in {data.num_classes} classes'}."
+        f"{f' in {data.num_classes} classes' if board.kind.classification else ''}."
     )
     recipes = json.loads((folder / FILE).read_text(encoding="utf-8"))["plan"]["recipes"]
     return {
         "board": board,
         "lead": lead,
         "one_seed": max(len(row.scores) for row in board.rows) == 1,
-        "axis": _axis(finished),
+        "axis": _axis(finished, board.kind),
         "costed": [row for row in finished if row.cost is not None],
         "batch": next((row.cost.batch for row in finished if row.cost and row.cost.batch), None),
         "latency_text": _latency_text(board),
-        "mistakes": [] if board.kind.dense else [(row.label, _mistakes(row, data, folder)) for row in finished],
-        "scenes": [(row.label, _scenes(row, data, folder)) for row in finished] if board.kind.dense else [],
+        "mistakes": [(row.label, _mistakes(row, data, folder)) for row in finished] if by_class else [],
+        "answers": [] if by_class else [(row.label, _answers(row, data, folder)) for row in finished],
         "recipes": [(label, recipe["arch"], _as_text(recipe)) for label, recipe in recipes.items()],
         "setting": _setting(board),
         "machine": board.machine,
@@ -76,9 +82,9 @@ def _charts(board: Leaderboard, data: DataSet, folder: Path) -> dict[str, Any]:
     finished = _finished(board)
     charts: dict[str, Any] = {}
     against = {
-        "against_params": _against(finished, lambda cost: cost.params, "parameters"),
+        "against_params": _against(finished, board.kind, lambda cost: cost.params, "parameters"),
         "against_latency": _against(
-            finished, lambda cost: cost.latency_ms, f"latency of one {board.kind.unit}, ms", unit=" ms"
+            finished, board.kind, lambda cost: cost.latency_ms, f"latency of one {board.kind.unit}, ms", unit=" ms"
         ),
     }
     charts |= {name: chart for name, chart in against.items() if chart is not None}
@@ -94,25 +100,27 @@ def _charts(board: Leaderboard, data: DataSet, folder: Path) -> dict[str, Any]:
     kind, validation = board.kind, f"validation {board.kind.metric_name}"
     charts["curves"] = figures.choices(
         {
-            choice: figures.curves(histories, x=key, y=f"val_{kind.metric}", x_title=title, y_title=validation)
+            choice: figures.curves(
+                histories, kind=kind, x=key, y=f"val_{kind.metric}", x_title=title, y_title=validation
+            )
             for choice, (key, title) in by.items()
         }
     )
-    if data.num_classes <= figures.MOST_CLASSES and not kind.dense:
+    if data.num_classes <= figures.MOST_CLASSES and kind.classification:
         charts["confusion"] = figures.choices(
             {row.label: figures.confusion(_confusion(row, data, folder), data.classes) for row in finished}
         )
     return charts
 
 
-def _against(rows: list[Row], cost_of: Callable[[Cost], float | None], title: str, unit: str = "") -> Any:
+def _against(rows: list[Row], kind: Kind, cost_of: Callable[[Cost], float | None], title: str, unit: str = "") -> Any:
     """Score against one cost, of the rows that have both; None where no row has."""
     drawn = [(row.label, row.test, cost_of(row.cost)) for row in rows if row.test is not None and row.cost is not None]
     known = [(name, (test.mean, test.low, test.high), cost) for name, test, cost in drawn if cost is not None]
     if not known:
         return None
     names, scores, costs = zip(*known, strict=True)
-    return figures.choices({title: figures.score_against(names, costs, scores, title=title, unit=unit)})
+    return figures.choices({title: figures.score_against(names, costs, scores, kind=kind, title=title, unit=unit)})
 
 
 def _confusion(row: Row, data: DataSet, folder: Path) -> np.ndarray:
@@ -130,24 +138,27 @@ def _mistakes(row: Row, data: DataSet, folder: Path) -> list[Mistake]:
     return mistakes(data, found[0].index, found[0].labels[0], probs, data.classes)
 
 
-def _scenes(row: Row, data: DataSet, folder: Path) -> list[Scene] | list[TaggedSentence]:
+def _answers(row: Row, data: DataSet, folder: Path) -> list[Any]:
     """The test samples that the seeds do worst on, as the first seed answers for them."""
     found = [jobs.answers(folder, row.label, seed) for seed in row.scores]
     predictor = load_run(jobs.run_folder(folder, row.label, next(iter(row.scores))))
-    return hardest(predictor, data, found[0].index, np.mean([answers.score for answers in found], axis=0), most=6)
+    scores = np.mean([answers.score for answers in found], axis=0)
+    return hardest(predictor, data, found[0].index, scores, most=6)
 
 
 def _finished(board: Leaderboard) -> list[Row]:
     return [row for row in board.rows if row.test is not None]
 
 
-def _axis(rows: list[Row]) -> Axis:
-    """From the lowest to the highest end of an interval, on round numbers."""
+def _axis(rows: list[Row], kind: Kind) -> Axis:
+    """From the lowest to the highest end of an interval, of shares on round numbers."""
     intervals = [row.test for row in rows if row.test is not None]
     low, high = min(i.low for i in intervals), max(i.high for i in intervals)
+    if not kind.share:
+        return Axis(low, high if high > low else low + 1, kind)
     step = 0.1 if high - low > 0.4 else 0.05 if high - low > 0.1 else 0.01
     low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
-    return Axis(max(low, 0.0), min(max(high, low + step), 1.0))
+    return Axis(max(low, 0.0), min(max(high, low + step), 1.0), kind)
 
 
 def _latency_text(board: Leaderboard) -> str:
@@ -163,11 +174,12 @@ def _latency_text(board: Leaderboard) -> str:
 def _setting(board: Leaderboard) -> list[tuple[str, str]]:
     data = board.data
     per_class, several = data["samples_per_class"], plural(data["unit"])
-    low, high = min(per_class), max(per_class)
-    each = f"{low:,} to {high:,}" if low < high else f"{low:,}"
-    samples = f"{sum(per_class):,} {several}, {len(per_class)} classes" + (
-        "" if board.kind.dense else f" with {each} each"
-    )
+    samples = f"{data['samples']:,} {several}"
+    if board.kind.classes:
+        samples += f", {len(data['classes'])} classes"
+    if per_class is not None:
+        low, high = min(per_class), max(per_class)
+        samples += f" with {low:,} to {high:,} each" if low < high else f" with {low:,} each"
     return [
         ("Data", f"{data['name']} ({data['spec']}), fingerprint {data['fingerprint'][:12]}"),
         (several.capitalize(), f"{samples}; {data['description']}"),

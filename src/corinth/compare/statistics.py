@@ -140,21 +140,24 @@ def variance_of_mean(scores: np.ndarray, pool: Dispersion | None = None) -> Vari
     )
 
 
-def score_interval(scores: np.ndarray, pool: Dispersion | None = None, *, level: float = 0.95) -> Interval:
+def score_interval(
+    scores: np.ndarray, pool: Dispersion | None = None, *, level: float = 0.95, share: bool = True
+) -> Interval:
     """Mean of `scores` (S, N) with its interval; `pool` is what the board knows about seeds.
 
     For 0/1 scores this is Wilson's interval at the effective sample size, the number of independent samples that
     would leave as much doubt (Korn & Graubard 1998; Dean & Pagano 2015), so it stays within [0, 1] and 100 %
     correct does not mean an interval of width zero. Other scores get the t interval, cut at 0 and 1 where all are
-    shares.
+    shares, and at 0 where none is negative.
     """
     scores = _matrix(scores)
     seeds, samples = scores.shape
     mean, alpha = float(scores.mean()), 1 - level
     variance = variance_of_mean(scores, pool)
     half = variance.half_width(alpha)
-    if not _is_binary(scores):
-        low, high = (0.0, 1.0) if scores.min() >= 0 and scores.max() <= 1 else (-np.inf, np.inf)
+    if not (share and _is_binary(scores)):
+        low = 0.0 if scores.min() >= 0 else -np.inf
+        high = 1.0 if share and scores.max() <= 1 else np.inf
         return Interval(mean, max(mean - half, low), min(mean + half, high), level, seeds, samples)
     t = _quantile(alpha, variance.sample_df)
     # All right or all wrong: seeds that agree on every sample are worth one seed.
@@ -221,10 +224,11 @@ def method_text(
     validated: bool = True,
     level: float = 0.95,
     sample_score: str | None = None,
+    share: bool = True,
 ) -> list[str]:
     """Method and assumptions, in words, a paragraph each, for the report. `seeds` is the most that a row has.
 
-    `sample_score` names what a sample scores where it is a share; none: it is right or wrong.
+    `sample_score` names what a sample scores, a `share` or a number; none: it is right or wrong.
     """
     score = "share" if sample_score is None else f"mean {sample_score}"
     of = "that the model gets right, averaged over seeds" if sample_score is None else "and the seeds"
@@ -232,8 +236,9 @@ def method_text(
     interval = (
         "Score intervals are Wilson intervals at the effective sample size, so a perfect score has an interval too."
         if sample_score is None
-        else "Score intervals are Student's, cut at 0 and 100 %."
+        else f"Score intervals are Student's{', cut at 0 and 100 %' if share else ''}."
     )
+    relative = " relative to p(1 - p)," if sample_score is None else ""
     percent = f"{100 * level:.0f} %"
     chosen = "checkpoints were chosen on the validation part" if validated else "the last checkpoint was taken"
     text = [
@@ -246,7 +251,7 @@ def method_text(
             f"Intervals hold {percent} of the time over both a new set of seeds and a new set of test samples of the "
             f"same kind. Seeds and samples are treated as crossed random effects: the variance of the mean comes from "
             f"a two-way analysis of variance of the {seeds} x {samples:,} table of {table}. What seeds "
-            "add is pooled over the architectures, relative to p(1 - p), with Student's t at the Welch-Satterthwaite "
+            f"add is pooled over the architectures,{relative} with Student's t at the Welch-Satterthwaite "
             "degrees of freedom; an architecture that varies more keeps its own, larger part, and one that finished a "
             f"single seed is taken to vary as the others do. {interval}"
         ]

@@ -60,9 +60,9 @@ class DataSet:
         return self.splits[split]
 
     def scorable(self, split: str) -> bool:
-        """Whether a part has samples and, where targets are masks or boxes, a pixel with a class or a box in them."""
+        """Whether a part has samples and, where targets are of classes by place, a pixel, a box or a word with one."""
         rows = self.positions(split)
-        if isinstance(self.source, TargetSource):
+        if isinstance(self.source, TargetSource) and self.source.classes:
             return bool(self.source.amounts()[rows].any())
         return len(rows) > 0
 

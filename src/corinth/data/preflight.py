@@ -114,10 +114,12 @@ class Preflight:
         """The report as text, the findings last and the worst of them first."""
         parts = ", ".join(f"{count} {name}" for name, count in self.parts.items())
         order = ("error", "warning", "note")
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        uneven = f"largest class over smallest: {self.imbalance:.1f}; " if self.classes else ""
         return [
-            f"{self.name}: {self.samples} {plural(self.unit)} ({parts}), {len(self.classes)} classes",
+            f"{self.name}: {self.samples} {plural(self.unit)} ({parts}){classes}",
             self.measures.line(),
-            f"largest class over smallest: {self.imbalance:.1f}; {len(self.corrupt)} unusable {self.measures.checked}",
+            f"{uneven}{len(self.corrupt)} unusable {self.measures.checked}",
             *(f"{f.severity}: {f.text}" for f in sorted(self.findings, key=lambda f: order.index(f.severity))),
         ]
 

@@ -52,11 +52,11 @@ class ImageSource(Source, Protocol):
 
 @runtime_checkable
 class TargetSource(Source, Protocol):
-    """Samples whose targets are read one by one; `labels` are all 0."""
+    """Samples whose targets are read one by one; `labels` are all 0, and `classes` empty where there are none."""
 
     def target(self, i: int) -> np.ndarray:
         """Of an image, in its own pixels: a mask, uint8 (H, W), or boxes, float32 (n, 5): label, x1, y1, x2, y2. Of a
-        sentence its tags, int64 (T,). Raises UnreadableImage."""
+        sentence its tags, int64 (T,); of what has no classes as its task needs it. Raises UnreadableImage."""
         ...
 
     def fingerprint_bytes(self) -> Iterable[bytes]:
@@ -64,7 +64,7 @@ class TargetSource(Source, Protocol):
         ...
 
     def amounts(self) -> np.ndarray:
-        """int64 (N, K): how much each sample has of every class, in pixels, boxes or words."""
+        """int64 (N, K): how much each sample has of every class, in pixels, boxes or words; K can be 0."""
         ...
 
     def onto(self, classes: Sequence[str], where: str) -> "TargetSource":

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from corinth.report.formats import quantity
+from corinth.tasks.kinds import Kind
 
 Figure = dict[str, Any]
 SERIES = 8
@@ -35,17 +36,19 @@ def score_against(
     cost: Sequence[float],
     scores: Sequence[tuple[float, float, float]],
     *,
+    kind: Kind,
     title: str,
     unit: str = "",
 ) -> Figure:
-    """Score (mean, low, high; shares) against a cost on a logarithmic axis, with the front of those not dominated."""
+    """Score (mean, low, high) against a cost on a logarithmic axis, with the front of those not dominated."""
     data: list[dict[str, Any]] = []
-    front = _front(cost, [mean for mean, _, _ in scores])
+    scale, sign = _scale(kind), -1 if kind.lower_is_better else 1
+    front = _front(cost, [sign * mean for mean, _, _ in scores])
     if len(front) > 1:
         data.append(
             {
                 "x": [cost[i] for i in front],
-                "y": [100 * scores[i][0] for i in front],
+                "y": [scale * scores[i][0] for i in front],
                 "mode": "lines",
                 "line": {"color": "@muted", "width": 1, "dash": "dot"},
                 "hoverinfo": "skip",
@@ -56,7 +59,7 @@ def score_against(
         data.append(
             {
                 "x": [x],
-                "y": [100 * mean],
+                "y": [scale * mean],
                 "name": plain(name),
                 "text": [plain(name)],
                 "textposition": "top center" if i % 2 == 0 else "bottom center",
@@ -67,25 +70,32 @@ def score_against(
                 "error_y": {
                     "type": "data",
                     "symmetric": False,
-                    "array": [100 * (high - mean)],
-                    "arrayminus": [100 * (mean - low)],
+                    "array": [scale * (high - mean)],
+                    "arrayminus": [scale * (mean - low)],
                     "color": _colour(i, 0.45),
                     "thickness": 1.5,
                     "width": 4,
                 },
-                "hovertemplate": "%{text}<br>%{y:.1f} %, %{x:.3s}" + unit + "<extra></extra>",
+                "hovertemplate": f"%{{text}}<br>{_hover(kind)}, %{{x:.3s}}{unit}<extra></extra>",
             }
         )
     axis = {"title": {"text": title}, "type": "log", **_log_ticks(min(cost), max(cost))}
-    return {"data": data, "layout": {"xaxis": axis, "yaxis": _percent_axis("test score"), "showlegend": False}}
+    return {"data": data, "layout": {"xaxis": axis, "yaxis": _score_axis(kind, "test score"), "showlegend": False}}
 
 
 def curves(
-    histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], *, x: str, y: str, x_title: str, y_title: str
+    histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]],
+    *,
+    kind: Kind,
+    x: str,
+    y: str,
+    x_title: str,
+    y_title: str,
 ) -> Figure:
     """Learning curves: for each name the mean over seeds as a line, smallest to largest as a band.
 
-    `histories` maps a name to one list of evaluations a seed; `x` and `y` are keys of an evaluation, `y` a share.
+    `histories` maps a name to one list of evaluations a seed; `x` and `y` are keys of an evaluation, `y` a score of
+    the kind.
     """
     data: list[dict[str, Any]] = []
     for i, (name, seeds) in enumerate(histories.items()):
@@ -93,7 +103,7 @@ def curves(
         for step in range(max((len(rows) for rows in seeds), default=0)):
             rows = [s[step] for s in seeds if step < len(s) and s[step].get(y) is not None]
             if rows:
-                values = [100 * row[y] for row in rows]
+                values = [_scale(kind) * row[y] for row in rows]
                 points.append((np.mean([row[x] for row in rows]), np.mean(values), min(values), max(values)))
         if not points:
             continue
@@ -123,10 +133,10 @@ def curves(
                 "mode": "lines+markers" if len(xs) < 3 else "lines",
                 "line": line,
                 "marker": {"color": _colour(i), "symbol": SYMBOLS[i % len(SYMBOLS)]},
-                "hovertemplate": "%{y:.1f} %<extra>%{fullData.name}</extra>",
+                "hovertemplate": f"{_hover(kind)}<extra>%{{fullData.name}}</extra>",
             }
         )
-    layout = {"xaxis": {"title": {"text": x_title}}, "yaxis": _percent_axis(y_title), "hovermode": "x unified"}
+    layout = {"xaxis": {"title": {"text": x_title}}, "yaxis": _score_axis(kind, y_title), "hovermode": "x unified"}
     return {"data": data, "layout": layout}
 
 
@@ -215,8 +225,17 @@ def _log_ticks(low: float, high: float) -> dict[str, Any]:
     return {"range": [float(first), float(last)], "tickmode": "array", "tickvals": values, "ticktext": texts}
 
 
-def _percent_axis(title: str) -> dict[str, Any]:
-    return {"title": {"text": title}, "ticksuffix": " %", "hoverformat": ".1f"}
+def _scale(kind: Kind) -> int:
+    return 100 if kind.share else 1
+
+
+def _hover(kind: Kind) -> str:
+    return "%{y:.1f} %" if kind.share else "%{y:.4g}"
+
+
+def _score_axis(kind: Kind, title: str) -> dict[str, Any]:
+    percent = {"ticksuffix": " %", "hoverformat": ".1f"}
+    return {"title": {"text": title}, **(percent if kind.share else {"hoverformat": ".4g"})}
 
 
 def _colour(series: int, opacity: float | None = None) -> str:

@@ -1,6 +1,9 @@
 """Numbers as people read them."""
 
+import math
 from collections.abc import Sequence
+
+from corinth.tasks.kinds import Kind
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -17,6 +20,32 @@ def points(difference: float, digits: int = 1) -> str:
     """A difference of shares in percentage points, signed with a real minus."""
     value = round(100 * difference, digits) + 0.0  # no "-0.0"
     return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}") if value else f"{0:.{digits}f}"
+
+
+def number(value: float, digits: int = 4) -> str:
+    """To so many significant digits: 0.03117 as "0.03117", 1.5 as "1.500", 12345.6 as "12,346"."""
+    size = math.floor(math.log10(abs(value))) if value and math.isfinite(value) else 0
+    return f"{value:,.{min(max(digits - 1 - size, 0), 9)}f}"
+
+
+def score_text(kind: Kind, score: float | None) -> str:
+    """A score of a kind of task: "97.1 %", or "0.03117" where scores are no shares."""
+    if score is None or kind.share:
+        return percent(score)
+    return number(score)
+
+
+def bare_score(kind: Kind, score: float) -> str:
+    """The same without the sign for percent."""
+    return f"{100 * score:.1f}" if kind.share else number(score)
+
+
+def difference_text(kind: Kind, difference: float) -> str:
+    """The difference of two scores, signed: of shares in percentage points."""
+    if kind.share:
+        return points(difference)
+    text = number(difference, 3)
+    return text.replace("-", "\N{MINUS SIGN}") if difference < 0 else f"+{text}" if difference > 0 else "0"
 
 
 def p_value(p: float) -> str:

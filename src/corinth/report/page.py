@@ -83,7 +83,6 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "percent": formats.percent,
-        "points": formats.points,
         "p_value": formats.p_value,
         "quantity": formats.quantity,
         "duration": formats.duration,
@@ -91,4 +90,6 @@ def _environment() -> jinja2.Environment:
         "memory": formats.memory,
         "input_size": formats.input_size,
     }
+    tell: Any = (formats.score_text, formats.bare_score, formats.difference_text)
+    environment.globals.update({function.__name__: function for function in tell})
     return environment

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from PIL import Image
 from corinth.data import ImageData
 from corinth.data.dataset import DataSet
 from corinth.predictor import DensePredictor, Predictor, Tagger
+from corinth.tasks.kinds import KINDS
 
 WIDE = 360  # pixels of a scene's longer side
 LONG = 240  # characters of a text that are shown
@@ -53,17 +54,12 @@ class Scene:
     answer: str  # data URI
 
 
-def scenes(predictor: DensePredictor, data: Any, index: np.ndarray, scores: np.ndarray, most: int) -> list[Scene]:
-    """The images of the lowest scores (N,) at the positions `index` (N,), the worst first."""
-    found = []
-    for i in np.argsort(scores, kind="stable")[:most]:
-        position = int(index[i])
-        pixels, name = data.source.image(position), data.source.name(position)
-        truth = predictor.draw(pixels, predictor.truth(data, position))
-        answer = predictor.draw(pixels, predictor.predict([pixels])[0])
-        pictures = (data_uri(np.asarray(picture), largest=WIDE) for picture in (truth, answer))
-        found.append(Scene(name, last_part(name), float(scores[i]), *pictures))
-    return found
+def scene(predictor: DensePredictor, data: Any, position: int, score: float) -> Scene:
+    pixels, name = data.source.image(position), data.source.name(position)
+    truth = predictor.draw(pixels, predictor.truth(data, position))
+    answer = predictor.draw(pixels, predictor.predict([pixels])[0])
+    pictures = (data_uri(np.asarray(picture), largest=WIDE) for picture in (truth, answer))
+    return Scene(name, last_part(name), score, *pictures)
 
 
 def _shown(data: DataSet, position: int) -> dict[str, Any]:
@@ -102,29 +98,25 @@ class TaggedSentence:
     words: tuple[tuple[str, str, str | None], ...]  # word, true tag, wrong tag
 
 
-def tagged_sentences(
-    predictor: Tagger, data: Any, index: np.ndarray, scores: np.ndarray, most: int
-) -> list[TaggedSentence]:
-    """The sentences of the lowest scores (N,) at the positions `index` (N,), the worst first."""
-    found = []
-    for i in np.argsort(scores, kind="stable")[:most]:
-        position = int(index[i])
-        words = data.source.sequence(position)
-        true = [data.classes[tag] for tag in data.source.target(position)]
-        (said,) = predictor.predict([words])
-        rows = ((word, a, None if a == b else b) for word, a, b in zip(words, true, said.tags, strict=True))
-        found.append(TaggedSentence(data.source.name(position), float(scores[i]), tuple(rows)))
-    return found
+def tagged_sentence(predictor: Tagger, data: Any, position: int, score: float) -> TaggedSentence:
+    words = data.source.sequence(position)
+    true = [data.classes[tag] for tag in data.source.target(position)]
+    (said,) = predictor.predict([words])
+    rows = ((word, a, None if a == b else b) for word, a, b in zip(words, true, said.tags, strict=True))
+    return TaggedSentence(data.source.name(position), score, tuple(rows))
 
 
-def hardest(
-    predictor: Predictor, data: Any, index: np.ndarray, scores: np.ndarray, most: int
-) -> list[Scene] | list[TaggedSentence]:
-    """The samples that a network does worst on, as the kind of its task shows them."""
-    if isinstance(predictor, Tagger):
-        return tagged_sentences(predictor, data, index, scores, most)
-    assert isinstance(predictor, DensePredictor)
-    return scenes(predictor, data, index, scores, most)
+def hardest(predictor: Predictor, data: Any, index: np.ndarray, scores: np.ndarray, most: int) -> list[Any]:
+    """The samples at the positions `index` (N,) with the worst `scores` (N,), the worst first, with what the network
+    says of them, as the kind of its task shows it."""
+    shown: dict[str, Callable[..., Any]] = {
+        "semantic-segmentation": scene,
+        "object-detection": scene,
+        "sequence-tagging": tagged_sentence,
+    }
+    by = -scores if KINDS[predictor.task].lower_is_better else scores
+    worst = np.argsort(by, kind="stable")[:most]
+    return [shown[predictor.task](predictor, data, int(index[i]), float(scores[i])) for i in worst]
 
 
 def last_part(name: str) -> str:

@@ -15,7 +15,7 @@ from corinth.errors import UsageError
 from corinth.inspect import count_macs, count_params
 from corinth.predictor import Evaluation, load_run
 from corinth.report import figures, page
-from corinth.report.formats import duration, input_size, percent, quantity
+from corinth.report.formats import duration, input_size, percent, quantity, score_text
 from corinth.report.machine import machine_facts, machine_lines
 from corinth.report.pictures import Mistake, hardest, mistakes
 from corinth.tasks.kinds import KINDS, Kind
@@ -50,8 +50,8 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
     where = f"the {words} {several} of {data.name}"
     context = {
         "lead": (
-            f"{found.samples:,} {several} in {len(predictor.classes)} classes; trained for {recipe['budget']}, "
-            f"seed {recipe['seed']}."
+            f"{found.samples:,} {several}{f' in {len(predictor.classes)} classes' if kind.classes else ''}; "
+            f"trained for {recipe['budget']}, seed {recipe['seed']}."
         ),
         "notes": [NOTES[part].format(several=several)],
         "several": several,
@@ -87,13 +87,13 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
             charts["confusion"] = figures.choices({"all": figures.confusion(found.confusion, found.classes)})
     else:
         context |= {
-            "headline": f"{predictor.arch} reaches {percent(found.score)} {kind.metric_name} on {where}",
+            "headline": f"{predictor.arch} reaches {score_text(kind, found.score)} {kind.metric_name} on {where}",
             "scores": [
-                (_title(kind.metric_name), percent(found.score), words),
-                (_title(kind.sample_name), percent(float(found.per_sample.mean())), words),
+                (_title(kind.metric_name), score_text(kind, found.score), words),
+                (_title(kind.sample_name), score_text(kind, float(found.per_sample.mean())), words),
                 *_entity_scores(found),
             ],
-            "per_class": found.to_dict()["per_class"],
+            "per_class": found.to_dict().get("per_class"),
             "hardest": hardest(predictor, data, found.index, found.per_sample, most=8),
         }
     path = run / "report.html"
@@ -109,7 +109,7 @@ def _curves(rows: list[dict[str, Any]], kind: Kind) -> dict[str, Any]:
         for name, key in (("training", f"train_{kind.metric}"), ("validation", f"val_{kind.metric}"))
     }
     score = {name: found for name, found in score.items() if found[0]}
-    by_epoch = figures.curves(score, x="epoch", y=kind.metric, x_title="epoch", y_title=kind.metric_name)
+    by_epoch = figures.curves(score, kind=kind, x="epoch", y=kind.metric, x_title="epoch", y_title=kind.metric_name)
     return {
         "score": figures.choices({"epoch": by_epoch}),
         "loss": figures.choices({"epoch": figures.losses(rows, x="epoch", x_title="epoch")}),

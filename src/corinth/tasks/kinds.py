@@ -5,23 +5,31 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Kind:
-    """`metric` of `Task.metrics` says how good a network is, the larger the better, as a share of 1."""
+    """`metric` of `Task.metrics` says how good a network is on a part as a whole."""
 
     name: str
     metric: str
     metric_name: str
-    sample_name: str  # what comparisons score, image by image, so that networks can be compared on the same images
-    dense: bool = True  # answers for places in a sample: pixels, boxes, words
+    sample_name: str  # what comparisons score, sample by sample, so that networks can be compared on the same ones
     unit: str = "image"  # what one sample is called
+    classification: bool = False  # one class a sample: it is right or wrong, and `metric` is the mean over samples
+    dense: bool = False  # answers for places in an image: pixels, boxes
+    classes: bool = True  # targets are of named classes
+    share: bool = True  # scores are shares, shown in percent; else plain numbers, such as an error in the target's unit
+    lower_is_better: bool = False  # an error, not a score
+
+    def better(self, difference: float) -> bool:
+        """Whether a score that lies so far above another one is the better of the two."""
+        return difference < 0 if self.lower_is_better else difference > 0
 
 
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("image-classification", "top1", "accuracy", "accuracy", dense=False),
-        Kind("sequence-classification", "top1", "accuracy", "accuracy", dense=False, unit="sequence"),
+        Kind("image-classification", "top1", "accuracy", "accuracy", classification=True),
+        Kind("sequence-classification", "top1", "accuracy", "accuracy", unit="sequence", classification=True),
         Kind("sequence-tagging", "accuracy", "accuracy of tags", "accuracy per sentence", unit="sentence"),
-        Kind("semantic-segmentation", "miou", "mean IoU", "Dice per image"),
-        Kind("object-detection", "map", "mAP", "AP per image"),
+        Kind("semantic-segmentation", "miou", "mean IoU", "Dice per image", dense=True),
+        Kind("object-detection", "map", "mAP", "AP per image", dense=True),
     )
 }

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from corinth.data import (
     make_store,
     open_data,
 )
-from corinth.data.collect import CLASSIFICATION, plural
+from corinth.data.collect import plural
 from corinth.data.dataset import DataSet
 from corinth.data.loader import Transform
 from corinth.data.masks import MaskSource
@@ -253,22 +254,36 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
 
 def make_task(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
     """What the recipe's network learns from the data; a field that does nothing for it is a `UsageError`."""
-    if not KINDS[data.task].dense:
-        balanced = recipe.class_weights == "balanced"
-        weights = balanced_weights(data.labels("train"), data.num_classes) if balanced else None
-        classification = ImageClassification if data.task == CLASSIFICATION else SequenceClassification
-        return classification(model, data.classes, label_smoothing=recipe.label_smoothing, class_weights=weights)
-    if recipe.label_smoothing:
+    makers: dict[str, Callable[[Recipe, nn.Module, DataSet], Task]] = {
+        "image-classification": partial(_classification, ImageClassification),
+        "sequence-classification": partial(_classification, SequenceClassification),
+        "sequence-tagging": partial(_unweighted, SequenceTagging),
+        "semantic-segmentation": _segmentation,
+        "object-detection": partial(_unweighted, ObjectDetection),
+    }
+    if recipe.label_smoothing and not KINDS[data.task].classification:
         raise UsageError(f"label_smoothing {recipe.label_smoothing} is for classification, not for {data.task}")
-    if data.task in ("object-detection", "sequence-tagging"):
-        if recipe.class_weights != "none":
-            raise UsageError(f"class_weights {recipe.class_weights} is not for {data.task}; leave it out")
-        return (ObjectDetection if data.task == "object-detection" else SequenceTagging)(model, data.classes)
+    return makers[data.task](recipe, model, data)
+
+
+def _classification(cls: Callable[..., Task], recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+    balanced = recipe.class_weights == "balanced"
+    weights = balanced_weights(data.labels("train"), data.num_classes) if balanced else None
+    return cls(model, data.classes, label_smoothing=recipe.label_smoothing, class_weights=weights)
+
+
+def _segmentation(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
     weights = None
     if recipe.class_weights == "balanced":
         assert isinstance(data.source, MaskSource)
         weights = weights_of_counts(torch.from_numpy(data.source.pixels[data.positions("train")].sum(axis=0)))
     return SemanticSegmentation(model, data.classes, class_weights=weights)
+
+
+def _unweighted(cls: Callable[..., Task], recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+    if recipe.class_weights != "none":
+        raise UsageError(f"class_weights {recipe.class_weights} is not for {data.task}; leave it out")
+    return cls(model, data.classes)
 
 
 def make_transform(recipe: Recipe, data: ImageData, preprocess: Preprocess) -> Transform:

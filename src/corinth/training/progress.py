@@ -119,10 +119,11 @@ class Several:
 
 def introduction(info: Mapping[str, Any]) -> str:
     threads = f" ({info['threads']} threads)" if info["device"] == "cpu" else ""
+    classes = f", {info['classes']} classes" if info["classes"] else ""
     return (
         f"{info['arch']} ({info['parameters']:,} parameters) on {info['data']} "
-        f"({info['train_samples']:,} training and {info['val_samples']:,} validation {info['several']}, "
-        f"{info['classes']} classes), {info['budget']} on {info['device']}{threads}, {info['precision']}, "
+        f"({info['train_samples']:,} training and {info['val_samples']:,} validation {info['several']}{classes}), "
+        f"{info['budget']} on {info['device']}{threads}, {info['precision']}, "
         f"batch {info['batch_size']} -> {info['run']}"
     )
 
