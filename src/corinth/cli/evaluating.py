@@ -53,6 +53,10 @@ class Options:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    transcript_units: Literal["words", "characters"] | None = None
+    """Of other recordings with transcripts, what a label is; the run's own if left out."""
+    beam: int | None = None
+    """Transcription: how many beginnings of a transcript are kept while it is searched for; 1: the likeliest path."""
     batch_size: int = 512
     """Samples that go through the network together, at most."""
     device: str = "auto"
@@ -65,7 +69,7 @@ class Options:
 def main(args: Sequence[str]) -> int:
     options = parse(Options, "evaluate", args)
     from corinth.data.collect import plural
-    from corinth.predictor import Classifier, SequenceClassifier, load_run
+    from corinth.predictor import Classifier, SequenceClassifier, Transcriber, load_run
 
     recipe = None
     predictor: Predictor
@@ -85,6 +89,8 @@ def main(args: Sequence[str]) -> int:
         )
         for sentence in predictor.notes:
             note(sentence)
+    if options.beam is not None and not isinstance(predictor, Transcriber):
+        raise UsageError(f"--beam is for transcription; {options.run} does {predictor.task}")
     data = _open(options, predictor, recipe)
     split = options.split or _default_split(data, predictor, recipe)
     for sentence in data.notes:
@@ -94,6 +100,9 @@ def main(args: Sequence[str]) -> int:
     evaluate: Any = predictor.evaluate
     if isinstance(predictor, Classifier | SequenceClassifier):
         result = evaluate(data, split, batch_size=options.batch_size, keep_probs=False)
+    elif isinstance(predictor, Transcriber):
+        beam = {} if options.beam is None else {"beam": options.beam}
+        result = evaluate(data, split, batch_size=options.batch_size, **beam)
     else:
         result = evaluate(data, split, batch_size=options.batch_size)
     for name, reason in result.dropped:
@@ -177,10 +186,12 @@ def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> 
         raise UsageError("there is nothing to evaluate on; say --data PATH")
     how: dict[str, Any] = {}
     if recipe is not None:  # the splits of the training, so that its test part is found again
-        known = OPTIONS if spec == recipe.data else ("split_seed", "val_share", "test_share")
+        known = OPTIONS if spec == recipe.data else ("split_seed", "val_share", "test_share", "transcript_units")
         how = {name: getattr(recipe, name) for name in known}
-    columns = {name: getattr(options, name) for name in ("path_column", "text_column", "label_column")}
+    own = ("path_column", "text_column", "label_column", "transcript_units")
+    columns = {name: getattr(options, name) for name in own}
     how |= {name: column for name, column in columns.items() if column is not None}
+    how["audio_rate"] = getattr(predictor.preprocess, "audio_rate", None)  # at which recordings are heard
     return open_data(spec, classes=predictor.classes, task=predictor.task, **how)
 
 

@@ -15,11 +15,13 @@ from corinth.errors import UsageError
 if TYPE_CHECKING:
     from corinth.predictor import Answer, DenseAnswer, DensePredictor, Prediction
     from corinth.predictor.tagging import TagPrediction
+    from corinth.predictor.transcription import Transcript
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Classify, segment or find objects in images with a trained run; classify texts or time series.
+    """Classify, segment or find objects in images with a trained run; classify texts or time series; transcribe
+    recordings.
 
     A file that cannot be read is reported and the others go on (exit code 3).
     """
@@ -29,11 +31,13 @@ class Options:
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
     """Image files, and folders of them. Texts or sentences themselves, .txt files (of one text, or of a sentence a
     line where words are tagged), tables with a text a row. Time series in .csv files with a step a row, in .ts and
-    .npz files; recordings."""
+    .npz files; recordings, and folders of them."""
     top: int = 5
     """Classification: how many classes to name."""
     text_column: str | None = None
     """Of tables with texts, where they are."""
+    beam: int | None = None
+    """Transcription: how many beginnings of a transcript are kept while it is searched for; 1: the likeliest path."""
     draw: Path | None = None
     """Segmentation and detection: draw masks or boxes on the images, into this folder."""
     format: Literal["table", "json", "csv"] = "table"
@@ -51,9 +55,11 @@ def main(args: Sequence[str]) -> int:
         raise UsageError(f"--top {options.top} is not at least 1")
     if not options.run.exists():
         raise UsageError(f"there is no run {options.run}; `corinth train` prints the folder it leaves")
-    from corinth.predictor import Classifier, DensePredictor, SequenceClassifier, Tagger, load_run
+    from corinth.predictor import Classifier, DensePredictor, SequenceClassifier, Tagger, Transcriber, load_run
 
     predictor = load_run(options.run, device=options.device)
+    if options.beam is not None and not isinstance(predictor, Transcriber):
+        raise UsageError(f"--beam is for transcription; {options.run} does {predictor.task}")
     if isinstance(predictor, DensePredictor):
         return _dense(predictor, options)
     if options.text_column is not None and not (isinstance(predictor, SequenceClassifier) and predictor.is_text):
@@ -65,6 +71,12 @@ def main(args: Sequence[str]) -> int:
         lines = [(p.name, "cannot be tagged" if p.error is not None else p.summary) for p in tagged]
         _show(options, tagged, _dense_csv(tagged), {"name": "left", "tags": "left"}, lines)
         return _exit_code(tagged)
+    if isinstance(predictor, Transcriber):
+        beam = {} if options.beam is None else {"beam": options.beam}
+        heard = predictor.predict(list(map(Path, options.files)), batch_size=options.batch_size, **beam)
+        columns = {"name": "left", "transcript": "left", "probability": "right"}
+        _show(options, heard, _transcripts_csv(heard), columns, [_heard(p) for p in heard])
+        return _exit_code(heard)
     how: dict[str, Any] = {"batch_size": options.batch_size, "top": options.top}
     if isinstance(predictor, SequenceClassifier):
         given = [_given(word) for word in options.files] if predictor.is_text else list(map(Path, options.files))
@@ -167,6 +179,18 @@ def _row(prediction: "Prediction") -> tuple[str, str, str, str]:
         return (prediction.name, "", "", "cannot be read")
     rest = ", ".join(f"{label} {p:.1%}" for label, p in prediction.top[1:])
     return (prediction.name, prediction.label or "", f"{prediction.probability:.1%}", rest)
+
+
+def _heard(transcript: "Transcript") -> tuple[str, str, str]:
+    if transcript.error is not None:
+        return (transcript.name, "cannot be read", "")
+    return (transcript.name, transcript.text or "(nothing)", f"{transcript.probability:.1%}")
+
+
+def _transcripts_csv(found: "Sequence[Transcript]") -> str:
+    columns = ["name", "transcript", "probability", "error"]
+    cells = [["" if p.probability is None else f"{p.probability:.6f}", p.error or ""] for p in found]
+    return to_csv(columns, [[p.name, p.text or "", *rest] for p, rest in zip(found, cells)])
 
 
 def _csv(found: "Sequence[Prediction]", top: int) -> str:

@@ -14,6 +14,7 @@ from corinth.predictor.predictor import (
 )
 from corinth.predictor.sequences import SequenceClassifier
 from corinth.predictor.tagging import Tagger
+from corinth.predictor.transcription import Transcriber
 
 __all__ = [
     "Answer",
@@ -29,5 +30,6 @@ __all__ = [
     "Scores",
     "SequenceClassifier",
     "Tagger",
+    "Transcriber",
     "load_run",
 ]

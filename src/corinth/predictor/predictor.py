@@ -28,6 +28,7 @@ PREDICTORS = {  # task -> module and class, imported on first use
     "object-detection": ("detection", "Detector"),
     "sequence-classification": ("sequences", "SequenceClassifier"),
     "sequence-tagging": ("tagging", "Tagger"),
+    "transcription": ("transcription", "Transcriber"),
 }
 
 

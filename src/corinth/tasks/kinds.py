@@ -29,6 +29,15 @@ KINDS = {
         Kind("image-classification", "top1", "accuracy", "accuracy", classification=True),
         Kind("sequence-classification", "top1", "accuracy", "accuracy", unit="sequence", classification=True),
         Kind("sequence-tagging", "accuracy", "accuracy of tags", "accuracy per sentence", unit="sentence"),
+        Kind(
+            "transcription",
+            "error_rate",
+            "label error rate",
+            "error rate per recording",
+            unit="recording",
+            classes=False,
+            lower_is_better=True,
+        ),
         Kind("semantic-segmentation", "miou", "mean IoU", "Dice per image", dense=True),
         Kind("object-detection", "map", "mAP", "AP per image", dense=True),
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from corinth.data.dataset import DataSet
+from corinth.data.sequences.source import TRANSCRIPTION, Series
 from corinth.errors import UsageError
 from corinth.registry import Entry, configure
 from corinth.training.recipe import Recipe
@@ -11,7 +12,11 @@ from corinth.training.recipe import Recipe
 OF_IMAGES = ("img_size", "fit", "interpolation", "augmentation")
 OF_SEQUENCES = ("max_len",)
 OF_TEXTS = ("tokenizer", "vocab_size", "lowercase")
-WHAT = {"image": "images", "text": "texts", "series": "time series", "sentence": "tagged sentences"}
+OF_SERIES = ("series", "series_augmentation")
+OF_TRANSCRIPTS = ("transcript_units",)
+WHAT = {"image": "images", "text": "texts", "series": "time series", "sentence": "tagged sentences"} | {
+    "recording": "recordings with transcripts"
+}
 
 
 def configure_for(found: Entry, options: dict[str, Any]) -> Any:
@@ -26,13 +31,19 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
     """A field that would do nothing with these data is a `UsageError`."""
     unit = data.source.unit
     idle = {
-        "image": (*OF_SEQUENCES, *OF_TEXTS),
-        "text": OF_IMAGES,
-        "series": (*OF_IMAGES, *OF_TEXTS),
-        "sentence": (*OF_IMAGES, *OF_SEQUENCES, "tokenizer"),
+        "image": (*OF_SEQUENCES, *OF_TEXTS, *OF_SERIES, *OF_TRANSCRIPTS),
+        "text": (*OF_IMAGES, *OF_SERIES, *OF_TRANSCRIPTS),
+        "series": (*OF_IMAGES, *OF_TEXTS, *OF_TRANSCRIPTS),
+        "recording": (*OF_IMAGES, *OF_TEXTS),
+        "sentence": (*OF_IMAGES, *OF_SEQUENCES, "tokenizer", *OF_SERIES, *OF_TRANSCRIPTS),
     }[unit]
     if given := changed(recipe, idle):
         raise UsageError(f"{given[0]} does nothing with {WHAT[unit]}, which {data.name} are; leave it out")
+    if recipe.series_augmentation.pitch and isinstance(data.source, Series) and data.source.audio_rate is None:
+        raise UsageError(f"series_augmentation.pitch is for recordings, and {data.name} has none; leave it out")
+    if data.task == TRANSCRIPTION and (recipe.max_len is not None or recipe.series_augmentation.crop):
+        name = "series_augmentation.crop" if recipe.max_len is None else "max_len"
+        raise UsageError(f"{name} cuts away what transcripts say; leave it out")
 
 
 def changed(recipe: Recipe, names: Sequence[str]) -> list[str]:

@@ -6,8 +6,10 @@ from typing import Any
 from torch import nn
 
 from corinth.data import SequenceData, SeriesEncoding, TextEncoding
+from corinth.data.sequences.source import TranscriptSource
 from corinth.data.sequences.encoding import Encoding, WordEncoding
 from corinth.data.sequences.tagged import TaggedSource
+from corinth.data.sequences.transcripts import needed_steps
 from corinth.errors import UsageError
 from corinth.registry import entry
 from corinth.training.finetune import freeze
@@ -19,10 +21,11 @@ from corinth.weights import load_weights, read_config
 def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding:
     """The encoding that the recipe's weights were trained with; without weights one made of the training part."""
     if recipe.weights is not None:
-        if own := changed(recipe, (*OF_TEXTS, *OF_SEQUENCES)):
+        if own := changed(recipe, (*OF_TEXTS, *OF_SEQUENCES, "series")):
             raise UsageError(f"{own[0]} is that of the weights {recipe.weights}, and cannot be another; leave it out")
         known: Any = read_config(recipe.weights).preprocess
-        wanted = {"text": TextEncoding, "series": SeriesEncoding, "sentence": WordEncoding}[data.source.unit]
+        by_unit = {"text": TextEncoding, "sentence": WordEncoding}
+        wanted = by_unit.get(data.source.unit, SeriesEncoding)
         if not isinstance(known, wanted):
             raise UsageError(f"{recipe.weights} was not trained on {WHAT[data.source.unit]}")
         if isinstance(known, SeriesEncoding):
@@ -31,7 +34,7 @@ def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding:
     if isinstance(data.source, TaggedSource):
         return WordEncoding.trained(data, vocab_size=recipe.vocab_size, lowercase=recipe.lowercase)
     if not data.is_text:
-        return SeriesEncoding.measured(data, max_len=recipe.max_len)
+        return SeriesEncoding.measured(data, max_len=recipe.max_len, features=recipe.series)
     return TextEncoding.trained(
         data,
         tokenizer=recipe.tokenizer,
@@ -51,6 +54,17 @@ def count_cut(encoding: Encoding, data: SequenceData) -> int:
     return int((data.source.lengths > encoding.max_len).sum())
 
 
+def check_room(encoding: Encoding, source: TranscriptSource) -> None:
+    """Steps put together must still be enough for every transcript."""
+    assert isinstance(encoding, SeriesEncoding)
+    for place, length, labels in zip(source.places, source.lengths.tolist(), source.transcripts, strict=True):
+        if encoding.steps(length) < (needed := needed_steps(labels.tolist())):
+            raise UsageError(
+                f"{place} has {encoding.steps(length)} steps with series.stack {encoding.stack}, and its transcript "
+                f"needs {needed}; stack fewer"
+            )
+
+
 def build_sequence_model(
     recipe: Recipe, data: SequenceData, say: Callable[[str], object]
 ) -> tuple[nn.Module, Encoding]:
@@ -63,10 +77,13 @@ def build_sequence_model(
     options: dict[str, Any] = {"num_classes": data.num_classes}
     if isinstance(encoding, WordEncoding):
         options |= {"pool": "none"}
+    if isinstance(data.source, TranscriptSource):
+        check_room(encoding, data.source)
+        options |= {"pool": "none", "crf": False, "num_classes": data.num_classes + 1}  # the blank is the last
     if isinstance(encoding, TextEncoding | WordEncoding):
         options |= {"vocab_size": encoding.vocab_size}
     else:
-        options |= {"input_size": encoding.channels}
+        options |= {"input_size": encoding.width}
     if data.task == "sequence-classification" and recipe.options.get("pool") == "none":
         raise UsageError("pool none gives an answer at every step, and these data have a label a sequence; use another")
     for name, value in options.items():

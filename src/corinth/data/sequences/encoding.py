@@ -14,7 +14,7 @@ from corinth.data.augmentation import SeriesFeatures
 from corinth.data.sequences.batch import Sequences
 from corinth.data.sequences.features import normalised, stacked, with_deltas
 from corinth.data.sequences.series import unusable
-from corinth.data.sequences.source import SequenceData, SeriesSource, TextSource
+from corinth.data.sequences.source import SequenceData, Series, TextSource
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.sequences.tokenizing import SPECIAL, UNKNOWN, Kind, train_tokenizer, train_word_tokenizer
 from corinth.errors import DataError, UsageError
@@ -154,13 +154,15 @@ class SeriesEncoding:
 
     def check_channels(self, data: SequenceData) -> None:
         """Data of another number of channels are a `DataError`."""
-        found = data.source.channels if isinstance(data.source, SeriesSource) else None
+        found = data.source.channels if isinstance(data.source, Series) else None
         if found != self.channels:
             raise DataError(f"{data.name} has series of {found} channels, and the network takes {self.channels}")
         rate = getattr(data.source, "audio_rate", None)
         if rate != self.audio_rate:
             have, need = (f"sound at {r} Hz" if r else "no sound" for r in (rate, self.audio_rate))
-            raise DataError(f"{data.name} has {have}, and the network was trained on {need}; bring it to that rate")
+            raise DataError(
+                f"{data.name} has {have}, and the network was trained on {need}; open it with audio_rate={self.audio_rate}"
+            )
 
     def checked(self, values: np.ndarray) -> np.ndarray:
         """The series, if it can be used."""
@@ -183,7 +185,7 @@ class SeriesEncoding:
     ) -> "SeriesEncoding":
         """Mean and spread of the training part alone; a constant channel is only centred."""
         source = data.source
-        assert isinstance(source, SeriesSource)
+        assert isinstance(source, Series)
         rows = data.positions("train")
         lengths = source.lengths[rows] if max_len is None else np.minimum(source.lengths[rows], max_len)
         values = np.concatenate([source.series[i][:max_len] for i in rows]).astype(np.float64)
