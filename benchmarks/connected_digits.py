@@ -33,7 +33,8 @@ RATE = 8000
 
 
 def write_strings(recordings: Path, pair: int, folder: Path) -> Path:
-    """Strings of all speakers and a table of them. A tenth of what each of the four said is strung for validation only."""
+    """Strings of all speakers and a table of them; a tenth of what each of the four said is in none but those that
+    validate."""
     chance = np.random.default_rng(pair)
     rows = ["path,transcript,split"]
     test = held_out(recordings, pair)
@@ -98,8 +99,8 @@ def main() -> None:
         for seed in range(args.seeds):
             rows.append(found := measure(pair, seed, fields))
             print(
-                f"{' and '.join(found['speakers']):24} seed {seed}: {found['error_rate']:.1%} of {found['labels']} digits "
-                f"wrong (best path {found['best_path']:.1%}), {found['exact']:.1%} of strings right, "
+                f"{' and '.join(found['speakers']):24} seed {seed}: {found['error_rate']:.1%} of {found['labels']} "
+                f"digits wrong (best path {found['best_path']:.1%}), {found['exact']:.1%} of strings right, "
                 f"{found['seconds']:.0f} s",
                 flush=True,
             )

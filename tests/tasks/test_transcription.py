@@ -56,9 +56,7 @@ def batch(rows: int = 5, seed: int = 0) -> Batch:
     generator = torch.Generator().manual_seed(seed)
     values = torch.randn(rows, 8, 4, generator=generator, requires_grad=True)
     lengths = torch.tensor([8, 7, 5, 8, 6])[:rows]
-    targets = torch.tensor(
-        [[0, 1, 2], [2, 2, NO_LABEL], [1, NO_LABEL, NO_LABEL], [0, 0, 0], [1, 0, NO_LABEL]]
-    )[:rows]
+    targets = torch.tensor([[0, 1, 2], [2, 2, NO_LABEL], [1, NO_LABEL, NO_LABEL], [0, 0, 0], [1, 0, NO_LABEL]])[:rows]
     return Batch(Sequences(values, lengths), targets, torch.arange(rows))
 
 

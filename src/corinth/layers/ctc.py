@@ -1,10 +1,10 @@
-"""Connectionist temporal classification: a sequence of labels from a longer one of steps, without knowing where each is.
+"""Connectionist temporal classification: labels from a longer sequence of steps, without knowing where each is.
 
 Graves, Fernandez, Gomez & Schmidhuber, *Connectionist Temporal Classification*, ICML 2006, whose equations are meant.
 A network says for every step how likely each label and the blank are. A path names one of them a step; what it spells
 is found by merging repeats and taking the blanks out (the map B). A labelling's probability is the sum over all paths
-that spell it (equation 3). The blank is the last of the K + 1 outputs here. Shapes: B batch, T steps, K labels, U labels
-of a sequence.
+that spell it (equation 3). The blank is the last of the K + 1 outputs here. Shapes: B batch, T steps, K labels, U of
+them in a sequence.
 """
 
 from collections.abc import Sequence

@@ -72,7 +72,17 @@ class TranscriptEvaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; the per-sample arrays are left out."""
-        names = ("samples", "labels", "error_rate", "word_error_rate", "exact", "substituted", "missed", "added", "beam")
+        names = (
+            "samples",
+            "labels",
+            "error_rate",
+            "word_error_rate",
+            "exact",
+            "substituted",
+            "missed",
+            "added",
+            "beam",
+        )
         return {name: getattr(self, name) for name in names} | {"dropped": []}
 
 

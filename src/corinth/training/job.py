@@ -130,7 +130,9 @@ def settle(
 
 def open_and_check(recipe: Recipe, reporter: Reporter) -> DataSet:
     """The recipe's data, after a preflight: what it finds is said, and an error in it stops the training."""
-    data = open_data(recipe.data, audio_rate=sound_of_weights(recipe), **{name: getattr(recipe, name) for name in OPTIONS})
+    data = open_data(
+        recipe.data, audio_rate=sound_of_weights(recipe), **{name: getattr(recipe, name) for name in OPTIONS}
+    )
     found = preflight(data, preprocess=planned_preprocess(recipe, data))
     found.refuse_errors()
     for finding in found.findings:

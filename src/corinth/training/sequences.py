@@ -6,8 +6,8 @@ from typing import Any
 from torch import nn
 
 from corinth.data import SequenceData, SeriesEncoding, TextEncoding
-from corinth.data.sequences.source import TranscriptSource
 from corinth.data.sequences.encoding import Encoding, WordEncoding
+from corinth.data.sequences.source import TranscriptSource
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.sequences.transcripts import needed_steps
 from corinth.errors import UsageError

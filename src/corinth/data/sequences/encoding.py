@@ -161,7 +161,8 @@ class SeriesEncoding:
         if rate != self.audio_rate:
             have, need = (f"sound at {r} Hz" if r else "no sound" for r in (rate, self.audio_rate))
             raise DataError(
-                f"{data.name} has {have}, and the network was trained on {need}; open it with audio_rate={self.audio_rate}"
+                f"{data.name} has {have}, and the network was trained on {need}; "
+                f"open it with audio_rate={self.audio_rate}"
             )
 
     def checked(self, values: np.ndarray) -> np.ndarray:

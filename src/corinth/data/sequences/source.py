@@ -154,8 +154,8 @@ def _bytes(values: np.ndarray) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceData(DataSet):
-    """Texts, time series, tagged sentences or recordings with transcripts. `corrupt` lists those that cannot be used: empty ones, and series with
-    missing values."""
+    """Texts, time series, tagged sentences or recordings with transcripts. `corrupt` lists those that cannot be used:
+    empty ones, and series with missing values."""
 
     source: TextSource | SeriesSource | TaggedSource | TranscriptSource
 

@@ -1,5 +1,6 @@
 """Recordings with a transcript each: a table of paths and of what is said in them."""
 
+import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def labels_of(text: str, units: str) -> list[str]:
 
 def needed_steps(labels: Sequence[str] | Sequence[int]) -> int:
     """The fewest steps in which labels can be told apart: one for each, and a blank between equal ones."""
-    return len(labels) + sum(a == b for a, b in zip(labels, labels[1:]))
+    return len(labels) + sum(a == b for a, b in itertools.pairwise(labels))
 
 
 def _rows(
