@@ -72,18 +72,9 @@ class TranscriptEvaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; the per-sample arrays are left out."""
-        names = (
-            "samples",
-            "labels",
-            "error_rate",
-            "word_error_rate",
-            "exact",
-            "substituted",
-            "missed",
-            "added",
-            "beam",
-        )
-        return {name: getattr(self, name) for name in names} | {"dropped": []}
+        rates = {name: getattr(self, name) for name in ("samples", "labels", "error_rate", "word_error_rate", "exact")}
+        edits = {name: getattr(self, name) for name in ("substituted", "missed", "added", "beam")}
+        return rates | edits | {"dropped": []}
 
 
 class Transcriber(Predictor):
