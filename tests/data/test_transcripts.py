@@ -46,10 +46,8 @@ def test_columns_with_other_names_and_labels_beside_them(tmp_path: Path) -> None
     (tmp_path / "other.csv").write_text("\n".join(renamed))
     data, _ = opened(tmp_path / "other.csv", path_column="sound", text_column="words_said")
     assert len(data) == 40
-    labelled = [
-        "path,transcript,label",
-        *(f"{line.rsplit(',', 1)[0]},{'ab'[i % 2]}" for i, line in enumerate(lines[1:])),
-    ]
+    rows = [f"{line.rsplit(',', 1)[0]},{'ab'[i % 2]}" for i, line in enumerate(lines[1:])]
+    labelled = ["path,transcript,label", *rows]
     (tmp_path / "both.csv").write_text("\n".join(labelled))
     assert open_data(tmp_path / "both.csv").task == "sequence-classification"
     assert open_data(tmp_path / "both.csv", label_column="label").task == "sequence-classification"

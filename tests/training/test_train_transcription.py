@@ -170,15 +170,8 @@ def test_characters_are_labels_where_asked_for(table: Path, tmp_path: Path) -> N
 
 def test_a_run_goes_on_from_weights_at_their_own_rate(run: Run, tmp_path: Path) -> None:
     fast = write_sentences(tmp_path / "fast", 20, rate=16000)
-    again = train(
-        arch="bigru",
-        data=str(fast),
-        weights=str(run.path),
-        budget="1ep",
-        batch_size=8,
-        output=str(tmp_path / "r"),
-        options={"hidden_size": 16},
-    )
+    options = {"hidden_size": 16}
+    again = quick(str(fast), tmp_path / "run", weights=str(run.path), budget="1ep", series={}, options=options)
     assert read_config(again.path).preprocess == read_config(run.path).preprocess
     assert run_report(again.path)[0].is_file()
 

@@ -25,7 +25,7 @@ class SequenceStore:
         positions = data.positions(split) if isinstance(split, str) else np.asarray(split, dtype=np.int64)
         self.index = torch.from_numpy(positions.copy())
         self.encoding: Any = encoding
-        encode = encoding.rows if isinstance(encoding, SeriesEncoding) else self.encoding
+        encode: Any = encoding.rows if isinstance(encoding, SeriesEncoding) else encoding
         self.rows = encode([data.source.sequence(int(i)) for i in positions])
         self.targets = _targets(data, positions)
         self.lengths = torch.tensor([len(row) for row in self.rows])
