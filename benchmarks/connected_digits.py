@@ -28,7 +28,7 @@ from spoken_digits import RECIPE, digits_of, held_out
 
 RESULTS = Path(__file__).parent / "results" / "connected_digits.json"
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-STRINGS = {"train": 600, "val": 60, "test": 200}  # of each speaker
+STRINGS = {"train": 400, "val": 50, "test": 200}  # of each speaker
 RATE = 8000
 
 

@@ -29,7 +29,7 @@ from common import machine
 RESULTS = Path(__file__).parent / "results" / "spoken_digits.json"
 RECIPE: dict[str, Any] = {
     "arch": "bilstm",
-    "series": {"stack": 2, "deltas": True},
+    "series": {"stack": 2},
     "series_augmentation": {
         "speed": 0.2,
         "pitch": 0.2,

@@ -155,3 +155,19 @@ def test_recordings_among_other_files(tmp_path: Path) -> None:
     (tmp_path / "mixed.csv").write_text("\n".join(["path,label", *rows, "gone.mp3,low"]))
     found = open_data(tmp_path / "mixed.csv")
     assert found.corrupt[0][1] == "there is no such file"
+
+
+def test_silence_around_a_sound_changes_nothing() -> None:
+    sound = tone(500, seconds=0.5)
+    quiet = np.random.default_rng(3).normal(0, 1e-4, 4000).astype(np.float32)
+    padded = np.concatenate([quiet, sound, quiet[:1600]])
+    alone, within = features(sound, 8000, 8000), features(padded, 8000, 8000)
+    assert abs(len(within) - len(alone)) <= 4  # steps that see the sound in part
+    band = int(np.median(log_mel(sound, 8000, 8000), axis=0).argmax())
+    np.testing.assert_allclose(within[8:40, band], alone[8:40, band], atol=0.1)
+    with_pause = features(np.concatenate([sound, quiet, sound]), 8000, 8000)
+    assert len(with_pause) > 1.8 * len(alone) + 40  # between sounds it stays
+    np.testing.assert_allclose(with_pause[8:40, band], alone[8:40, band], atol=0.1)
+    silent = features(np.zeros(4000, np.float32), 8000, 8000)
+    assert silent.shape == (48, BANDS)
+    np.testing.assert_allclose(silent, 0, atol=1e-4)

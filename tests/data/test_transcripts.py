@@ -69,7 +69,7 @@ def test_characters(tmp_path: Path) -> None:
 def test_transcripts_for_which_there_is_no_room(tmp_path: Path) -> None:
     assert needed_steps([1, 1, 2, 2, 2]) == 8
     table = write_sentences(tmp_path)
-    soundfile.write(tmp_path / "short.wav", said(["low"])[:320], 8000)  # 2 steps
+    soundfile.write(tmp_path / "short.wav", said(["low"])[:400], 8000)  # 2 steps, without the silence before
     text = table.read_text()
     table.write_text(f"{text}\nshort.wav,low low,train")
     data, _ = opened(table)

@@ -37,7 +37,10 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".aiff", ".aif")
 WINDOW, HOP = 0.025, 0.010  # seconds that a step sees, and from step to step
 BANDS = 40
 FLOOR = 1e-8  # power below which all is silence, of samples in [-1, 1]
-RANGE = 7.0  # what is quieter than the loudest by more, 30 dB, is as good as silent
+# in ln of power, what is quieter than the loudest by more
+RANGE = 7.0  # is as good as silent, of a band at a step: 30 dB
+SILENCE = 5.0  # is silence, of a step at an end: 22 dB
+PAUSE = 4.0  # is a pause, of a step: 17 dB
 
 
 def is_audio_file(path: str | Path) -> bool:
@@ -164,11 +167,15 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
 
 
 def features(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
-    """`log_mel`, nothing more than `RANGE` below its loudest, less the mean of each band over the recording: so neither
-    loudness, nor microphone, nor the noise that a recording has in its pauses plays a part."""
+    """`log_mel` without the silence at both ends, nothing more than `RANGE` below its loudest, less the mean of each
+    band over the steps that are no pause: so neither loudness, nor microphone, nor how long a recording goes on before
+    and behind what is in it, nor its noise in pauses plays a part."""
     found = log_mel(samples, own_rate, rate)
+    power = np.log(np.exp(found).sum(axis=1))  # (T,)
+    heard = np.flatnonzero(power >= power.max() - SILENCE)
+    sounding = power >= power.max() - PAUSE
     found = np.maximum(found, found.max() - RANGE)
-    return found - found.mean(axis=0)
+    return (found - found[sounding].mean(axis=0))[heard[0] : heard[-1] + 1]
 
 
 def log_mel(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
