@@ -209,6 +209,16 @@ def test_commands(run: Run, table: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert "whose answers are at no step of their own" in capsys.readouterr().err
 
 
+def test_doctor_counts_labels_and_times_a_network(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--data", str(table), "--model", "gru", "--budget", "1ep", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["data"]["unit"] == "recording"
+    assert set(found["data"]["classes"]) == {"low", "mid", "high"}
+    assert found["job"]["samples_per_second"] > 0
+    assert main(["doctor", "--data", str(table), "--transcript-units", "characters"]) == 0
+    assert "60 recordings (36 train, 12 val, 12 test)" in capsys.readouterr().out
+
+
 def test_beam_is_for_transcription(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = train(arch="cnn", data="digits", budget="64samples", output=str(tmp_path / "run"))
     for verb in (["evaluate", str(run.path)], ["predict", str(run.path), "x.png"]):

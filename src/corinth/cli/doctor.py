@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -44,6 +44,8 @@ class Options:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    transcript_units: Literal["words", "characters"] = "words"
+    """Of recordings with transcripts, what a label is."""
     json: bool = False
     """JSON on stdout."""
 
@@ -72,6 +74,7 @@ def main(args: Sequence[str]) -> int:
             path_column=options.path_column,
             text_column=options.text_column,
             label_column=options.label_column,
+            transcript_units=options.transcript_units,
         )
         planned = None
         if recipe is not None:
