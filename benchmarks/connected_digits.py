@@ -1,6 +1,6 @@
 """Strings of spoken digits by speakers who were not heard in training: how many digits are wrong.
 
-    CORINTH_DATA=... python benchmarks/connected_digits.py [--pairs 0 1 2] [--seeds 1] [--epochs 30] [--threads 1]
+    CORINTH_DATA=... python benchmarks/connected_digits.py [--pairs 0 1 2] [--seeds 1] [--epochs 15] [--threads 1]
 
 Recordings of one digit are strung together, three to six of one speaker with 40 to 200 ms of near silence between, and
 written as wavs with a table of their transcripts. Two of the six speakers are the test part, others for each pair; what
@@ -89,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
