@@ -34,7 +34,7 @@ def test_a_name_registers_once() -> None:
 
 
 def test_a_card_belongs_to_a_family() -> None:
-    with pytest.raises(ValueError, match="family 'cubist' is none of convolutional, recurrent"):
+    with pytest.raises(ValueError, match="family 'cubist' is none of feedforward, convolutional, recurrent"):
         card(family="cubist")
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from corinth.errors import UsageError
 from corinth.layers.features import Features
 
-FAMILIES = ("convolutional", "recurrent", "attention", "adversarial")
+FAMILIES = ("feedforward", "convolutional", "recurrent", "attention", "adversarial")
 
 
 @dataclass(frozen=True, kw_only=True)

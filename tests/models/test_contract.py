@@ -22,6 +22,7 @@ from corinth.registry import configure, entry
 from corinth.training.recipe import recipe_for
 
 SEGMENTERS = corinth.list_models(task="semantic-segmentation")
+FLAT = corinth.list_models(family="feedforward")  # no maps
 NAMES = corinth.list_models(task="image-classification") + SEGMENTERS
 CLASSES = 7
 every_model = pytest.mark.parametrize(
@@ -59,12 +60,13 @@ def build(name: str, **overrides: Any) -> nn.Module:
 @functools.lru_cache(maxsize=1)  # tests of one name run one after another
 def shared(name: str) -> nn.Module:
     """A small model in evaluation mode; tests must leave it as they found it."""
-    return build(name).eval()
+    with torch.inference_mode(False):  # whoever asks first
+        return build(name).eval()
 
 
 def images(name: str, *, batch: int = 2, in_chans: int | None = None, size: int | None = None) -> Tensor:
     cfg = configure(name)
-    size = size or cfg.min_size
+    size = cfg.min_size if size is None else size
     return torch.randn(batch, in_chans or cfg.in_chans, size, size, generator=torch.Generator().manual_seed(1))
 
 
@@ -160,7 +162,7 @@ def test_features_mode(name: str) -> None:
     assert features.ndim == (4 if name in SEGMENTERS else 2)
     assert len(features) == 2
     assert features.isfinite().all()
-    assert feature_map.ndim == 4
+    assert feature_map.ndim == (2 if name in FLAT else 4)
     assert len(feature_map) == 2
     bare.reset_head(CLASSES)
     with torch.inference_mode():

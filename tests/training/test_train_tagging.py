@@ -258,7 +258,7 @@ def test_networks_are_compared(data: SequenceData, tmp_path: Path) -> None:
     assert board.report is not None
     page = board.report.read_text(encoding="utf-8")
     assert "Hardest sentences" in page
-    assert "accuracy per sentence, a mean over the test sentences" in page
+    assert "Accuracy per sentence, a mean over the test sentences" in page
     with pytest.raises(UsageError, match="the control shuffled-labels is for classification"):
         compare(data, "gru", control="shuffled-labels", output=tmp_path / "d")
 

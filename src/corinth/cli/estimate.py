@@ -11,6 +11,7 @@ import torch
 
 from corinth.data import Batch, ImageData, SequenceData
 from corinth.data.dataset import DataSet
+from corinth.data.rows.source import RowData
 from corinth.data.store import free_memory
 from corinth.inspect import count_macs, count_params, peak_memory
 from corinth.inspect.devices import choose_device
@@ -22,6 +23,7 @@ from corinth.training.finetune import training_mode
 from corinth.training.job import make_task
 from corinth.training.optimizers import make_optimizer
 from corinth.training.recipe import Recipe
+from corinth.training.rows import build_row_model
 from corinth.training.sequences import build_sequence_model
 
 _FIRST = 8  # samples of the first, small step, which shows whether a whole batch can be afforded
@@ -99,6 +101,9 @@ def _network(recipe: Recipe, data: DataSet) -> tuple[torch.nn.Module, tuple[int,
     if isinstance(data, SequenceData):
         model, encoding = build_sequence_model(recipe, data, lambda _: None)
         return model, encoding.shape, lambda size: encoding.random_inputs(size, encoding.shape[0])
+    if isinstance(data, RowData):
+        model, rows = build_row_model(recipe, data, lambda _: None)
+        return model, rows.shape, rows.random_inputs
     assert isinstance(data, ImageData)
     model, size, _ = build_network(recipe, data)
     shape = (model.cfg.in_chans, *size)

@@ -69,7 +69,7 @@ class Options:
 def main(args: Sequence[str]) -> int:
     options = parse(Options, "evaluate", args)
     from corinth.data.collect import plural
-    from corinth.predictor import Classifier, SequenceClassifier, Transcriber, load_run
+    from corinth.predictor import Classifier, RowClassifier, SequenceClassifier, Transcriber, load_run
 
     recipe = None
     predictor: Predictor
@@ -98,7 +98,7 @@ def main(args: Sequence[str]) -> int:
             note(sentence)
     result: Scores
     evaluate: Any = predictor.evaluate
-    if isinstance(predictor, Classifier | SequenceClassifier):
+    if isinstance(predictor, Classifier | RowClassifier | SequenceClassifier):
         result = evaluate(data, split, batch_size=options.batch_size, keep_probs=False)
     elif isinstance(predictor, Transcriber):
         beam = {} if options.beam is None else {"beam": options.beam}

@@ -1,4 +1,4 @@
-"""`corinth predict`: what is in these images, what are these texts or time series?"""
+"""`corinth predict`: what is in these images, what are these rows, texts or time series?"""
 
 import os
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Classify, segment or find objects in images with a trained run; classify texts or time series; transcribe
-    recordings.
+    """Classify, segment or find objects in images with a trained run; classify rows of tables, texts or
+    time series; transcribe recordings.
 
     A file that cannot be read is reported and the others go on (exit code 3).
     """
@@ -29,9 +29,9 @@ class Options:
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run folder."""
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
-    """Image files, and folders of them. Texts or sentences themselves, .txt files (of one text, or of a sentence a
-    line where words are tagged), tables with a text a row. Time series in .csv files with a step a row, in .ts and
-    .npz files; recordings, and folders of them."""
+    """Image files, and folders of them. Tables, each row one to classify. Texts or sentences themselves, .txt files
+    (of one text, or of a sentence a line where words are tagged), tables with a text a row. Time series in .csv files
+    with a step a row, in .ts and .npz files; recordings, and folders of them."""
     top: int = 5
     """Classification: how many classes to name."""
     text_column: str | None = None
@@ -55,7 +55,15 @@ def main(args: Sequence[str]) -> int:
         raise UsageError(f"--top {options.top} is not at least 1")
     if not options.run.exists():
         raise UsageError(f"there is no run {options.run}; `corinth train` prints the folder it leaves")
-    from corinth.predictor import Classifier, DensePredictor, SequenceClassifier, Tagger, Transcriber, load_run
+    from corinth.predictor import (
+        Classifier,
+        DensePredictor,
+        RowClassifier,
+        SequenceClassifier,
+        Tagger,
+        Transcriber,
+        load_run,
+    )
 
     predictor = load_run(options.run, device=options.device)
     if options.beam is not None and not isinstance(predictor, Transcriber):
@@ -82,7 +90,7 @@ def main(args: Sequence[str]) -> int:
         given = [_given(word) for word in options.files] if predictor.is_text else list(map(Path, options.files))
         found = predictor.predict(given, text_column=options.text_column, **how)
     else:
-        assert isinstance(predictor, Classifier)
+        assert isinstance(predictor, Classifier | RowClassifier)
         found = predictor.predict(options.files, **how)
     columns = {"name": "left", "label": "left", "probability": "right", "then": "left"}
     _show(options, found, _csv(found, min(options.top, len(predictor.classes))), columns, [_row(p) for p in found])

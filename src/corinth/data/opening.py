@@ -16,6 +16,8 @@ from corinth.data.folders import count_class_folders, open_folders
 from corinth.data.images import ImageData
 from corinth.data.mask_layout import lacking_masks
 from corinth.data.masks import MaskSource, is_mask_folder, open_masks
+from corinth.data.rows.reading import have_rows, open_rows
+from corinth.data.rows.source import RowData, RowSource
 from corinth.data.sequences.audio import audio_files, collect_audio, is_audio_file
 from corinth.data.sequences.series import SERIES_SUFFIXES, open_series, series_files
 from corinth.data.sequences.source import SequenceData, Series, TextSource
@@ -48,10 +50,11 @@ def open_data(
     classes: Sequence[str] | None = None,
     task: str | None = None,
     progress: Progress | None = None,
-) -> ImageData | SequenceData:
-    """Open a built-in set by name, images or texts in class folders, a CSV, TSV or Parquet table of images' paths or
-    of texts, or time series in `.ts` files or a NumPy archive. A table with both paths of recordings and their
-    transcripts is for transcription; `transcript_units`, "words" or "characters", says what its labels are.
+) -> ImageData | RowData | SequenceData:
+    """Open a built-in set by name, images or texts in class folders, a CSV, TSV or Parquet table of images' paths, of
+    texts or of rows to classify, or time series in `.ts` files or a NumPy archive. A table with both paths of
+    recordings and their transcripts is for transcription; `transcript_units`, "words" or "characters", says what its
+    labels are.
 
     A name is looked for among the built-in sets, then as a path, then in $CORINTH_DATA and the cache. With
     `classes` (evaluation: the run's own class names) labels are mapped onto them and a label that is not among
@@ -110,6 +113,8 @@ def open_data(
     }
     if isinstance(source, TextSource | Series | TaggedSource):
         return SequenceData(**common)
+    if isinstance(source, RowSource):
+        return RowData(**common)
     sizes = source.sizes
     middle = (int(np.median(sizes[:, 0])), int(np.median(sizes[:, 1])))
     return ImageData(**common, native_size=middle, channels=int(source.channels.max()))
@@ -178,7 +183,8 @@ def _has_images(folder: Path) -> bool:
 
 
 def _sequences(path: Path, columns: dict[str, str | None], max_corrupt: float) -> Collected | None:
-    """The texts of several tables, tagged sentences or time series at a path; None where there is none of them."""
+    """The texts or rows of several tables, tagged sentences or time series at a path; None where there is none of
+    them."""
     asked = [name for name, column in columns.items() if column is not None]
     tables = [(read_table(table), part) for table, part in parts_of(path)]
     if tables and have_texts([table for table, _ in tables], columns["text_column"]):
@@ -186,6 +192,8 @@ def _sequences(path: Path, columns: dict[str, str | None], max_corrupt: float) -
             raise UsageError(f"{path} holds tables of texts for each part; path_column belongs to one table of images")
         own = {name: columns[name] for name in ("text_column", "label_column")}
         return open_text_tables(tables, max_corrupt=max_corrupt, **own)
+    if tables and columns["path_column"] is None and have_rows([table for table, _ in tables]):
+        return open_rows(tables, label_column=columns["label_column"])
     if files := tagged_files(path):
         if wrong := [name for name in asked if name != "label_column"]:
             raise UsageError(f"{path} holds tagged sentences; {wrong[0]} belongs to a table")
@@ -230,6 +238,8 @@ def _open_table(
         )
     if image is None and have_texts([table], text):
         return open_text_tables([(table, None)], text_column=text, label_column=label, max_corrupt=max_corrupt)
+    if image is None and have_rows([table]):
+        return open_rows([(table, None)], label_column=label)
     files, notes = labelled_files(table, path_column=image, label_column=label)
     how: dict[str, Any] = {"where": str(path), "max_corrupt": max_corrupt, "progress": progress}
     is_sound = any(is_audio_file(file.path) for file in files)

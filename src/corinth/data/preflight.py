@@ -11,6 +11,7 @@ from corinth.data.collect import Progress, plural
 from corinth.data.dataset import DataSet
 from corinth.data.images import ImageData
 from corinth.data.preprocess import Preprocess
+from corinth.data.rows.source import RowData
 from corinth.data.sequences.source import LENGTHS, SequenceData
 from corinth.data.source import TargetSource
 from corinth.data.store import decode_all, free_memory, held_bytes
@@ -71,6 +72,22 @@ class Lengths:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Of rows, all of which were read."""
+
+    numbers: int
+    words: int
+    empty: int  # cells
+    checked: str = "(all were read)"
+
+    def line(self) -> str:
+        return f"{self.numbers} columns of numbers, {self.words} of words; {self.empty} cells are empty"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"columns_of_numbers": self.numbers, "columns_of_words": self.words, "empty_cells": self.empty}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preflight:
     """The facts about a data set and what follows from them."""
 
@@ -83,7 +100,7 @@ class Preflight:
     declared_splits: tuple[str, ...]
     classes: dict[str, dict[str, int]]  # class -> part -> samples of it, or with it in their masks or boxes
     imbalance: float  # samples of the largest class over those of the smallest, in the training part
-    measures: "Sizes | Lengths"
+    measures: "Sizes | Lengths | Columns"
     corrupt: tuple[tuple[str, str], ...]  # (path, reason)
     duplicates_within: dict[str, int]  # part -> samples that are a copy of another one of the same part
     duplicates_across: int  # sets of identical samples that lie in more than one part
@@ -172,8 +189,10 @@ def preflight(
     return replace(facts, findings=tuple(_findings(data, facts, preprocess)))
 
 
-def _measures(data: DataSet, preprocess: Preprocess | None, verified: bool) -> Sizes | Lengths:
+def _measures(data: DataSet, preprocess: Preprocess | None, verified: bool) -> Sizes | Lengths | Columns:
     source: Any = data.source
+    if isinstance(data, RowData):
+        return Columns(**data.facts(), empty=int(np.isnan(source.numbers).sum() + (source.words == "").sum()))
     if isinstance(data, SequenceData):
         lengths = source.lengths
         found = {"min": lengths.min(), "median": np.median(lengths), "max": lengths.max()}

@@ -12,6 +12,7 @@ from corinth.predictor.predictor import (
     Scores,
     load_run,
 )
+from corinth.predictor.rows import RowClassifier
 from corinth.predictor.sequences import SequenceClassifier
 from corinth.predictor.tagging import Tagger
 from corinth.predictor.transcription import Transcriber
@@ -27,6 +28,7 @@ __all__ = [
     "ImagePredictor",
     "Prediction",
     "Predictor",
+    "RowClassifier",
     "Scores",
     "SequenceClassifier",
     "Tagger",

@@ -26,6 +26,7 @@ PREDICTORS = {  # task -> module and class, imported on first use
     "image-classification": ("classifier", "Classifier"),
     "semantic-segmentation": ("segmentation", "Segmenter"),
     "object-detection": ("detection", "Detector"),
+    "tabular-classification": ("rows", "RowClassifier"),
     "sequence-classification": ("sequences", "SequenceClassifier"),
     "sequence-tagging": ("tagging", "Tagger"),
     "transcription": ("transcription", "Transcriber"),

@@ -64,9 +64,9 @@ def quantity(number: float | None) -> str:
     return f"{number:g}"
 
 
-def input_size(shape: Sequence[int]) -> str:
-    """(1, 8, 8) as 1 × 8 × 8, (18,) as 18 tokens."""
-    return f"{shape[0]} tokens" if len(shape) == 1 else " × ".join(map(str, shape))
+def input_size(shape: Sequence[int], unit: str) -> str:
+    """(1, 8, 8) as 1 × 8 × 8, (18,) as 18 tokens, or of a row as 18 values."""
+    return f"{shape[0]} {'values' if unit == 'row' else 'tokens'}" if len(shape) == 1 else " × ".join(map(str, shape))
 
 
 def duration(seconds: float | None) -> str:

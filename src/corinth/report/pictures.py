@@ -8,6 +8,7 @@ import numpy as np
 
 from corinth.data import ImageData
 from corinth.data.dataset import DataSet
+from corinth.data.rows.source import RowData
 from corinth.data.sequences.source import Series
 from corinth.predictor import DensePredictor, Predictor, Tagger
 from corinth.report.images import data_uri, svg_uri
@@ -58,12 +59,23 @@ def _shown(data: DataSet, position: int) -> dict[str, Any]:
     if isinstance(data, ImageData):
         image = data.source.image(position)
         return {"picture": data_uri(image), "small": max(image.shape[:2]) <= 64}
+    if isinstance(data, RowData):
+        cells = data.source.row(position).items()
+        return {"picture": None, "text": _cut(", ".join(f"{name} {_short(value)}" for name, value in cells))}
     sequence = data.source.sequence(position)
     if isinstance(sequence, str):
-        return {"picture": None, "text": sequence if len(sequence) <= LONG else f"{sequence[:LONG].rstrip()} …"}
+        return {"picture": None, "text": _cut(sequence)}
     if isinstance(data.source, Series) and data.source.audio_rate is not None:
         return {"picture": drawn_sound(sequence)}
     return {"picture": drawn_series(sequence)}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONG else f"{text[:LONG].rstrip()} …"
+
+
+def _short(value: float | str) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def drawn_series(values: np.ndarray, width: int = 240, height: int = 120, most: int = 300) -> str:

@@ -60,7 +60,7 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
         "cost": [
             ("Training time", duration(rows[-1].get("seconds")) if rows else "", _when(best)),
             ("Parameters", quantity(count_params(predictor.model)), None),
-            ("Multiply-adds", quantity(count_macs(predictor.model, shape)), input_size(shape)),
+            ("Multiply-adds", quantity(count_macs(predictor.model, shape)), input_size(shape, kind.unit)),
         ],
         "recipe": yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True),
         "setting": [

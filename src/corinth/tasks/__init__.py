@@ -1,6 +1,11 @@
 """Tasks: networks, losses, metrics and whose turn it is."""
 
-from corinth.tasks.classification import ImageClassification, SequenceClassification, balanced_weights
+from corinth.tasks.classification import (
+    ImageClassification,
+    SequenceClassification,
+    TabularClassification,
+    balanced_weights,
+)
 from corinth.tasks.detection import ObjectDetection
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
 from corinth.tasks.tagging import SequenceTagging
@@ -17,6 +22,7 @@ __all__ = [
     "SemanticSegmentation",
     "SequenceClassification",
     "SequenceTagging",
+    "TabularClassification",
     "Task",
     "Term",
     "Transcription",

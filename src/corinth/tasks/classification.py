@@ -1,4 +1,4 @@
-"""Classification of images and of sequences: cross-entropy on hard or mixed labels, top-1 and top-5."""
+"""Classification of images, rows of tables and sequences: cross-entropy on hard or mixed labels, top-1 and top-5."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -97,6 +97,15 @@ class ImageClassification(Classification):
     """`batch.inputs` (B, C, H, W) float."""
 
     name = "image-classification"
+
+    def outputs(self, batch: Any) -> Any:
+        return self.nets["model"](batch.inputs)
+
+
+class TabularClassification(Classification):
+    """`batch.inputs` (B, F) float, rows as `corinth.data.rows.RowEncoding` makes them."""
+
+    name = "tabular-classification"
 
     def outputs(self, batch: Any) -> Any:
         return self.nets["model"](batch.inputs)

@@ -27,6 +27,7 @@ KINDS = {
     kind.name: kind
     for kind in (
         Kind("image-classification", "top1", "accuracy", "accuracy", classification=True),
+        Kind("tabular-classification", "top1", "accuracy", "accuracy", unit="row", classification=True),
         Kind("sequence-classification", "top1", "accuracy", "accuracy", unit="sequence", classification=True),
         Kind("sequence-tagging", "accuracy", "accuracy of tags", "accuracy per sentence", unit="sentence"),
         Kind(

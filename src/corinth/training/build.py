@@ -13,12 +13,14 @@ from torch import nn
 from corinth.data import ImageData, Preprocess, SequenceData, choose_sides, choose_size
 from corinth.data.dataset import DataSet
 from corinth.data.preparation import Preparation, preparation_from_dict
+from corinth.data.rows.source import RowData
 from corinth.errors import UsageError, WeightsError
 from corinth.registry import Entry, entry, list_models
 from corinth.tasks.kinds import KINDS
 from corinth.training.finetune import freeze
 from corinth.training.options import configure_for, refuse_idle_fields
 from corinth.training.recipe import Recipe
+from corinth.training.rows import build_row_model
 from corinth.training.sequences import build_sequence_model
 from corinth.weights import (
     known_checkpoint,
@@ -44,6 +46,8 @@ def build_model(
     refuse_idle_fields(recipe, data)
     if isinstance(data, SequenceData):
         return build_sequence_model(recipe, data, say)
+    if isinstance(data, RowData):
+        return build_row_model(recipe, data, say)
     assert isinstance(data, ImageData)
     model, size, known = build_network(recipe, data, say)
     fit = known.fit if known is not None else recipe.fit
@@ -124,13 +128,13 @@ def check_task(found: Entry, data: DataSet) -> None:
 
 
 def planned_preprocess(recipe: Recipe, data: DataSet) -> Preprocess | None:
-    """What images will go through, but for mean and spread, which take reading images to know; None of sequences."""
+    """What images will go through, but for mean and spread, which take reading images to know; None of anything
+    else."""
     found = entry(recipe.arch)
     check_task(found, data)
     refuse_idle_fields(recipe, data)
-    if isinstance(data, SequenceData):
+    if not isinstance(data, ImageData):
         return None
-    assert isinstance(data, ImageData)
     known = start_preprocess(recipe, found, data)
     size = input_size(recipe, found, data, known)
     asked = recipe.options.get("in_chans")

@@ -34,6 +34,9 @@ from corinth.data.masks import MaskSource
 from corinth.data.opening import OPTIONS, refuse_options
 from corinth.data.preflight import preflight
 from corinth.data.preparation import Preparation
+from corinth.data.rows.encoding import RowEncoding
+from corinth.data.rows.source import RowData
+from corinth.data.rows.store import RowStore
 from corinth.data.sequences.augment import SeriesTransform
 from corinth.errors import DataError, TrainingError, UsageError, WeightsError
 from corinth.files import append_line, sweep
@@ -45,6 +48,7 @@ from corinth.tasks import (
     SemanticSegmentation,
     SequenceClassification,
     SequenceTagging,
+    TabularClassification,
     Task,
     Transcription,
     balanced_weights,
@@ -272,6 +276,7 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
     """What the recipe's network learns from the data; a field that does nothing for it is a `UsageError`."""
     makers: dict[str, Callable[[Recipe, nn.Module, DataSet], Task]] = {
         "image-classification": partial(_classification, ImageClassification),
+        "tabular-classification": partial(_classification, TabularClassification),
         "sequence-classification": partial(_classification, SequenceClassification),
         "sequence-tagging": partial(_unweighted, SequenceTagging),
         "semantic-segmentation": _segmentation,
@@ -338,6 +343,9 @@ def make_part(data: DataSet, part: str, preprocess: Preparation, device: torch.d
     if isinstance(preprocess, Preprocess):
         assert isinstance(data, ImageData)
         return on_device(make_store(data, part, preprocess), device)
+    if isinstance(preprocess, RowEncoding):
+        assert isinstance(data, RowData)
+        return RowStore(data, part, preprocess)
     assert isinstance(data, SequenceData)
     return SequenceStore(data, part, preprocess)
 

@@ -14,8 +14,13 @@ OF_SEQUENCES = ("max_len",)
 OF_TEXTS = ("tokenizer", "vocab_size", "lowercase")
 OF_SERIES = ("series", "series_augmentation")
 OF_TRANSCRIPTS = ("transcript_units",)
-WHAT = {"image": "images", "text": "texts", "series": "time series", "sentence": "tagged sentences"} | {
-    "recording": "recordings with transcripts"
+WHAT = {
+    "image": "images",
+    "row": "rows of a table",
+    "text": "texts",
+    "series": "time series",
+    "sentence": "tagged sentences",
+    "recording": "recordings with transcripts",
 }
 
 
@@ -32,6 +37,7 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
     unit = data.source.unit
     idle = {
         "image": (*OF_SEQUENCES, *OF_TEXTS, *OF_SERIES, *OF_TRANSCRIPTS),
+        "row": (*OF_IMAGES, *OF_SEQUENCES, *OF_TEXTS, *OF_SERIES, *OF_TRANSCRIPTS),
         "text": (*OF_IMAGES, *OF_SERIES, *OF_TRANSCRIPTS),
         "series": (*OF_IMAGES, *OF_TEXTS, *OF_TRANSCRIPTS),
         "recording": (*OF_IMAGES, *OF_TEXTS),

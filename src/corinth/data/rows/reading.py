@@ -1,0 +1,141 @@
+"""From tables to rows: which column is the label, which are numbers, which are words, and which say nothing."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from corinth.data.collect import Collected, check_names, ordered
+from corinth.data.decode import is_image_file
+from corinth.data.rows.source import CLASSIFICATION, RowSource, describe_columns
+from corinth.data.sequences.audio import is_audio_file
+from corinth.data.sequences.files import declared_parts
+from corinth.data.tables import LABEL_COLUMNS, PATH_COLUMNS, Table, find_column, split_column, split_of
+from corinth.errors import DataError, UsageError
+
+MOST_WORDS = 100  # different ones in a column; more are names, which say nothing of the next row
+MOST_CLASSES = 1000
+EMPTY = ("", "na", "nan", "null", "none", "?")  # of a cell, in small letters
+NUMBERS_OF_ROWS = ("id", "index", "row", "no", "nr", "number", "unnamed: 0", "")
+
+
+def have_rows(tables: Sequence[Table]) -> bool:
+    """Whether tables hold what is to be classified beside labels, and not the paths of files that are."""
+    return all(len(table.columns) > 1 and not any(map(_are_paths, table.columns.items())) for table in tables)
+
+
+def _are_paths(column: tuple[str, list[str]]) -> bool:
+    """By a column's name and first cell; without a header the name is a cell."""
+    name, cells = column
+    return name.lower() in PATH_COLUMNS or any(
+        is_image_file(cell) or is_audio_file(cell) for cell in (name, *cells[:1])
+    )
+
+
+def open_rows(tables: Sequence[tuple[Table, str | None]], *, label_column: str | None) -> Collected:
+    """Tables of the same columns, with the part that each is, or None where a column called `split` may say it."""
+    first = tables[0][0]
+    where = str(first.path.parent if len(tables) > 1 else first.path)
+    label_in = find_column(first, label_column, LABEL_COLUMNS, "label")
+    split_in = split_column(first, (label_in,)) if tables[0][1] is None else None
+    names = [name for name in first.columns if name not in (label_in, split_in)]
+    for table, _ in tables[1:]:
+        for one, other in ((table, first), (first, table)):
+            if lacking := [name for name in other.columns if name not in one.columns]:
+                raise DataError(f"{one.path}: has no column {lacking[0]!r}, which {other.path.name} has")
+    places = [(table, row) for table, _ in tables for row in range(len(table.columns[label_in]))]
+    if not places:
+        raise DataError(f"{where}: the table has no rows below its header; it needs a row for each sample")
+    labels, splits = [], []
+    for table, part in tables:
+        for row, label in enumerate(table.columns[label_in]):
+            if not label:
+                raise DataError(f"{table.place(row)}: column {label_in!r} is empty; every row needs a label")
+            labels.append(label)
+            said = None if split_in is None else split_of(table.columns[split_in][row], table.place(row), split_in)
+            splits.append(said or part)
+    notes = [f"labels are read from column {label_in!r} of {first.path.name}"]
+    if split_in is not None:
+        notes.append(f"splits are read from column {split_in!r}")
+    classes = _classes(labels, label_in, where)
+    columns = {name: [cell for table, _ in tables for cell in table.columns[name]] for name in names}
+    numbers, words = _sorted_out(columns, places, notes)
+    if not numbers and not words:
+        raise DataError(
+            f"{where}: no column but {label_in!r} can be learnt from; a table has columns of numbers or of few "
+            "different words (or name the column with images' paths by path_column, the one with texts by text_column)"
+        )
+    if empty := sum(sum(map(math.isnan, column)) for column in numbers.values()):
+        notes.append(f"{empty} cells of numbers are empty; they become the mean of the training part, and marked")
+    number = {name: i for i, name in enumerate(classes)}
+    source = RowSource(
+        numbers=np.array(list(numbers.values()), dtype=np.float64).reshape(-1, len(labels)).T,
+        words=np.array(list(words.values()), dtype=object).reshape(-1, len(labels)).T,
+        number_names=tuple(numbers),
+        word_names=tuple(words),
+        places=tuple(table.place(row).removeprefix(f"{table.path.parent}/") for table, row in places),
+        labels=np.array([number[label] for label in labels], dtype=np.int64),
+        classes=tuple(classes),
+    )
+    notes.append(f"rows have {describe_columns(source)}")
+    return Collected(source, declared_parts(splits), [], notes, CLASSIFICATION)
+
+
+def read_cell(cell: str) -> float | None:
+    """A number, NaN of an empty cell, None of a word."""
+    if cell.lower() in EMPTY:
+        return math.nan
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _classes(labels: Sequence[str], column: str, where: str) -> list[str]:
+    classes = ordered(set(labels))
+    check_names(classes, where)
+    values = [read_cell(name) for name in classes]
+    numbers = [value for value in values if value is not None]
+    uneven = len(numbers) == len(classes) and any(value != round(value) for value in numbers if math.isfinite(value))
+    if (uneven and len(classes) > 20) or len(classes) > MOST_CLASSES:
+        raise UsageError(
+            f"{where}: column {column!r} has {len(classes)} different values, and classes are few; name the column "
+            "with the classes by label_column"
+        )
+    return classes
+
+
+def _sorted_out(
+    columns: dict[str, list[str]], places: Sequence[tuple[Table, int]], notes: list[str]
+) -> tuple[dict[str, list[float]], dict[str, list[str]]]:
+    """Columns of numbers and of words; what is left out is said in `notes`."""
+    numbers: dict[str, list[float]] = {}
+    words: dict[str, list[str]] = {}
+    for name, cells in columns.items():
+        values = [read_cell(cell) for cell in cells]
+        known = [value for value in values if value is not None]
+        different = len(set(cells))
+        if all(math.isnan(value) for value in known) and len(known) == len(cells):
+            notes.append(f"column {name!r} is empty and left out")
+        elif len(known) == len(cells):
+            _refuse_infinite(name, known, places)
+            if name.strip().lower() in NUMBERS_OF_ROWS and different == len(cells):
+                notes.append(f"column {name!r} numbers the rows and is left out")
+            else:
+                numbers[name] = known
+        elif different <= MOST_WORDS:
+            words[name] = ["" if cell.lower() in EMPTY else cell for cell in cells]
+        elif len(cells) - len(known) <= 0.01 * len(cells):
+            odd = next(i for i, value in enumerate(values) if value is None)
+            table, row = places[odd]
+            raise DataError(f"{table.place(row)}: column {name!r} has numbers, and here {cells[odd]!r}; correct it")
+        else:
+            notes.append(f"column {name!r} has {different} different words, as names are, and is left out")
+    return numbers, words
+
+
+def _refuse_infinite(name: str, values: Sequence[float], places: Sequence[tuple[Table, int]]) -> None:
+    odd = next((i for i, value in enumerate(values) if math.isinf(value)), None)
+    if odd is not None:
+        table, row = places[odd]
+        raise DataError(f"{table.place(row)}: column {name!r} is infinite; numbers must be finite, or the cell empty")

@@ -1,0 +1,35 @@
+"""Encoded rows, in memory."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from corinth.data.rows.encoding import RowEncoding
+from corinth.data.rows.source import RowData
+
+
+class RowStore:
+    """All rows of a part."""
+
+    dropped: Sequence[tuple[str, str]] = ()
+
+    def __init__(self, data: RowData, split: str, encoding: RowEncoding) -> None:
+        positions = data.positions(split)
+        self.index = torch.from_numpy(positions.copy())
+        self.inputs = encoding.encode(data.source, positions)
+        self.targets = torch.from_numpy(np.ascontiguousarray(data.source.labels[positions]))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def arrange(self, order: Tensor, batch_size: int) -> Tensor:
+        return order
+
+    def ready(self, inputs: Tensor) -> Tensor:
+        return inputs
+
+    def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for rows in batches:
+            yield rows, self.inputs[rows], self.targets[rows]

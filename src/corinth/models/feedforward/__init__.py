@@ -1,0 +1,1 @@
+"""Networks without any structure of their own: the baseline."""
