@@ -1,6 +1,6 @@
 """Strings of spoken digits by speakers who were not heard in training: how many digits are wrong.
 
-    CORINTH_DATA=... python benchmarks/connected_digits.py [--pairs 0 1 2] [--seeds 1] [--epochs 15] [--threads 1]
+    CORINTH_DATA=... python benchmarks/connected_digits.py [--pairs 0 1 2] [--seeds 1] [--epochs 30] [--threads 1]
 
 Recordings of one digit are strung together, three to six of one speaker with 40 to 200 ms of near silence between, and
 written as wavs with a table of their transcripts. Two of the six speakers are the test part, others for each pair; what
@@ -9,7 +9,6 @@ strings of the other four, and scored once by prefix beam search. Results are me
 """
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
@@ -22,9 +21,8 @@ import soundfile
 import torch
 
 import corinth
-from common import machine
 from corinth.predictor import Transcriber
-from spoken_digits import RECIPE, digits_of, held_out
+from spoken_digits import RECIPE, digits_of, held_out, merge
 
 RESULTS = Path(__file__).parent / "results" / "connected_digits.json"
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -89,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -106,7 +104,7 @@ def main() -> None:
             )
     rates = [row["error_rate"] for row in rows]
     print(f"mean {statistics.mean(rates):.1%} ({min(rates):.1%} to {max(rates):.1%})")
-    RESULTS.write_text(json.dumps({"epochs": args.epochs, "rows": rows, "machine": machine()}, indent=1) + "\n")
+    merge(RESULTS, rows, args.epochs)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Which digit is said, by speakers who were not heard in training.
 
-    CORINTH_DATA=... python benchmarks/spoken_digits.py [--pairs 0 1 2] [--seeds 3] [--epochs 12] [--threads 1]
+    CORINTH_DATA=... python benchmarks/spoken_digits.py [--pairs 0 1 2] [--seeds 3] [--epochs 10] [--threads 1]
     CORINTH_DATA=... python benchmarks/spoken_digits.py --choose
 
 Two of the six speakers are the test part, others for each pair: pairs 0 to 2 have each speaker once, 3 to 14 are the
@@ -81,11 +81,20 @@ def score(test: Collection[str], leave: Collection[str], seed: int, fields: dict
         return network.evaluate(data, "test").score, round(seconds, 1)
 
 
+def merge(path: Path, rows: list[dict[str, Any]], epochs: int) -> None:
+    """Write rows into a file of results, in place of those of the same speakers and seed."""
+    known = json.loads(path.read_text())["rows"] if path.exists() else []
+    mine = [(row["speakers"], row["seed"]) for row in rows]
+    rows = [row for row in known if (row["speakers"], row["seed"]) not in mine] + rows
+    rows.sort(key=lambda row: (row["speakers"], row["seed"]))
+    path.write_text(json.dumps({"epochs": epochs, "rows": rows, "machine": machine()}, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--choose", action="store_true")
     args = parser.parse_args()
@@ -107,7 +116,7 @@ def main() -> None:
             print(f"{' and '.join(test):24} seed {seed}: {found:.1%}, {seconds:.0f} s", flush=True)
     scores = [row["accuracy"] for row in rows]
     print(f"mean {statistics.mean(scores):.1%} ({min(scores):.1%} to {max(scores):.1%})")
-    RESULTS.write_text(json.dumps({"epochs": args.epochs, "rows": rows, "machine": machine()}, indent=1) + "\n")
+    merge(RESULTS, rows, args.epochs)
 
 
 if __name__ == "__main__":

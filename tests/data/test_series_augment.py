@@ -9,7 +9,7 @@ import torch
 from corinth.data import Sequences, SeriesEncoding
 from corinth.data.augmentation import SeriesAugmentation, SeriesFeatures
 from corinth.data.sequences import augment
-from corinth.data.sequences.audio import BANDS, band_centres, band_of
+from corinth.data.sequences.audio import BANDS, RANGE, band_centres, band_of
 from corinth.data.sequences.augment import SeriesTransform
 from corinth.data.sequences.features import normalised, stacked, with_deltas
 from corinth.errors import UsageError
@@ -133,6 +133,17 @@ def test_masks_are_runs_within_each_series() -> None:
     widths = [(row[0] == 0).sum().item() for row in across.values]
     assert min(widths) == 0
     assert max(widths) == 4
+
+
+def test_background_covers_what_is_quieter() -> None:
+    loud = torch.zeros(30, BANDS)
+    loud[10:] = -RANGE
+    found = augment.random_background(Sequences.of([loud] * 60), 17.4, chance())
+    np.testing.assert_allclose(found.values[:, :10], 0, atol=0.3)
+    levels = found.values[:, 10:].mean((1, 2))
+    assert (levels == -RANGE).float().mean().item() == pytest.approx(0.3, abs=0.15)
+    assert levels.max() < -3.5
+    assert levels.max() > -6
 
 
 def test_crops_are_windows() -> None:

@@ -13,6 +13,7 @@ OF_IMAGES = ("img_size", "fit", "interpolation", "augmentation")
 OF_SEQUENCES = ("max_len",)
 OF_TEXTS = ("tokenizer", "vocab_size", "lowercase")
 OF_SERIES = ("series", "series_augmentation")
+OF_SOUND = ("pitch", "background")  # of what is done to series
 OF_TRANSCRIPTS = ("transcript_units",)
 WHAT = {
     "image": "images",
@@ -45,8 +46,9 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
     }[unit]
     if given := changed(recipe, idle):
         raise UsageError(f"{given[0]} does nothing with {WHAT[unit]}, which {data.name} are; leave it out")
-    if recipe.series_augmentation.pitch and isinstance(data.source, Series) and data.source.audio_rate is None:
-        raise UsageError(f"series_augmentation.pitch is for recordings, and {data.name} has none; leave it out")
+    silent = isinstance(data.source, Series) and data.source.audio_rate is None
+    if silent and (given := [name for name in OF_SOUND if getattr(recipe.series_augmentation, name)]):
+        raise UsageError(f"series_augmentation.{given[0]} is for recordings, and {data.name} has none; leave it out")
     if data.task == TRANSCRIPTION and (recipe.max_len is not None or recipe.series_augmentation.crop):
         name = "series_augmentation.crop" if recipe.max_len is None else "max_len"
         raise UsageError(f"{name} cuts away what transcripts say; leave it out")

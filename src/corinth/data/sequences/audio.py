@@ -37,10 +37,9 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".aiff", ".aif")
 WINDOW, HOP = 0.025, 0.010  # seconds that a step sees, and from step to step
 BANDS = 40
 FLOOR = 1e-8  # power below which all is silence, of samples in [-1, 1]
-# in ln of power, what is quieter than the loudest by more
-RANGE = 7.0  # is as good as silent, of a band at a step: 30 dB
-SILENCE = 5.0  # is silence, of a step at an end: 22 dB
-PAUSE = 4.0  # is a pause, of a step: 17 dB
+# in ln of power, what is quieter than the loudest by more is as good as silent
+RANGE = 9.0  # of a band at a step: 39 dB
+SILENCE = 7.0  # of a step at an end: 30 dB
 
 
 def is_audio_file(path: str | Path) -> bool:
@@ -167,15 +166,11 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
 
 
 def features(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
-    """`log_mel` without the silence at both ends, nothing more than `RANGE` below its loudest, less the mean of each
-    band over the steps that are no pause: so neither loudness, nor microphone, nor how long a recording goes on before
-    and behind what is in it, nor its noise in pauses plays a part."""
+    """`log_mel` without the silence at both ends, from -`RANGE` to 0, the loudest of it."""
     found = log_mel(samples, own_rate, rate)
     power = np.log(np.exp(found).sum(axis=1))  # (T,)
     heard = np.flatnonzero(power >= power.max() - SILENCE)
-    sounding = power >= power.max() - PAUSE
-    found = np.maximum(found, found.max() - RANGE)
-    return (found - found[sounding].mean(axis=0))[heard[0] : heard[-1] + 1]
+    return np.maximum(found - found.max(), -RANGE)[heard[0] : heard[-1] + 1]
 
 
 def log_mel(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:

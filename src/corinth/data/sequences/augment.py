@@ -10,10 +10,12 @@ import torch
 from torch import Generator, Tensor
 
 from corinth.data.augmentation import SeriesAugmentation
-from corinth.data.sequences.audio import band_centres, band_of
+from corinth.data.sequences.audio import RANGE, band_centres, band_of
 from corinth.data.sequences.batch import Sequences
 from corinth.data.sequences.encoding import SeriesEncoding
 from corinth.layers.ctc import fewest_steps
+
+CLEAN = 0.3  # share of recordings without background
 
 
 class SeriesTransform:
@@ -26,7 +28,7 @@ class SeriesTransform:
         self.encoding, self.augmentation = encoding, augmentation
 
     def __call__(self, inputs: Sequences, targets: Tensor, chance: Generator) -> tuple[Sequences, Tensor]:
-        """Series (B, T, C) of zero mean and unit spread in each channel, and their targets."""
+        """Series (B, T, C) as they are, and their targets."""
         a, encoding = self.augmentation, self.encoding
         shortest = torch.ones_like(inputs.lengths)
         if targets.ndim == 2:
@@ -38,12 +40,14 @@ class SeriesTransform:
         if a.pitch:
             assert encoding.audio_rate is not None  # refused for what is no sound
             inputs = random_pitch(inputs, a.pitch, encoding.audio_rate, chance)
+        if a.background:
+            inputs = random_background(inputs, a.background, chance)
+        inputs = encoding.levelled(inputs)
         if a.scale:
             factor = 1 + a.scale * (2 * torch.rand(len(inputs), 1, 1, generator=chance) - 1)
             inputs = Sequences(inputs.values * factor.to(inputs.values.device), inputs.lengths)
         if a.noise:
             inputs = add_noise(inputs, a.noise, chance)
-        inputs = encoding.levelled(inputs)
         for _ in range(a.time_masks):
             inputs = mask_steps(inputs, a.time_mask, chance)
         for _ in range(a.channel_masks):
@@ -72,6 +76,18 @@ def random_pitch(inputs: Sequences, most: float, audio_rate: int, chance: Genera
     centres = band_centres(audio_rate)
     at = band_of(_factors(len(inputs), most, chance)[:, None] * centres, audio_rate).clamp(0, len(centres) - 1)
     return Sequences(_between(inputs.values.transpose(1, 2), at).transpose(1, 2), inputs.lengths)
+
+
+def random_background(inputs: Sequences, decibels: float, chance: Generator) -> Sequences:
+    """Bands, in ln of power with 0 the loudest, under noise of a level between `RANGE` and `decibels` below that, which
+    covers what is quieter; three of ten recordings stay as they are."""
+    size, steps, bands = inputs.values.shape
+    loudest = min(decibels * math.log(10) / 10, RANGE)
+    level = -(loudest + (RANGE - loudest) * torch.rand(size, 1, 1, generator=chance))
+    colour = torch.randn(size, 1, bands, generator=chance).cumsum(2) / math.sqrt(bands)
+    noise = level + 0.5 * (colour + torch.randn(size, steps, bands, generator=chance))
+    noise[torch.rand(size, generator=chance) < CLEAN] = -torch.inf
+    return Sequences(torch.maximum(inputs.values, noise.to(inputs.values)), inputs.lengths)
 
 
 def add_noise(inputs: Sequences, spread: float, chance: Generator) -> Sequences:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from corinth.data.augmentation import SeriesFeatures
 from corinth.data.sequences.batch import Sequences
-from corinth.data.sequences.features import normalised, stacked, with_deltas
+from corinth.data.sequences.features import centred, normalised, stacked, with_deltas
 from corinth.data.sequences.series import unusable
 from corinth.data.sequences.source import SequenceData, Series, TextSource
 from corinth.data.sequences.tagged import TaggedSource
@@ -96,8 +96,9 @@ class TextEncoding(Tokens):
 class SeriesEncoding:
     """Series (T, C) to float32 of zero mean and unit spread in each channel; the first `max_len` steps are kept.
 
-    Then, a batch at a time, what `corinth.data.sequences.features` does: a series has zero mean and unit spread
-    itself (`normalise`), its changes are channels too (`deltas`), and several steps become one (`stack`).
+    This is done a batch at a time, with what `corinth.data.sequences.features` does: a recording's bands have zero mean
+    by themselves, a series zero mean and unit spread (`normalise`), its changes are channels too (`deltas`), and several
+    steps become one (`stack`).
     """
 
     mean: tuple[float, ...]
@@ -135,9 +136,8 @@ class SeriesEncoding:
         return [self.finish(Sequences.of(row[None])).values[0] for row in self.rows(series)]
 
     def rows(self, series: Sequence[np.ndarray]) -> list[Tensor]:
-        """Each (T, C), before what is done to a batch."""
-        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
-        return [(torch.from_numpy(self.checked(values)[: self.max_len].copy()) - mean) / std for values in series]
+        """Each (T, C), as far as it is kept, before what is done to a batch."""
+        return [torch.from_numpy(self.checked(values)[: self.max_len].copy()) for values in series]
 
     def finish(self, inputs: Sequences) -> Sequences:
         """Rows of `rows`, as the network takes them."""
@@ -145,7 +145,10 @@ class SeriesEncoding:
 
     def levelled(self, inputs: Sequences) -> Sequences:
         """The first half of `finish`, before which and behind which training series are changed."""
-        return normalised(inputs) if self.normalise else inputs
+        inputs = inputs if self.audio_rate is None else centred(inputs)
+        mean, std = (torch.tensor(values, device=inputs.values.device) for values in (self.mean, self.std))
+        values = (inputs.values - mean) / std * inputs.inside()[:, :, None]
+        return normalised(Sequences(values, inputs.lengths)) if self.normalise else Sequences(values, inputs.lengths)
 
     def widened(self, inputs: Sequences) -> Sequences:
         """The second half."""
@@ -189,7 +192,10 @@ class SeriesEncoding:
         assert isinstance(source, Series)
         rows = data.positions("train")
         lengths = source.lengths[rows] if max_len is None else np.minimum(source.lengths[rows], max_len)
-        values = np.concatenate([source.series[i][:max_len] for i in rows]).astype(np.float64)
+        series = [source.series[i][:max_len] for i in rows]
+        if source.audio_rate is not None:
+            series = [centred(Sequences.of(torch.from_numpy(values)[None])).values[0].numpy() for values in series]
+        values = np.concatenate(series).astype(np.float64)
         std = values.std(axis=0)
         return cls(
             mean=tuple(values.mean(axis=0).tolist()),

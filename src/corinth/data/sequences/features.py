@@ -7,6 +7,7 @@ from torch import Tensor
 from corinth.data.sequences.batch import Sequences
 
 QUIET = 0.1  # the least spread that a channel is divided by, in those of the training part
+PAUSE = 4.0  # in ln of power: a step that is so much quieter than the loudest, 17 dB, is a pause
 STEPS = (1, 2)  # to either side, over which a change is measured
 
 
@@ -17,6 +18,16 @@ def normalised(inputs: Sequences) -> Sequences:
     values = (inputs.values - inputs.values.sum(1, keepdim=True) / count) * inside
     spread = (values.square().sum(1, keepdim=True) / count).sqrt()
     return Sequences(values / spread.clamp(min=QUIET), inputs.lengths)
+
+
+def centred(inputs: Sequences) -> Sequences:
+    """Bands (B, T, C), in ln of power, less the mean of each over the steps of its recording that are no pauses: so
+    neither loudness, nor microphone, nor how long it is silent plays a part. Zero behind each end."""
+    inside = inputs.inside()
+    power = inputs.values.logsumexp(2).masked_fill(~inside, -torch.inf)
+    sounding = (power >= power.amax(1, keepdim=True) - PAUSE)[:, :, None]
+    mean = (inputs.values * sounding).sum(1, keepdim=True) / sounding.sum(1, keepdim=True)
+    return Sequences((inputs.values - mean) * inside[:, :, None], inputs.lengths)
 
 
 def with_deltas(inputs: Sequences) -> Sequences:
