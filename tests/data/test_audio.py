@@ -8,7 +8,7 @@ import torch
 
 from corinth.data import SequenceData, Sequences, open_data
 from corinth.data.sequences.audio import BANDS, FLOOR, HOP, RANGE, WINDOW, features, log_mel, mel_filters, read_audio
-from corinth.data.sequences.features import centred
+from corinth.data.sequences.features import SHARE, centred
 from corinth.data.sequences.source import SeriesSource
 from corinth.errors import DataError, UsageError
 from corinth.predictor import SequenceClassifier, load_run
@@ -69,17 +69,21 @@ def test_loudness_plays_no_part() -> None:
     np.testing.assert_allclose(quiet[:, band], loud[:, band], atol=1e-3)
 
 
-def test_a_microphone_plays_no_part() -> None:
-    """Whatever it does to the bands is gone, and so are pauses, which count for no mean."""
+def test_recordings_are_centred_over_what_is_no_pause() -> None:
     sound = torch.from_numpy(features(tone(500, seconds=0.5), 8000, 8000))
-    other = sound + torch.linspace(-0.5, 0.5, BANDS)
+    louder = sound + 1.5
+    other = sound + torch.linspace(-0.5, 0.5, BANDS)  # another microphone
     paused = torch.cat([sound, torch.full((60, BANDS), -RANGE)])
-    found = centred(Sequences.of([sound, other, paused])).values
-    np.testing.assert_allclose(found[0].mean(0)[10:12], found[0, : len(sound)].sum(0)[10:12] / len(found[0]), atol=1e-5)
-    np.testing.assert_allclose(found[0, : len(sound)].mean(0), 0, atol=1e-4)
-    np.testing.assert_allclose(found[0], found[1], atol=0.1)
-    np.testing.assert_allclose(found[2, : len(sound)], found[0, : len(sound)], atol=1e-4)
-    assert (found[0, len(sound) :] == 0).all()
+    found = centred(Sequences.of([sound, louder, other, paused])).values
+    steps = len(sound)
+    np.testing.assert_allclose(found[0].sum() / steps / BANDS, 0, atol=1e-3)
+    kept = sound.mean(0) - sound.mean()  # of the mean of each band
+    np.testing.assert_allclose(found[0, :steps].mean(0), (1 - SHARE) * kept, atol=1e-3)
+    np.testing.assert_allclose(found[1], found[0], atol=1e-4)
+    difference = (found[2] - found[0])[:steps]
+    np.testing.assert_allclose(difference[:, -1] - difference[:, 0], 1 - SHARE, atol=0.05)
+    np.testing.assert_allclose(found[3, :steps], found[0, :steps], atol=1e-3)
+    assert (found[0, steps:] == 0).all()
 
 
 def test_another_rate_gives_nearly_the_same() -> None:

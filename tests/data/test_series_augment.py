@@ -146,6 +146,16 @@ def test_background_covers_what_is_quieter() -> None:
     assert levels.max() > -6
 
 
+def test_a_filter_is_the_same_at_all_steps() -> None:
+    inputs = Sequences.of([torch.zeros(n, BANDS) for n in (9, 4)] * 100)
+    found = augment.random_filter(inputs, 0.5, chance())
+    assert nothing_behind_the_ends(found)
+    np.testing.assert_array_equal(found.values[0, 0], found.values[0, 8])
+    curves = found.values[:, 0]
+    assert curves[:, 0].std().item() == pytest.approx(0.5 * (1 + 1 / 4 + 1 / 9) ** 0.5, rel=0.2)
+    assert curves.diff(dim=1).abs().max() < 0.35  # smooth
+
+
 def test_crops_are_windows() -> None:
     inputs = Sequences.of([torch.arange(1.0, n + 1)[:, None] for n in (20, 10, 2, 1)] * 10)
     found = augment.random_crop(inputs, 0.5, chance())

@@ -62,6 +62,7 @@ class SeriesAugmentation:
     speed: float = 0.0  # the steps become up to so much faster or slower: 0.2 is 1 / 1.2 to 1.2 times
     pitch: float = 0.0  # recordings: frequencies become up to so much higher or lower, as of speed
     background: float = 0.0  # recordings: noise, at most so many dB below the loudest, covers what is quieter; 0: none
+    filter: float = 0.0  # recordings: a smooth curve over the bands, another microphone, of so many deviations of theirs
     scale: float = 0.0  # all values are multiplied by 1 - scale to 1 + scale
     noise: float = 0.0  # standard deviation of what is added to each value, in those of its channel
     time_masks: int = 0  # so many stretches of steps become the mean
@@ -73,7 +74,7 @@ class SeriesAugmentation:
         for name in ("crop", "scale"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)} is not a share from 0 to below 1")
-        for name in ("speed", "pitch", "noise"):
+        for name in ("speed", "pitch", "filter", "noise"):
             if not 0 <= getattr(self, name) <= 4:
                 raise UsageError(f"{name} {getattr(self, name)} is not in [0, 4]")
         if not 0 <= self.background <= 100:

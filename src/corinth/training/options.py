@@ -13,7 +13,7 @@ OF_IMAGES = ("img_size", "fit", "interpolation", "augmentation")
 OF_SEQUENCES = ("max_len",)
 OF_TEXTS = ("tokenizer", "vocab_size", "lowercase")
 OF_SERIES = ("series", "series_augmentation")
-OF_SOUND = ("pitch", "background")  # of what is done to series
+OF_SOUND = ("pitch", "background", "filter")  # of what is done to series
 OF_TRANSCRIPTS = ("transcript_units",)
 WHAT = {
     "image": "images",

@@ -43,6 +43,8 @@ class SeriesTransform:
         if a.background:
             inputs = random_background(inputs, a.background, chance)
         inputs = encoding.levelled(inputs)
+        if a.filter:
+            inputs = random_filter(inputs, a.filter, chance)
         if a.scale:
             factor = 1 + a.scale * (2 * torch.rand(len(inputs), 1, 1, generator=chance) - 1)
             inputs = Sequences(inputs.values * factor.to(inputs.values.device), inputs.lengths)
@@ -88,6 +90,17 @@ def random_background(inputs: Sequences, decibels: float, chance: Generator) -> 
     noise = level + 0.5 * (colour + torch.randn(size, steps, bands, generator=chance))
     noise[torch.rand(size, generator=chance) < CLEAN] = -torch.inf
     return Sequences(torch.maximum(inputs.values, noise.to(inputs.values)), inputs.lengths)
+
+
+def random_filter(inputs: Sequences, strength: float, chance: Generator) -> Sequences:
+    """Each recording through a filter of its own, the same at all steps: the three slowest cosines over the bands, of
+    normal heights that fall with their frequency."""
+    bands = inputs.values.shape[2]
+    waves = torch.arange(1, 4)[:, None]
+    heights = strength * torch.randn(len(inputs), 3, generator=chance) / waves.T
+    curve = heights @ torch.cos(math.pi * waves * torch.arange(bands) / bands)  # (B, C)
+    filtered = inputs.values + curve[:, None].to(inputs.values) * inputs.inside()[:, :, None]
+    return Sequences(filtered, inputs.lengths)
 
 
 def add_noise(inputs: Sequences, spread: float, chance: Generator) -> Sequences:
