@@ -55,3 +55,34 @@ def write_ts(path: Path, series: list[np.ndarray], labels: list[str]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([*head, *cases]) + "\n", encoding="utf-8")
     return path
+
+
+def cells(names: str = "ABCD", each: int = 8, seed: int = 0) -> dict[tuple[str, int], tuple[np.ndarray, float]]:
+    """Of each cell and cycle a curve of 6 to 9 steps, float32 (T, 2), and the number in it: its slope."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for name in names:
+        for cycle in range(1, each + 1):
+            slope = float(rng.uniform(1, 3))
+            steps = np.arange(rng.integers(6, 10))
+            values = np.stack([slope * steps / 8, rng.normal(0, 1, len(steps))], axis=1)
+            found[name, cycle] = (values.astype(np.float32), slope)
+    return found
+
+
+def write_steps(path: Path, curves: dict[tuple[str, int], tuple[np.ndarray, float]]) -> Path:
+    """A table with a step a row."""
+    lines = ["cell,cycle,seconds,volts,noise,capacity"]
+    for (cell, cycle), (values, target) in curves.items():
+        lines += [f"{cell},{cycle},{10 * i},{v:.6f},{n:.6f},{target:.6f}" for i, (v, n) in enumerate(values)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+STEPS = {  # how such a table is opened
+    "group_column": "cell,cycle",
+    "target_column": "capacity",
+    "time_column": "seconds",
+    "split_group": "cell",
+}

@@ -53,3 +53,24 @@ def test_orl_faces() -> None:
     report = preflight(open_data("orl_faces"), verify=True)
     assert report.ok
     assert report.duplicates_across == 0
+
+
+def test_battery_nasa(tmp_path: Path) -> None:
+    """A discharge lasts as long as the capacity it is to predict: that is said, and not of a charge."""
+    archive = np.load(Path(os.environ["CORINTH_DATA"]) / "battery_nasa" / "nasa_B0005_B0006_B0007_B0018_256pt.npz")
+    cells = ("B0005", "B0006", "B0007", "B0018")
+    capacity = np.concatenate([archive[f"{cell}_capacity"] for cell in cells]).astype(np.float64)
+    group = np.concatenate([[cell] * len(archive[f"{cell}_capacity"]) for cell in cells])
+    curves = [curve[:, curve[1] < -1] for cell in cells for curve in archive[f"{cell}_discharge"]]  # under load
+    lengths = np.array([int(np.ptp(curve[3]) / 10) for curve in curves])
+    x = np.zeros((len(curves), lengths.max(), 1))
+    for row, (curve, length) in enumerate(zip(curves, lengths)):
+        x[row, :length, 0] = np.interp(np.arange(length) * 10, curve[3] - curve[3, 0], curve[0])
+    np.savez(tmp_path / "discharges.npz", x=x, y=capacity, group=group, lengths=lengths)
+    found = preflight(open_data(tmp_path / "discharges.npz", test_groups="B0005", val_share=0.0))
+    assert any("the number of steps of a series gives its target away" in finding.text for finding in found.findings)
+    charges = [archive[f"{cell}_charge"][: len(archive[f"{cell}_capacity"]), 1] for cell in cells]
+    x = np.nan_to_num(np.concatenate(charges))[:, :, None]
+    np.savez(tmp_path / "charges.npz", x=x, y=capacity, group=group)
+    found = preflight(open_data(tmp_path / "charges.npz", test_groups="B0005", val_share=0.0))
+    assert not any("away" in finding.text for finding in found.findings)

@@ -390,6 +390,8 @@ def test_labels_of_an_archive(tmp_path: Path) -> None:
     ):
         np.savez(tmp_path / "w.npz", x=x, y=y)
         assert sequences(tmp_path / "w.npz").classes == classes
-    np.savez(tmp_path / "w.npz", x=x, y=np.linspace(0, 1, 40))
-    with pytest.raises(DataError, match="y is float64; labels are whole numbers or text"):
+    np.savez(tmp_path / "w.npz", x=x, y=np.linspace(0, 1, 40))  # numbers to predict, not classes
+    assert sequences(tmp_path / "w.npz").task == "sequence-regression"
+    np.savez(tmp_path / "w.npz", x=x, y=np.full(40, 1j))
+    with pytest.raises(DataError, match="y is complex128; labels are whole numbers or text"):
         open_data(tmp_path / "w.npz")

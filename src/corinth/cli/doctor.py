@@ -46,6 +46,13 @@ class Options:
     label_column: str | None = None
     transcript_units: Literal["words", "characters"] = "words"
     """Of recordings with transcripts, what a label is."""
+    group_column: str | None = None
+    target_column: str | None = None
+    time_column: str | None = None
+    channel_columns: str | None = None
+    split_group: str | None = None
+    val_groups: str | None = None
+    test_groups: str | None = None
     json: bool = False
     """JSON on stdout."""
 
@@ -67,15 +74,11 @@ def main(args: Sequence[str]) -> int:
     code = 0
     if options.data is not None:
         from corinth.data import open_data
+        from corinth.data.opening import COLUMNS, GROUPS
         from corinth.data.preflight import preflight
 
-        data = open_data(
-            options.data,
-            path_column=options.path_column,
-            text_column=options.text_column,
-            label_column=options.label_column,
-            transcript_units=options.transcript_units,
-        )
+        options_of_data = (*COLUMNS, *GROUPS, "transcript_units")
+        data = open_data(options.data, **{name: getattr(options, name) for name in options_of_data})
         planned = None
         if recipe is not None:
             from corinth.training.build import planned_preprocess

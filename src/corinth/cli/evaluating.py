@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from corinth.predictor import Predictor, Scores
     from corinth.training.recipe import Recipe
 
+_NAMES = {"rmse": "RMSE", "mae": "MAE", "max_error": "largest error", "r2": "R²"}
 _MOST_SHOWN = 20  # classes in the confusion matrix on the terminal
 
 
@@ -53,6 +54,11 @@ class Options:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    group_column: str | None = None
+    target_column: str | None = None
+    time_column: str | None = None
+    channel_columns: str | None = None
+    split_group: str | None = None
     transcript_units: Literal["words", "characters"] | None = None
     """Of other recordings with transcripts, what a label is; the run's own if left out."""
     beam: int | None = None
@@ -113,7 +119,7 @@ def main(args: Sequence[str]) -> int:
     if options.json:
         print(to_json(found))
     else:
-        print_facts({"network": predictor.arch, "data": _what(data, split, result)} | _scores(result))
+        print_facts({"network": predictor.arch, "data": _what(data, split, result)} | _scores(result, predictor.task))
         _show_classes(result, plural(data.source.unit))
     return 0
 
@@ -179,7 +185,9 @@ def stated_preprocess(options: Stated, arch: str, weights: str) -> "Preprocess |
 
 def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> "DataSet":
     from corinth.data import open_data
-    from corinth.data.opening import OPTIONS
+    from corinth.data.opening import COLUMNS, OPTIONS
+    from corinth.data.sequences.steps import STEP_COLUMNS
+    from corinth.data.tables import TABLE_SUFFIXES
 
     spec = options.data or (recipe.data if recipe else None)
     if spec is None:
@@ -188,8 +196,10 @@ def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> 
     if recipe is not None:  # the splits of the training, so that its test part is found again
         known = OPTIONS if spec == recipe.data else ("split_seed", "val_share", "test_share", "transcript_units")
         how = {name: getattr(recipe, name) for name in known}
-    own = ("path_column", "text_column", "label_column", "transcript_units")
-    columns = {name: getattr(options, name) for name in own}
+        if spec != recipe.data and recipe.group_column is not None and Path(spec).suffix.lower() in TABLE_SUFFIXES:
+            how |= {name: getattr(recipe, name) for name in (*STEP_COLUMNS, "label_column")}  # a table like the run's
+            how["channel_columns"] = ",".join(predictor.preprocess.channel_names)
+    columns = {name: getattr(options, name) for name in (*COLUMNS, "transcript_units")}
     how |= {name: column for name, column in columns.items() if column is not None}
     how["audio_rate"] = getattr(predictor.preprocess, "audio_rate", None)  # at which recordings are heard
     return open_data(spec, classes=predictor.classes, task=predictor.task, **how)
@@ -218,8 +228,10 @@ def _what(data: "DataSet", split: str, result: "Scores") -> str:
     return f"{data.name}, {part}, {result.samples:,} {plural(data.source.unit)}"
 
 
-def _scores(result: "Scores") -> dict[str, str | None]:
+def _scores(result: "Scores", task: str) -> dict[str, str | None]:
     from corinth.predictor import Evaluation
+    from corinth.report.formats import number
+    from corinth.tasks.kinds import KINDS
 
     if isinstance(result, Evaluation):
         return {
@@ -230,6 +242,12 @@ def _scores(result: "Scores") -> dict[str, str | None]:
             "calibration error": f"{result.calibration_error:.4f} (expected, 15 bins)",
         }
     values = result.to_dict().items()
+    if not KINDS[task].share:
+        return {
+            _NAMES.get(name, name.replace("_", " ")): number(value)
+            for name, value in values
+            if isinstance(value, float)
+        }
     return {name.replace("_", " "): f"{value:.4f}" for name, value in values if isinstance(value, float)}
 
 

@@ -149,13 +149,16 @@ def _profile(network: _Network, data: "SequenceData", options: Options) -> "Grad
         model, encoding = built
     if model.cfg.bidirectional or model.cfg.pool in ("mean", "max"):
         note(f"{network.name}: its head sees early steps directly too, not only through time")
+    scale = getattr(encoding, "target_mean", None)
     positions = data.positions(options.part)
     count = min(options.samples, len(positions))
     chosen = np.sort(np.random.default_rng(options.seed).choice(positions, size=count, replace=False))
 
     def loss(batch: Any) -> "Tensor":
-        """The mean cross-entropy; of tagged sentences, that of their last word."""
+        """The mean cross-entropy, of tagged sentences that of their last word; of numbers the mean squared error."""
         logits, targets = model(batch.inputs.values, batch.inputs.lengths), batch.targets
+        if scale is not None:
+            return torch.nn.functional.mse_loss(logits[:, 0].float(), (targets - scale) / encoding.target_std)
         if logits.ndim == 3:
             rows, last = torch.arange(len(logits)), batch.inputs.lengths - 1
             logits, targets = logits[rows, last], targets[rows, last]

@@ -60,6 +60,7 @@ def main(args: Sequence[str]) -> int:
         DensePredictor,
         RowClassifier,
         SequenceClassifier,
+        SequenceRegressor,
         Tagger,
         Transcriber,
         load_run,
@@ -85,6 +86,15 @@ def main(args: Sequence[str]) -> int:
         columns = {"name": "left", "transcript": "left", "probability": "right"}
         _show(options, heard, _transcripts_csv(heard), columns, [_heard(p) for p in heard])
         return _exit_code(heard)
+    if isinstance(predictor, SequenceRegressor):
+        from corinth.report.formats import number
+
+        values = predictor.predict(list(map(Path, options.files)), batch_size=options.batch_size)
+        cells = [[p.name, "" if p.value is None else f"{p.value:.6g}", p.error or ""] for p in values]
+        shown = [(p.name, "cannot be used" if p.value is None else number(p.value)) for p in values]
+        columns = {"name": "left", predictor.target_name: "right"}
+        _show(options, values, to_csv(["name", "value", "error"], cells), columns, shown)
+        return _exit_code(values)
     how: dict[str, Any] = {"batch_size": options.batch_size, "top": options.top}
     if isinstance(predictor, SequenceClassifier):
         given = [_given(word) for word in options.files] if predictor.is_text else list(map(Path, options.files))

@@ -8,12 +8,16 @@ import numpy as np
 
 from corinth.compare import jobs
 from corinth.compare.control import against_chance
-from corinth.compare.leaderboard import Cost, Leaderboard, Row
+from corinth.compare.leaderboard import Baseline, Cost, Leaderboard, Row
 from corinth.compare.plan import Plan
 from corinth.compare.statistics import Difference, method_text, paired_differences, pool_seeds, score_interval
+from corinth.data.collect import plural
 from corinth.data.dataset import DataSet
+from corinth.data.sequences.source import MeasuredSource
+from corinth.data.splits import groups_of
 from corinth.errors import CorinthError
 from corinth.report.machine import machine_facts
+from corinth.report.values import training_mean
 from corinth.tasks.kinds import KINDS, Kind
 
 LEVEL = 0.95
@@ -80,6 +84,7 @@ def make_board(
         seeds=plan.seeds,
         level=LEVEL,
         task=data.task,
+        baselines=_baselines(data),
         data=_data_facts(data),
         machine=machine_facts(threads={c.recipe.threads for c in plan.contenders}),
         method=tuple(method),
@@ -150,7 +155,22 @@ def _notes(plan: Plan, data: DataSet, done: int, interrupted: bool) -> tuple[str
         )
         if data.num_classes < 4 and len(plan.seeds) < 3:
             notes.append(f"With {data.num_classes} classes the control needs at least three seeds to notice a leak.")
+    if names := groups_of(data.source):
+        count = len({names[i] for i in data.positions("test")})
+        several = "1 group" if count == 1 else f"{count} groups"
+        notes.append(
+            f"The test {plural(data.source.unit)} are of {several}. Intervals and ties take them as drawn one by "
+            "one, so they speak of other samples of the same groups, not of another group."
+        )
     return tuple(notes)
+
+
+def _baselines(data: DataSet) -> tuple[Baseline, ...]:
+    """Of regression the mean of the training part."""
+    if not isinstance(data.source, MeasuredSource):
+        return ()
+    found = training_mean(data.source, data.positions("train"), data.positions("test"))
+    return (Baseline(label=found.name, score_test=found.mae, metric=found.rmse),)
 
 
 def _per_class(data: DataSet) -> list[int] | None:

@@ -22,7 +22,7 @@ from corinth.inspect import count_macs, count_params, latency, peak_memory
 from corinth.inspect.devices import choose_device
 from corinth.inspect.memory import release_memory
 from corinth.inspect.speed import intra_op_threads
-from corinth.predictor import Evaluation, Predictor, Scores, load_run
+from corinth.predictor import Evaluation, Predictor, RegressionEvaluation, Scores, load_run
 from corinth.tasks.kinds import KINDS
 from corinth.training import Recipe, Reporter, Run, train
 from corinth.training.run import STATE
@@ -56,12 +56,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Answers:
-    """How a run did on the test part, in the order of `index`; `target` and `probs` of classifiers only."""
+    """How a run did on the test part, in the order of `index`; `target` is what classifiers and regressors were to say,
+    `probs` and `value` what they said."""
 
     index: np.ndarray  # (N,) positions in the data
     score: np.ndarray  # (N,)
     target: np.ndarray | None = None  # (N,)
     probs: np.ndarray | None = None  # (N, K)
+    value: np.ndarray | None = None  # (N,)
 
     @property
     def labels(self) -> tuple[np.ndarray, np.ndarray]:
@@ -129,6 +131,8 @@ def _kept(evaluation: Scores) -> dict[str, np.ndarray]:
     kept = {"index": evaluation.index, "score": evaluation.per_sample}
     if isinstance(evaluation, Evaluation):
         kept |= {"target": evaluation.targets, "probs": np.asarray(evaluation.probs, dtype=np.float32)}
+    elif isinstance(evaluation, RegressionEvaluation):
+        kept |= {"target": evaluation.targets, "value": evaluation.predicted}
     return kept
 
 

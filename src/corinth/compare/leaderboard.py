@@ -37,6 +37,15 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What needs no network, beside those that do: better than nothing is better than this."""
+
+    label: str
+    score_test: float  # mean over the test part, as those of the rows
+    metric: float  # of the test part as a whole
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One architecture. Scores are of the task's kind, shares (0 to 1) or numbers, and means over the test part
     and the seeds that finished.
@@ -129,6 +138,7 @@ class Leaderboard:
     machine: Mapping[str, Any]
     method: tuple[str, ...]
     task: str = "image-classification"
+    baselines: tuple[Baseline, ...] = ()
     notes: tuple[str, ...] = ()
     control: str | None = None
     interrupted: bool = False
@@ -212,6 +222,7 @@ class Leaderboard:
             "control": self.control,
             "interrupted": self.interrupted,
             "rows": rows,
+            "baselines": [dataclasses.asdict(baseline) for baseline in self.baselines],
             "differences": [dataclasses.asdict(difference) for difference in self.differences],
             "data": dict(self.data),
             "machine": dict(self.machine),
@@ -261,6 +272,9 @@ def leaderboard_table(board: Leaderboard) -> Group:
             milliseconds(cost.latency_ms) if cost else "",
             duration(row.fit_time),
         )
+    for baseline in board.baselines:
+        scores = (score_text(kind, baseline.score_test), "", "", score_text(kind, baseline.metric))
+        table.add_row("-", Text(baseline.label, style="dim"), *scores, "", "", "", "")
     below = Text("\n" + "\n".join(_below(board)), style="dim")
     return Group(Text(f"{board.headline}\n", style="bold"), table, below)
 

@@ -14,8 +14,9 @@ from corinth.compare.leaderboard import Cost, Leaderboard, Row
 from corinth.compare.plan import FILE
 from corinth.data.collect import plural
 from corinth.data.dataset import DataSet
+from corinth.data.sequences.source import MeasuredSource
 from corinth.predictor import load_run
-from corinth.report import figures, page
+from corinth.report import figures, page, values
 from corinth.report.formats import number, percent
 from corinth.report.machine import machine_lines
 from corinth.report.pictures import Mistake, hardest, mistakes
@@ -98,14 +99,22 @@ def _charts(board: Leaderboard, data: DataSet, folder: Path) -> dict[str, Any]:
         "by epoch": ("epoch", "epoch"),
     }
     kind, validation = board.kind, f"validation {board.kind.metric_name}"
-    charts["curves"] = figures.choices(
-        {
-            choice: figures.curves(
-                histories, kind=kind, x=key, y=f"val_{kind.metric}", x_title=title, y_title=validation
-            )
-            for choice, (key, title) in by.items()
-        }
-    )
+    if data.scorable("val"):
+        charts["curves"] = figures.choices(
+            {
+                choice: figures.curves(
+                    histories, kind=kind, x=key, y=f"val_{kind.metric}", x_title=title, y_title=validation
+                )
+                for choice, (key, title) in by.items()
+            }
+        )
+    if isinstance(data.source, MeasuredSource):
+        found = {row.label: _values(row, folder) for row in finished}
+        charts["values"] = figures.choices(
+            {label: values.scatter(its, data.source, series=i) for i, (label, its) in enumerate(found.items())}
+        )
+        if orders := values.orders(found, data.source, data.positions("train")):
+            charts["orders"] = figures.choices(orders)
     if data.num_classes <= figures.MOST_CLASSES and kind.classification:
         charts["confusion"] = figures.choices(
             {row.label: figures.confusion(_confusion(row, data, folder), data.classes) for row in finished}
@@ -130,6 +139,14 @@ def _confusion(row: Row, data: DataSet, folder: Path) -> np.ndarray:
         found = jobs.answers(folder, row.label, seed)
         np.add.at(counts, found.labels, 1)
     return counts
+
+
+def _values(row: Row, folder: Path) -> values.Values:
+    """What every seed predicted."""
+    found = [jobs.answers(folder, row.label, seed) for seed in row.scores]
+    first, predicted = found[0], [answers.value for answers in found if answers.value is not None]
+    assert first.target is not None
+    return values.Values(first.index, first.target, np.stack(predicted))
 
 
 def _mistakes(row: Row, data: DataSet, folder: Path) -> list[Mistake]:

@@ -62,7 +62,7 @@ class SeriesAugmentation:
     speed: float = 0.0  # the steps become up to so much faster or slower: 0.2 is 1 / 1.2 to 1.2 times
     pitch: float = 0.0  # recordings: frequencies become up to so much higher or lower, as of speed
     background: float = 0.0  # recordings: noise, at most so many dB below the loudest, covers what is quieter; 0: none
-    filter: float = 0.0  # recordings: a smooth curve over the bands, another microphone, of so many deviations of theirs
+    filter: float = 0.0  # recordings: a smooth curve over the bands, as of another microphone, of so many deviations
     scale: float = 0.0  # all values are multiplied by 1 - scale to 1 + scale
     noise: float = 0.0  # standard deviation of what is added to each value, in those of its channel
     time_masks: int = 0  # so many stretches of steps become the mean

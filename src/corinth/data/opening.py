@@ -21,17 +21,19 @@ from corinth.data.rows.source import RowData, RowSource
 from corinth.data.sequences.audio import audio_files, collect_audio, is_audio_file
 from corinth.data.sequences.series import SERIES_SUFFIXES, open_series, series_files
 from corinth.data.sequences.source import SequenceData, Series, TextSource
+from corinth.data.sequences.steps import STEP_COLUMNS, open_steps
 from corinth.data.sequences.tagged import CONLL_SUFFIXES, TaggedSource, open_tagged, tagged_files
 from corinth.data.sequences.texts import count_texts, have_texts, open_text_folder, open_text_tables, parts_of
 from corinth.data.sequences.transcripts import have_transcripts, open_transcripts
 from corinth.data.source import TargetSource
-from corinth.data.splits import check_classes, make_splits
+from corinth.data.splits import check_classes, hold_out, make_splits
 from corinth.data.tables import TABLE_SUFFIXES, labelled_files, read_table
 from corinth.errors import DataError, UsageError
 
 # of `open_data` and of a recipe
-OPTIONS = ("split_seed", "val_share", "test_share", "path_column", "text_column", "label_column", "transcript_units")
-COLUMNS = ("path_column", "text_column", "label_column")
+COLUMNS = ("path_column", "text_column", "label_column", *STEP_COLUMNS)
+GROUPS = ("val_groups", "test_groups")
+OPTIONS = ("split_seed", "val_share", "test_share", *COLUMNS, *GROUPS, "transcript_units")
 _NONE = np.empty(0, dtype=np.int64)
 
 
@@ -44,6 +46,13 @@ def open_data(
     path_column: str | None = None,
     text_column: str | None = None,
     label_column: str | None = None,
+    group_column: str | None = None,
+    target_column: str | None = None,
+    time_column: str | None = None,
+    channel_columns: str | None = None,
+    split_group: str | None = None,
+    val_groups: str | None = None,
+    test_groups: str | None = None,
     transcript_units: str = "words",
     audio_rate: int | None = None,
     max_corrupt: float = 0.05,
@@ -52,9 +61,14 @@ def open_data(
     progress: Progress | None = None,
 ) -> ImageData | RowData | SequenceData:
     """Open a built-in set by name, images or texts in class folders, a CSV, TSV or Parquet table of images' paths, of
-    texts or of rows to classify, or time series in `.ts` files or a NumPy archive. A table with both paths of
-    recordings and their transcripts is for transcription; `transcript_units`, "words" or "characters", says what its
-    labels are.
+    texts or of rows to classify, or time series in `.ts` files, a NumPy archive, or a table with a step a row. A table
+    with both paths of recordings and their transcripts is for transcription; `transcript_units`, "words" or
+    "characters", says what its labels are.
+
+    A table with a step a row has `group_column`: the columns, with commas between, that say which sequence a row
+    belongs to. The number to predict is in `target_column` (a class in `label_column`), the inputs are
+    `channel_columns` (by default all other numbers), `time_column` orders the steps. Sequences with the same
+    `split_group`, such as a person, stay in one part; `val_groups` and `test_groups` name those that are kept for it.
 
     A name is looked for among the built-in sets, then as a path, then in $CORINTH_DATA and the cache. With
     `classes` (evaluation: the run's own class names) labels are mapped onto them and a label that is not among
@@ -66,9 +80,19 @@ def open_data(
     split_seed = int(_of_kind(numbers.Integral, "split_seed", split_seed, "a whole number"))
     val_share = float(_of_kind(numbers.Real, "val_share", val_share, "a number"))
     test_share = float(_of_kind(numbers.Real, "test_share", test_share, "a number"))
-    columns = {"path_column": path_column, "text_column": text_column, "label_column": label_column}
-    sound = Sound(transcript_units, audio_rate)
-    name, found = _collect(spec, columns, sound, max_corrupt, progress)
+    columns = {
+        "path_column": path_column,
+        "text_column": text_column,
+        "label_column": label_column,
+        "group_column": group_column,
+        "target_column": target_column,
+        "time_column": time_column,
+        "channel_columns": channel_columns,
+        "split_group": split_group,
+    }
+    columns = {option: _words(value) for option, value in columns.items()}
+    val_groups, test_groups = _words(val_groups), _words(test_groups)
+    name, found = _collect(spec, columns, Sound(transcript_units, audio_rate), max_corrupt, progress)
     source, notes = found.source, list(found.notes)
     if not len(source):
         raise DataError(f"{spec}: there are no {plural(source.unit)}")
@@ -76,6 +100,7 @@ def open_data(
         raise UsageError(f"{spec} is data for {found.task}, and data for {task} are needed")
     if classes is not None:
         source = _onto(source, tuple(classes), spec)
+    found.declared = hold_out(source, found.declared, {"val": val_groups, "test": test_groups}, spec)
     if found.declared and "train" not in found.declared and classes is None:
         have = ", ".join(found.declared)
         raise DataError(f"{spec}: declares the parts {have} and no training part; add one called train")
@@ -106,9 +131,15 @@ def open_data(
         "fingerprint": fingerprint(source, splits),
         "corrupt": tuple(found.corrupt),
         "max_corrupt": max_corrupt,
-        "opened_with": {"split_seed": split_seed, "val_share": val_share, "test_share": test_share}
-        | columns
-        | {"transcript_units": transcript_units},
+        "opened_with": {
+            "split_seed": split_seed,
+            "val_share": val_share,
+            "test_share": test_share,
+            **columns,
+            "val_groups": val_groups,
+            "test_groups": test_groups,
+            "transcript_units": transcript_units,
+        },
         "task": found.task,
     }
     if isinstance(source, TextSource | Series | TaggedSource):
@@ -118,6 +149,13 @@ def open_data(
     sizes = source.sizes
     middle = (int(np.median(sizes[:, 0])), int(np.median(sizes[:, 1])))
     return ImageData(**common, native_size=middle, channels=int(source.channels.max()))
+
+
+def _words(value: Any) -> str | None:
+    """Names with commas between, as a person may give them: a list, or a name that is a number."""
+    if value is None or isinstance(value, str):
+        return value
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _of_kind(kind: type, name: str, value: Any, valid: str) -> Any:
@@ -186,6 +224,9 @@ def _sequences(path: Path, columns: dict[str, str | None], max_corrupt: float) -
     """The texts or rows of several tables, tagged sentences or time series at a path; None where there is none of
     them."""
     asked = [name for name, column in columns.items() if column is not None]
+    files = series_files(path)
+    if not files and (steps := [name for name in STEP_COLUMNS if columns[name] is not None]):
+        return _open_steps(path, columns, steps[0], max_corrupt)
     tables = [(read_table(table), part) for table, part in parts_of(path)]
     if tables and have_texts([table for table, _ in tables], columns["text_column"]):
         if columns["path_column"] is not None:
@@ -194,15 +235,25 @@ def _sequences(path: Path, columns: dict[str, str | None], max_corrupt: float) -
         return open_text_tables(tables, max_corrupt=max_corrupt, **own)
     if tables and columns["path_column"] is None and have_rows([table for table, _ in tables]):
         return open_rows(tables, label_column=columns["label_column"])
-    if files := tagged_files(path):
+    if tagged := tagged_files(path):
         if wrong := [name for name in asked if name != "label_column"]:
             raise UsageError(f"{path} holds tagged sentences; {wrong[0]} belongs to a table")
-        return open_tagged(files, label_column=columns["label_column"])
-    if files := series_files(path):
-        if asked:
-            raise UsageError(f"{path} holds time series; {asked[0]} belongs to a table")
-        return open_series(files, max_corrupt=max_corrupt)
+        return open_tagged(tagged, label_column=columns["label_column"])
+    if files:
+        if wrong := [name for name in asked if name != "target_column"]:
+            raise UsageError(f"{path} holds time series; {wrong[0]} belongs to a table")
+        return open_series(files, max_corrupt=max_corrupt, target=columns["target_column"])
     return None
+
+
+def _open_steps(path: Path, columns: dict[str, str | None], asked: str, max_corrupt: float) -> Collected:
+    """Time series of a table with a step a row, or of several that are the parts of one data set."""
+    files = [(path, None)] if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES else parts_of(path)
+    if not files:
+        raise UsageError(f"{path} is no table; {asked} belongs to one with a step a row ({', '.join(TABLE_SUFFIXES)})")
+    if other := [name for name in ("path_column", "text_column") if columns[name] is not None]:
+        raise UsageError(f"{other[0]} and {asked} are two kinds of data; give one of them")
+    return open_steps([(read_table(file), part) for file, part in files], columns, max_corrupt=max_corrupt)
 
 
 def _located(spec: str) -> Path:

@@ -12,7 +12,8 @@ from corinth.data.dataset import DataSet
 from corinth.data.images import ImageData
 from corinth.data.preprocess import Preprocess
 from corinth.data.rows.source import RowData
-from corinth.data.sequences.source import LENGTHS, SequenceData
+from corinth.data.sequences.leaks import leaks
+from corinth.data.sequences.source import LENGTHS, MeasuredSource, SequenceData
 from corinth.data.source import TargetSource
 from corinth.data.store import decode_all, free_memory, held_bytes
 from corinth.errors import DataError
@@ -235,7 +236,8 @@ def _duplicates(data: DataSet) -> tuple[dict[str, int], list[list[int]], list[li
             if number >= 0:
                 within[names[number]] += count - 1
     across = [m for m in sets.values() if len(set(part[m].tolist()) - {-1}) > 1]
-    conflicting = [m for m in sets.values() if len(set(data.source.labels[m].tolist())) > 1]
+    said = data.source.targets if isinstance(data.source, MeasuredSource) else data.source.labels
+    conflicting = [m for m in sets.values() if len(set(said[m].tolist())) > 1]
     return within, across, conflicting
 
 
@@ -256,9 +258,10 @@ def _findings(data: DataSet, facts: Preflight, preprocess: Preprocess | None) ->
         )
     if facts.conflicting:
         first = " and ".join(facts.examples["conflicting"][0][:2])
+        said = "targets" if isinstance(data.source, MeasuredSource) else "labels"
         yield Finding(
             "warning",
-            f"{_count(facts.conflicting, f'{unit} appears', f'{several} appear')} with different labels: {first}",
+            f"{_count(facts.conflicting, f'{unit} appears', f'{several} appear')} with different {said}: {first}",
         )
     if copies := sum(facts.duplicates_within.values()):
         said = _count(copies, f"{unit} is an exact copy", f"{several} are exact copies")
@@ -297,7 +300,29 @@ def _findings(data: DataSet, facts: Preflight, preprocess: Preprocess | None) ->
         )
     if preprocess is not None and isinstance(sizes, Sizes) and isinstance(data, ImageData):
         yield from _fit_findings(data, sizes, preprocess)
+    if isinstance(data.source, MeasuredSource):
+        yield from _target_findings(data, data.source)
     yield from (Finding("note", text) for text in data.notes)
+
+
+def _target_findings(data: DataSet, source: MeasuredSource) -> Iterable[Finding]:
+    train = data.positions("train")
+    yield from (Finding("warning", text) for text in leaks(source, train))
+    trained = source.targets[train]
+    if not len(trained):
+        return
+    low, high = float(trained.min()), float(trained.max())
+    yield Finding(
+        "note",
+        f"{source.target_name} of training {plural(source.unit)} is {low:.4g} to {high:.4g}, mean {trained.mean():.4g}",
+    )
+    for part in ("val", "test"):
+        targets = source.targets[data.positions(part)]
+        if outside := int(((targets < low) | (targets > high)).sum()):
+            yield Finding(
+                "note",
+                f"{outside} of {len(targets)} {part} {plural(source.unit)} lie outside of that: no such was trained on",
+            )
 
 
 def _fit_findings(data: ImageData, facts: Sizes, preprocess: Preprocess) -> Iterable[Finding]:

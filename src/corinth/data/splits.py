@@ -1,12 +1,12 @@
 """Train, validation and test parts: stratified, a pure function of the data's names and the seed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
 
 from corinth.data.collect import plural
-from corinth.data.source import Source, TargetSource
+from corinth.data.source import Source, TargetSource, number_groups
 from corinth.errors import DataError, UsageError
 
 
@@ -45,7 +45,11 @@ def make_splits(
     empty = np.empty(0, dtype=np.int64)
     splits = {name: np.sort(splits.get(name, empty)) for name in ("train", "val", "test")}
     notes = []
-    if shares:
+    groups = groups_of(source)
+    if shares and groups:
+        held = ", ".join(f"{name}: {', '.join(_present(groups, splits[name])[:5])}" for name in shares)
+        notes.append(f"split here by group, split seed {seed}: {held}; the rest is for training")
+    elif shares:
         said = ", ".join(f"{share:.0%} {name}" for name, share in shares.items())
         of = "the declared training part" if declared else f"all {several}"
         by_class = "" if isinstance(source, TargetSource) else "stratified, "
@@ -55,10 +59,51 @@ def make_splits(
     return splits, notes
 
 
+def groups_of(source: Source) -> tuple[str, ...]:
+    """Of each sample what must stay in one part with it; none where each may go by itself."""
+    return getattr(source, "groups", ())
+
+
+def hold_out(
+    source: Source, declared: Mapping[str, np.ndarray], wanted: Mapping[str, str | None], where: str
+) -> dict[str, np.ndarray]:
+    """The parts that groups are kept for: `wanted` maps "val" and "test" to names with commas between, or nothing."""
+    asked = {
+        part: [name.strip() for name in names.split(",") if name.strip()] for part, names in wanted.items() if names
+    }
+    if not asked:
+        return dict(declared)
+    groups = groups_of(source)
+    there = _present(groups, np.arange(len(groups)))
+    for part, names in asked.items():
+        option = f"{part}_groups {', '.join(names)}"
+        if not groups:
+            raise UsageError(f"{where}: {option} needs groups; name their column with split_group")
+        if declared:
+            raise UsageError(
+                f"{where}: {option} and the parts that the data declare say the same thing; use one of them"
+            )
+        if unknown := [name for name in names if name not in there]:
+            raise UsageError(f"{where}: {part}_groups {unknown[0]!r} is no group; there are {', '.join(there)}")
+    if both := set(asked.get("val", ())) & set(asked.get("test", ())):
+        raise UsageError(f"{where}: {min(both)!r} is in val_groups and in test_groups; it can be in one part")
+    part_of = {name: part for part, names in asked.items() for name in names}
+    parts = np.array([part_of.get(group, "train") for group in groups], dtype=object)
+    if not (parts == "train").any():
+        raise UsageError(f"{where}: every group is held out ({', '.join(there)}); leave some to train on")
+    return {part: np.flatnonzero(parts == part) for part in ("train", *asked)}
+
+
+def _present(groups: Sequence[str], rows: np.ndarray) -> list[str]:
+    return sorted({groups[i] for i in rows})
+
+
 def _carve(source: Source, pool: np.ndarray, shares: dict[str, float], seed: int, where: str) -> dict[str, np.ndarray]:
-    several = plural(source.unit)
-    order = np.array([_rank(seed, source.key(int(i))) for i in pool], dtype=np.uint64)
-    groups = source.duplicate_groups()[pool]
+    names = groups_of(source)
+    unit = "group" if names else source.unit
+    keys = [names[i] if names else source.key(int(i)) for i in pool]
+    order = np.array([_rank(seed, key) for key in keys], dtype=np.uint64)
+    groups = number_groups(key.encode() for key in keys) if names else source.duplicate_groups()[pool]
     labels = _of_first(groups, source.labels[pool])
     parts: dict[str, list[np.ndarray]] = {name: [] for name in (*shares, "train")}
     for label in np.unique(labels):
@@ -68,8 +113,8 @@ def _carve(source: Source, pool: np.ndarray, shares: dict[str, float], seed: int
             there = "there is" if len(bundles) == 1 else "there are"
             has = there if isinstance(source, TargetSource) else f"class {source.classes[label]!r} has"
             raise DataError(
-                f"{where}: {has} {len(bundles)} different {source.unit if len(bundles) == 1 else several}, and "
-                f"{len(shares) + 1} are needed to give {', '.join(parts)} one each; add {several}, or declare the "
+                f"{where}: {has} {len(bundles)} different {unit if len(bundles) == 1 else plural(unit)}, and "
+                f"{len(shares) + 1} are needed to give {', '.join(parts)} one each; add {plural(unit)}, or declare the "
                 "splits"
             )
         start = 0

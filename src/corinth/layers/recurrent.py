@@ -26,7 +26,7 @@ from corinth.layers.recurrence import State, Step, input_products, recur
 Pool = Literal["last", "mean", "max", "none"]
 Init = Literal["orthogonal", "uniform"]
 NORM_EPS = 1e-5
-TASKS = ("sequence-classification", "sequence-tagging", "transcription")
+TASKS = ("sequence-classification", "sequence-regression", "sequence-tagging", "transcription")
 RECIPE = {  # fields of `corinth.training.Recipe` that train small recurrent networks well
     "optimizer": "adamw",
     "lr": 2e-3,

@@ -12,6 +12,7 @@ from corinth.predictor.predictor import (
     Scores,
     load_run,
 )
+from corinth.predictor.regression import RegressionEvaluation, SequenceRegressor, ValuePrediction
 from corinth.predictor.rows import RowClassifier
 from corinth.predictor.sequences import SequenceClassifier
 from corinth.predictor.tagging import Tagger
@@ -28,10 +29,13 @@ __all__ = [
     "ImagePredictor",
     "Prediction",
     "Predictor",
+    "RegressionEvaluation",
     "RowClassifier",
     "Scores",
     "SequenceClassifier",
+    "SequenceRegressor",
     "Tagger",
     "Transcriber",
+    "ValuePrediction",
     "load_run",
 ]

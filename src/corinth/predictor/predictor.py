@@ -28,13 +28,14 @@ PREDICTORS = {  # task -> module and class, imported on first use
     "object-detection": ("detection", "Detector"),
     "tabular-classification": ("rows", "RowClassifier"),
     "sequence-classification": ("sequences", "SequenceClassifier"),
+    "sequence-regression": ("regression", "SequenceRegressor"),
     "sequence-tagging": ("tagging", "Tagger"),
     "transcription": ("transcription", "Transcriber"),
 }
 
 
 class Scores(Protocol):
-    """What every evaluation has: shares in [0, 1], and one of them for each sample, in the order of `index`."""
+    """What every evaluation has: a score of its task's kind, and one for each sample, in the order of `index`."""
 
     @property
     def classes(self) -> tuple[str, ...]: ...

@@ -66,13 +66,13 @@ def score_against(
                 "textfont": {"color": "@ink"},
                 "mode": "markers+text",
                 "cliponaxis": False,
-                "marker": {"color": _colour(i), "size": 10, "symbol": SYMBOLS[i % len(SYMBOLS)]},
+                "marker": {"color": series_colour(i), "size": 10, "symbol": SYMBOLS[i % len(SYMBOLS)]},
                 "error_y": {
                     "type": "data",
                     "symmetric": False,
                     "array": [scale * (high - mean)],
                     "arrayminus": [scale * (mean - low)],
-                    "color": _colour(i, 0.45),
+                    "color": series_colour(i, 0.45),
                     "thickness": 1.5,
                     "width": 4,
                 },
@@ -115,15 +115,15 @@ def curves(
                     "x": xs + xs[::-1],
                     "y": high + low[::-1],
                     "fill": "toself",
-                    "fillcolor": _colour(i, 0.16),
-                    "line": {"width": 0, "color": _colour(i, 0.0)},
+                    "fillcolor": series_colour(i, 0.16),
+                    "line": {"width": 0, "color": series_colour(i, 0.0)},
                     "mode": "lines",
                     "hoverinfo": "skip",
                     "showlegend": False,
                     "legendgroup": group,
                 }
             )
-        line = {"color": _colour(i), "width": 2, "dash": DASHES[(i // SERIES + i) % len(DASHES)]}
+        line = {"color": series_colour(i), "width": 2, "dash": DASHES[(i // SERIES + i) % len(DASHES)]}
         data.append(
             {
                 "x": xs,
@@ -132,7 +132,7 @@ def curves(
                 "legendgroup": group,
                 "mode": "lines+markers" if len(xs) < 3 else "lines",
                 "line": line,
-                "marker": {"color": _colour(i), "symbol": SYMBOLS[i % len(SYMBOLS)]},
+                "marker": {"color": series_colour(i), "symbol": SYMBOLS[i % len(SYMBOLS)]},
                 "hovertemplate": f"{_hover(kind)}<extra>%{{fullData.name}}</extra>",
             }
         )
@@ -147,7 +147,7 @@ def losses(rows: Sequence[Mapping[str, float]], *, x: str, x_title: str) -> Figu
         known = [(row[x], row[key]) for row in rows if row.get(key) is not None]
         if known:
             xs, ys = (list(column) for column in zip(*known))
-            line = {"color": _colour(i), "width": 2, "dash": DASHES[i]}
+            line = {"color": series_colour(i), "width": 2, "dash": DASHES[i]}
             data.append({"x": xs, "y": ys, "name": name, "mode": "lines", "line": line})
     layout = {"xaxis": {"title": {"text": x_title}}, "yaxis": {"title": {"text": "loss"}}, "hovermode": "x unified"}
     return {"data": data, "layout": layout}
@@ -159,7 +159,7 @@ def norms_by_step(shares: Mapping[str, Sequence[float]]) -> Figure:
     for i, (name, values) in enumerate(shares.items()):
         known = [(back, value) for back, value in enumerate(values) if value > 0]
         xs, ys = (list(column) for column in zip(*known)) if known else ([], [])
-        line = {"color": _colour(i), "width": 2, "dash": DASHES[(i // SERIES + i) % len(DASHES)]}
+        line = {"color": series_colour(i), "width": 2, "dash": DASHES[(i // SERIES + i) % len(DASHES)]}
         data.append({"x": xs, "y": ys, "name": plain(name), "mode": "lines", "line": line})
     layout = {
         "xaxis": {"title": {"text": "steps back from the last"}},
@@ -238,7 +238,8 @@ def _score_axis(kind: Kind, title: str) -> dict[str, Any]:
     return {"title": {"text": title}, **(percent if kind.share else {"hoverformat": ".4g"})}
 
 
-def _colour(series: int, opacity: float | None = None) -> str:
+def series_colour(series: int, opacity: float | None = None) -> str:
+    """The token of a series' colour."""
     token = f"@{series % SERIES + 1}"
     return token if opacity is None else f"{token}/{opacity}"
 

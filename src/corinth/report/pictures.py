@@ -10,7 +10,8 @@ from corinth.data import ImageData
 from corinth.data.dataset import DataSet
 from corinth.data.rows.source import RowData
 from corinth.data.sequences.source import Series
-from corinth.predictor import DensePredictor, Predictor, Tagger
+from corinth.predictor import DensePredictor, Predictor, SequenceRegressor, Tagger
+from corinth.report.formats import number
 from corinth.report.images import data_uri, svg_uri
 from corinth.report.sound import drawn_sound, heard
 from corinth.tasks.kinds import KINDS
@@ -109,12 +110,38 @@ def tagged_sentence(predictor: Tagger, data: Any, position: int, score: float) -
     return TaggedSentence(data.source.name(position), score, tuple(rows))
 
 
+@dataclass(frozen=True)
+class MeasuredSeries:
+    """A series with its number and the one that was predicted."""
+
+    name: str
+    score: float
+    picture: str  # data URI
+    measured: str
+    predicted: str
+
+
+def measured_series(predictor: SequenceRegressor, data: Any, position: int, score: float) -> MeasuredSeries:
+    values, name = data.source.sequence(position), data.source.name(position)
+    (said,) = predictor.predict([values])
+    assert said.value is not None
+    measured = float(data.source.target(position))
+    return MeasuredSeries(name, score, drawn_series(standardised(values)), number(measured), number(said.value))
+
+
+def standardised(values: np.ndarray) -> np.ndarray:
+    """Each channel of a series (T, C) on its own scale, so that all of them are seen."""
+    spread = values.std(axis=0)
+    return (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+
+
 def hardest(predictor: Predictor, data: Any, index: np.ndarray, scores: np.ndarray, most: int) -> list[Any]:
     """The samples at the positions `index` (N,) with the worst `scores` (N,), the worst first, with what the network
     says of them, as the kind of its task shows it."""
     shown: dict[str, Callable[..., Any]] = {
         "semantic-segmentation": scene,
         "object-detection": scene,
+        "sequence-regression": measured_series,
         "sequence-tagging": tagged_sentence,
         "transcription": heard,
     }

@@ -13,9 +13,9 @@ from corinth.data.dataset import DataSet
 from corinth.data.opening import OPTIONS
 from corinth.errors import UsageError
 from corinth.inspect import count_macs, count_params
-from corinth.predictor import Evaluation, load_run
-from corinth.report import figures, page
-from corinth.report.formats import duration, input_size, percent, quantity, score_text
+from corinth.predictor import Evaluation, RegressionEvaluation, load_run
+from corinth.report import figures, page, values
+from corinth.report.formats import duration, input_size, number, percent, quantity, score_text
 from corinth.report.machine import machine_facts, machine_lines
 from corinth.report.pictures import Mistake, hardest, mistakes
 from corinth.tasks.kinds import KINDS, Kind
@@ -93,10 +93,16 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
                 (_title(kind.metric_name), score_text(kind, found.score), words),
                 (_title(kind.sample_name), score_text(kind, float(found.per_sample.mean())), words),
                 *_entity_scores(found),
+                *_regression_scores(found, data, part),
             ],
             "per_class": found.to_dict().get("per_class"),
             "hardest": hardest(predictor, data, found.index, found.per_sample, most=8),
         }
+    if isinstance(found, RegressionEvaluation):
+        its = values.Values(found.index, found.targets, found.predicted[None])
+        charts["values"] = figures.choices({"all": values.scatter(its, data.source)})
+        if orders := values.orders({predictor.arch: its}, data.source, data.positions("train")):
+            charts["orders"] = figures.choices(orders)
     path = run / "report.html"
     note = page.write(path, "run.html", context, charts)
     return path, note
@@ -110,11 +116,11 @@ def _curves(rows: list[dict[str, Any]], kind: Kind) -> dict[str, Any]:
         for name, key in (("training", f"train_{kind.metric}"), ("validation", f"val_{kind.metric}"))
     }
     score = {name: found for name, found in score.items() if found[0]}
-    by_epoch = figures.curves(score, kind=kind, x="epoch", y=kind.metric, x_title="epoch", y_title=kind.metric_name)
-    return {
-        "score": figures.choices({"epoch": by_epoch}),
-        "loss": figures.choices({"epoch": figures.losses(rows, x="epoch", x_title="epoch")}),
-    }
+    charts = {"loss": figures.choices({"epoch": figures.losses(rows, x="epoch", x_title="epoch")})}
+    if score:
+        by_epoch = figures.curves(score, kind=kind, x="epoch", y=kind.metric, x_title="epoch", y_title=kind.metric_name)
+        charts["score"] = figures.choices({"epoch": by_epoch})
+    return charts
 
 
 def _entity_scores(found: Any) -> list[tuple[str, str, str]]:
@@ -124,6 +130,19 @@ def _entity_scores(found: Any) -> list[tuple[str, str, str]]:
         return []
     parts = f"precision {percent(entities.precision)}, recall {percent(entities.recall)}"
     return [("F1 of entities", percent(entities.f1), parts)]
+
+
+def _regression_scores(found: Any, data: Any, part: str) -> list[tuple[str, str, str]]:
+    """The largest error, R², and what always saying the training part's mean would do."""
+    if not isinstance(found, RegressionEvaluation):
+        return []
+    mean = values.training_mean(data.source, data.positions("train"), data.positions(part))
+    r2 = [] if found.r2 is None else [("R²", f"{found.r2:.3f}", "0 is as good as this part's mean")]
+    return [
+        ("Largest error", number(found.max_error), "of a sequence"),
+        *r2,
+        ("Mean of training", number(mean.rmse), f"RMSE of always saying {number(mean.value)}"),
+    ]
 
 
 def _title(name: str) -> str:

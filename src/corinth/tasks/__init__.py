@@ -7,6 +7,7 @@ from corinth.tasks.classification import (
     balanced_weights,
 )
 from corinth.tasks.detection import ObjectDetection
+from corinth.tasks.regression import SequenceRegression
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
 from corinth.tasks.tagging import SequenceTagging
 from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
@@ -21,6 +22,7 @@ __all__ = [
     "Predictions",
     "SemanticSegmentation",
     "SequenceClassification",
+    "SequenceRegression",
     "SequenceTagging",
     "TabularClassification",
     "Task",

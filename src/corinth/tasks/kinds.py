@@ -29,6 +29,13 @@ KINDS = {
         Kind("image-classification", "top1", "accuracy", "accuracy", classification=True),
         Kind("tabular-classification", "top1", "accuracy", "accuracy", unit="row", classification=True),
         Kind("sequence-classification", "top1", "accuracy", "accuracy", unit="sequence", classification=True),
+        Kind(
+            *("sequence-regression", "rmse", "RMSE", "absolute error"),
+            unit="sequence",
+            classes=False,
+            share=False,
+            lower_is_better=True,
+        ),
         Kind("sequence-tagging", "accuracy", "accuracy of tags", "accuracy per sentence", unit="sentence"),
         Kind(
             "transcription",

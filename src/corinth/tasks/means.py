@@ -30,6 +30,30 @@ class CountedMean(_Mean):
         self.count += count
 
 
+class RootMean(CountedMean):
+    """The root of such a mean, of squares."""
+
+    def compute(self) -> Tensor:
+        return super().compute().sqrt()
+
+
+class Largest(Metric):
+    """The largest of all values, none of them negative."""
+
+    full_state_update = False
+    largest: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("largest", torch.zeros(()), dist_reduce_fx="max")
+
+    def update(self, values: Tensor) -> None:
+        self.largest = torch.maximum(self.largest, values.detach().max().to(self.largest))
+
+    def compute(self) -> Tensor:
+        return self.largest
+
+
 class CrossEntropy(_Mean):
     """Mean cross-entropy in nats, over samples or over the pixels of masks; targets that are `ignored` do not count."""
 

@@ -38,6 +38,7 @@ from corinth.data.rows.encoding import RowEncoding
 from corinth.data.rows.source import RowData
 from corinth.data.rows.store import RowStore
 from corinth.data.sequences.augment import SeriesTransform
+from corinth.data.sequences.encoding import target_scale
 from corinth.errors import DataError, TrainingError, UsageError, WeightsError
 from corinth.files import append_line, sweep
 from corinth.inspect import count_macs, count_params
@@ -47,6 +48,7 @@ from corinth.tasks import (
     ObjectDetection,
     SemanticSegmentation,
     SequenceClassification,
+    SequenceRegression,
     SequenceTagging,
     TabularClassification,
     Task,
@@ -173,7 +175,7 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
         model.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
     if recipe.compile:
         compile_model(model, processes.device)
-    task = make_task(recipe, model, data)
+    task = make_task(recipe, model, data, preprocess)
     if recipe.batch_size == "auto":
         size = choose_batch_size(recipe, task, preprocess, len(data.positions("train")), processes)
         reporter.message(f"batch size {size} was chosen by trying; lr {recipe.lr:g} is used as it is")
@@ -272,12 +274,16 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
     return Run(folder, recipe, tuple(loop.rows), best, reason)
 
 
-def make_task(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
-    """What the recipe's network learns from the data; a field that does nothing for it is a `UsageError`."""
+def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Preparation | None = None) -> Task:
+    """What the recipe's network learns from the data; a field that does nothing for it is a `UsageError`.
+
+    Where numbers are learnt, `preparation` knows their scale; without it that is the training part's.
+    """
     makers: dict[str, Callable[[Recipe, nn.Module, DataSet], Task]] = {
         "image-classification": partial(_classification, ImageClassification),
         "tabular-classification": partial(_classification, TabularClassification),
         "sequence-classification": partial(_classification, SequenceClassification),
+        "sequence-regression": partial(_regression, preparation),
         "sequence-tagging": partial(_unweighted, SequenceTagging),
         "semantic-segmentation": _segmentation,
         "object-detection": partial(_unweighted, ObjectDetection),
@@ -285,6 +291,8 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
     }
     if recipe.label_smoothing and not KINDS[data.task].classification:
         raise UsageError(f"label_smoothing {recipe.label_smoothing} is for classification, not for {data.task}")
+    if recipe.regression_loss != "squared" and data.task != SequenceRegression.name:
+        raise UsageError(f"regression_loss {recipe.regression_loss} is for regression, not for {data.task}")
     return makers[data.task](recipe, model, data)
 
 
@@ -292,6 +300,19 @@ def _classification(cls: Callable[..., Task], recipe: Recipe, model: nn.Module, 
     balanced = recipe.class_weights == "balanced"
     weights = balanced_weights(data.labels("train"), data.num_classes) if balanced else None
     return cls(model, data.classes, label_smoothing=recipe.label_smoothing, class_weights=weights)
+
+
+def _regression(preparation: Preparation | None, recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+    if recipe.class_weights != "none":
+        raise UsageError(
+            f"class_weights {recipe.class_weights} is not for {data.task}, which has no classes; leave it out"
+        )
+    assert isinstance(data, SequenceData)
+    scale = target_scale(data)
+    if isinstance(preparation, SeriesEncoding) and preparation.target_mean is not None:
+        scale = {"target_mean": preparation.target_mean, "target_std": preparation.target_std or 1.0}
+    mean, std = scale["target_mean"], scale["target_std"]
+    return SequenceRegression(model, mean=mean, std=std, loss=recipe.regression_loss)
 
 
 def _segmentation(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:

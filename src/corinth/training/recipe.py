@@ -69,6 +69,8 @@ class Recipe:
     label_smoothing: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: rare classes weigh more in the loss (of segmentation: rare pixels)."""
+    regression_loss: Literal["squared", "huber"] = "squared"
+    """Of regression; huber is linear beyond one standard deviation, so that outliers weigh less."""
     clip_norm: float | None = None
     """Largest norm of a phase's gradient."""
     accumulate: int = 1
@@ -111,6 +113,20 @@ class Recipe:
     label_column: str | None = None
     transcript_units: Literal["words", "characters"] = "words"
     """Of recordings with transcripts, what a label is."""
+    group_column: str | None = None
+    """Of a table with a step a row: which sequence it belongs to; several columns with commas between."""
+    target_column: str | None = None
+    """The number of each sequence that is to be predicted."""
+    time_column: str | None = None
+    """The time of each step; it must rise in a sequence."""
+    channel_columns: str | None = None
+    """The inputs, with commas between; none: all other columns of numbers."""
+    split_group: str | None = None
+    """What must stay in one part, such as the person or the battery cell."""
+    val_groups: str | None = None
+    """Those of split_group that are the validation part, with commas between."""
+    test_groups: str | None = None
+    """Those of split_group that are the test part, with commas between."""
     threads: int | None = None
     """CPU threads; none: as many as torch takes."""
     device: str = "auto"

@@ -1,13 +1,14 @@
 """The network and the encoding of texts and time series, as a recipe and the data ask for them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from corinth.data import SequenceData, SeriesEncoding, TextEncoding
-from corinth.data.sequences.encoding import Encoding, WordEncoding
-from corinth.data.sequences.source import TranscriptSource
+from corinth.data.sequences.encoding import Encoding, WordEncoding, target_scale
+from corinth.data.sequences.source import MeasuredSource, TranscriptSource
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.sequences.transcripts import needed_steps
 from corinth.errors import UsageError
@@ -30,6 +31,8 @@ def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding:
             raise UsageError(f"{recipe.weights} was not trained on {WHAT[data.source.unit]}")
         if isinstance(known, SeriesEncoding):
             known.check_channels(data)
+            if isinstance(data.source, MeasuredSource) and known.target_mean is None:  # of a network for classes
+                known = replace(known, **target_scale(data))
         return known
     if isinstance(data.source, TaggedSource):
         return WordEncoding.trained(data, vocab_size=recipe.vocab_size, lowercase=recipe.lowercase)
@@ -74,7 +77,8 @@ def build_sequence_model(
     if cut := count_cut(encoding, data):
         unit = "tokens" if data.is_text else "steps"
         say(f"{cut} of {len(data)} sequences are longer than max_len, {encoding.max_len} {unit}, and lose their end")
-    options: dict[str, Any] = {"num_classes": data.num_classes}
+    measured = isinstance(data.source, MeasuredSource)
+    options: dict[str, Any] = {"num_classes": 1 if measured else data.num_classes}
     if isinstance(encoding, WordEncoding):
         options |= {"pool": "none"}
     if isinstance(data.source, TranscriptSource):
@@ -84,8 +88,13 @@ def build_sequence_model(
         options |= {"vocab_size": encoding.vocab_size}
     else:
         options |= {"input_size": encoding.width}
-    if data.task == "sequence-classification" and recipe.options.get("pool") == "none":
-        raise UsageError("pool none gives an answer at every step, and these data have a label a sequence; use another")
+    if data.task not in ("sequence-tagging", "transcription") and recipe.options.get("pool") == "none":
+        what = "number" if measured else "label"
+        raise UsageError(
+            f"pool none gives an answer at every step, and these data have a {what} a sequence; use another"
+        )
+    if measured and recipe.options.get("crf"):
+        raise UsageError("crf is for a tag at every step, and these data have a number a sequence; leave it out")
     for name, value in options.items():
         if recipe.options.get(name, value) != value:
             raise UsageError(

@@ -147,7 +147,7 @@ def load_model(path: str | Path) -> tuple[nn.Module, ModelConfig]:
             "the tokenizer is not the run's own"
         )
     outputs = config_of(model).num_classes - (config.task == "transcription")  # the blank has no name
-    if outputs and len(config.classes) != outputs:
+    if outputs and config.classes and len(config.classes) != outputs:
         raise WeightsError(f"{file}: its config names {len(config.classes)} classes for a network of {outputs}")
     return model.eval(), config
 

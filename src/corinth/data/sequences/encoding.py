@@ -14,7 +14,7 @@ from corinth.data.augmentation import SeriesFeatures
 from corinth.data.sequences.batch import Sequences
 from corinth.data.sequences.features import centred, normalised, stacked, with_deltas
 from corinth.data.sequences.series import unusable
-from corinth.data.sequences.source import SequenceData, Series, TextSource
+from corinth.data.sequences.source import MeasuredSource, SequenceData, Series, TextSource
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.sequences.tokenizing import SPECIAL, UNKNOWN, Kind, train_tokenizer, train_word_tokenizer
 from corinth.errors import DataError, UsageError
@@ -96,8 +96,8 @@ class TextEncoding(Tokens):
 class SeriesEncoding:
     """Series (T, C) to float32 of zero mean and unit spread in each channel; the first `max_len` steps are kept.
 
-    This is done a batch at a time, with what `corinth.data.sequences.features` does: a recording's bands have zero mean
-    by themselves, a series zero mean and unit spread (`normalise`), its changes are channels too (`deltas`), and
+    This is done a batch at a time, with what `corinth.data.sequences.features` does: a recording's bands lose a
+    part of their own mean, a series zero mean and unit spread (`normalise`), its changes are channels too (`deltas`), and
     several steps become one (`stack`).
     """
 
@@ -110,6 +110,9 @@ class SeriesEncoding:
     normalise: bool = False
     deltas: bool = False
     stack: int = 1
+    target_mean: float | None = None  # of numbers to be predicted, in the training part
+    target_std: float | None = None
+    channel_names: tuple[str, ...] = ()  # where the data have some
     kind: ClassVar[str] = "series"
 
     @property
@@ -157,9 +160,16 @@ class SeriesEncoding:
 
     def check_channels(self, data: SequenceData) -> None:
         """Data of another number of channels are a `DataError`."""
-        found = data.source.channels if isinstance(data.source, Series) else None
-        if found != self.channels:
+        if not isinstance(data.source, Series):
+            raise DataError(f"{data.name} holds no series, and the network takes some of {self.channels} channels")
+        if (found := data.source.channels) != self.channels:
             raise DataError(f"{data.name} has series of {found} channels, and the network takes {self.channels}")
+        names = data.source.channel_names
+        if self.channel_names and names and names != self.channel_names:
+            raise DataError(
+                f"{data.name} has the channels {', '.join(names)}, and the network takes "
+                f"{', '.join(self.channel_names)}; name them in that order with channel_columns"
+            )
         rate = getattr(data.source, "audio_rate", None)
         if rate != self.audio_rate:
             have, need = (f"sound at {r} Hz" if r else "no sound" for r in (rate, self.audio_rate))
@@ -205,7 +215,20 @@ class SeriesEncoding:
             longest=int(lengths.max()),
             audio_rate=source.audio_rate,
             **asdict(features or SeriesFeatures()),
+            channel_names=source.channel_names,
+            **(target_scale(data) if isinstance(source, MeasuredSource) else {}),
         )
+
+
+def target_scale(data: SequenceData) -> dict[str, float]:
+    """`target_mean` and `target_std` of the training part; a `DataError` where all its targets are the same."""
+    source = data.source
+    assert isinstance(source, MeasuredSource)
+    targets = source.targets[data.positions("train")]
+    mean, std = float(targets.mean()), float(targets.std())
+    if std <= CONSTANT * float(np.abs(targets).max()):
+        raise DataError(f"{data.name}: every training sequence has the target {mean:g}, so there is nothing to learn")
+    return {"target_mean": mean, "target_std": std}
 
 
 @dataclass(frozen=True, kw_only=True)

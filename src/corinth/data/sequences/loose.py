@@ -1,6 +1,6 @@
 """Sequences without labels, to be predicted: as a person gives them, or from files."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 from corinth.data.sequences.audio import AUDIO_SUFFIXES, features, is_audio_file, read_audio
 from corinth.data.sequences.files import read_text
 from corinth.data.sequences.series import SERIES_SUFFIXES, read_series
+from corinth.data.sequences.steps import column_names, layout, read_steps
 from corinth.data.sequences.texts import TEXT_COLUMNS, with_header
 from corinth.data.tables import TABLE_SUFFIXES, Table, find_column, read_table
 from corinth.errors import DataError, UsageError
@@ -74,10 +75,16 @@ def shortened(text: str, most: int = 60) -> str:
     return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
 
 
-def loose_series(given: Iterable[Any], audio_rate: int | None = None) -> Iterator[Loose]:
+def loose_series(
+    given: Iterable[Any], audio_rate: int | None = None, columns: Mapping[str, str | None] | None = None
+) -> Iterator[Loose]:
     """Arrays or tensors (T, C), or (T,) of one channel; paths of .csv and .tsv files with a step a row, of .npy files
     of one series, of .ts and .npz files of many, with labels or without. With `audio_rate` also paths of recordings,
-    and of folders with recordings in them."""
+    and of folders with recordings in them.
+
+    With `columns`, as a training read a table of many sequences, a table that has them is read like that.
+    """
+    columns = columns or {}
     for number, item in enumerate(given):
         if not isinstance(item, str | Path):
             yield Loose(f"series {number}", _array(item, f"series {number}"))
@@ -95,12 +102,29 @@ def loose_series(given: Iterable[Any], audio_rate: int | None = None) -> Iterato
                 yield Loose(str(path), features(*read_audio(path), audio_rate))
             elif path.suffix.lower() in SERIES_SUFFIXES:
                 yield from (Loose(entry.place, entry.values) for entry in read_series(path, labelled=False))
+            elif (table := _of_many(path, columns)) is not None:
+                its = layout(table, columns, targets=False)
+                yield from (Loose(f"{path}, {_behind(entry.place)}", entry.values) for entry in read_steps(table, its))
             elif path.suffix.lower() == ".npy":
                 yield Loose(str(path), _array(np.load(path, allow_pickle=False), str(path)))
             else:
                 yield Loose(str(path), _steps(path))
         except (DataError, UsageError, OSError, ValueError, EOFError) as error:
             yield Loose(str(path), error=str(error).removeprefix(f"{path}: "))
+
+
+def _of_many(path: Path, columns: Mapping[str, str | None]) -> Table | None:
+    """The table at a path, where it has the columns that tell sequences apart; else None."""
+    group = columns.get("group_column")
+    if group is None or path.suffix.lower() not in TABLE_SUFFIXES:
+        return None
+    table = read_table(path)
+    return table if set(column_names(group)) <= set(table.columns) else None
+
+
+def _behind(place: str) -> str:
+    """ "cell A, cycle 3" of "new.csv, cell A, cycle 3"."""
+    return place.partition(", ")[2]
 
 
 def _array(values: Any, name: str) -> np.ndarray:

@@ -1,18 +1,19 @@
-"""Time series with a label each: `.ts` files of the UCR / UEA archive, and NumPy archives."""
+"""Time series with a label or a number each: `.ts` files of the UCR / UEA archive, and NumPy archives."""
 
 import math
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from corinth.data.collect import Collected, check_left, check_names, check_usable, ordered
 from corinth.data.sequences.files import declared_parts
-from corinth.data.sequences.source import CLASSIFICATION, SeriesSource
+from corinth.data.sequences.source import CLASSIFICATION, REGRESSION, MeasuredSource, SeriesSource
 from corinth.errors import DataError, UsageError
 
 SERIES_SUFFIXES = (".ts", ".npz")
@@ -24,8 +25,12 @@ _PART = re.compile(r"[_-](train|val|test)$", re.IGNORECASE)
 class LabelledSeries:
     values: np.ndarray  # float32 (T, C)
     place: str
-    label: str
+    label: str = UNLABELLED
     split: str | None = None
+    target: float | None = None  # in place of a label; NaN where it is missing
+    group: str = ""  # what must stay in one part with it
+    order: float = 0.0  # its place among those of its group
+    problem: str | None = None  # why it cannot be used, where its reader knows better than `unusable`
 
 
 def series_files(path: Path) -> list[tuple[Path, str | None]]:
@@ -61,22 +66,38 @@ def _visible(folder: Path) -> list[Path]:
     return [file for file in folder.iterdir() if not file.name.startswith(".")]
 
 
-def open_series(files: Sequence[tuple[Path, str | None]], *, max_corrupt: float) -> Collected:
-    """All series of some files as one data set."""
+def open_series(
+    files: Sequence[tuple[Path, str | None]], *, max_corrupt: float, target: str | None = None
+) -> Collected:
+    """All series of some files as one data set. `target` is the array of an archive whose numbers are to be predicted;
+    by default those of y, where they are not whole."""
     found: list[LabelledSeries] = []
     for path, part in files:
-        found += read_series(path, part)
+        found += read_series(path, part, target=target)
     where = str(files[0][0].parent if len(files) > 1 else files[0][0])
-    return _collected(found, where, max_corrupt)
+    return gather(found, where, max_corrupt, target_name=target or "target")
 
 
-def read_series(path: Path, part: str | None = None, *, labelled: bool = True) -> list[LabelledSeries]:
-    """All series of one file; without `labelled` they may lack labels."""
-    read = _read_ts if path.suffix.lower() == ".ts" else _read_npz
-    return read(path, part, labelled)
+def read_series(
+    path: Path, part: str | None = None, *, labelled: bool = True, target: str | None = None
+) -> list[LabelledSeries]:
+    """All series of one file; without `labelled` they may lack labels. `target` is as in `open_series`."""
+    if path.suffix.lower() != ".ts":
+        return _read_npz(path, part, labelled, target)
+    if target is not None:
+        raise UsageError(f"{path}: target_column belongs to a table or an archive; @targetLabel true says it here")
+    return _read_ts(path, part, labelled)
 
 
-def _collected(found: Sequence[LabelledSeries], where: str, max_corrupt: float) -> Collected:
+def gather(
+    found: Sequence[LabelledSeries],
+    where: str,
+    max_corrupt: float,
+    *,
+    channel_names: Sequence[str] = (),
+    target_name: str = "target",
+) -> Collected:
+    """Series that were read as one data set: of classes, or of numbers where they have these."""
     if not found:
         raise DataError(f"{where}: there are no series")
     widths = {entry.values.shape[1] for entry in found}
@@ -88,22 +109,36 @@ def _collected(found: Sequence[LabelledSeries], where: str, max_corrupt: float) 
         )
     good, corrupt = [], []
     for entry in found:
-        if (reason := unusable(entry.values)) is None:
+        reason = entry.problem or unusable(entry.values)
+        if reason is None and entry.target is not None and not math.isfinite(entry.target):
+            reason = f"its {target_name} is missing" if math.isnan(entry.target) else f"its {target_name} is not finite"
+        if reason is None:
             good.append(entry)
         else:
             corrupt.append((entry.place, reason))
     check_usable(corrupt, len(found), max_corrupt, where, "series")
+    common: dict[str, Any] = {
+        "series": tuple(entry.values for entry in good),
+        "places": tuple(entry.place for entry in good),
+        "groups": tuple(entry.group for entry in good) if any(entry.group for entry in good) else (),
+        "order": tuple(entry.order for entry in good) if any(entry.order for entry in good) else (),
+        "channel_names": tuple(channel_names),
+    }
+    parts = declared_parts([entry.split for entry in good])
+    if any(entry.target is not None for entry in good):
+        if (other := next((entry for entry in good if entry.target is None), None)) is not None:
+            raise DataError(f"{other.place}: has a label, and other series have numbers; all need the same")
+        targets = np.array([entry.target for entry in good], dtype=np.float64)
+        source = MeasuredSource(
+            labels=np.zeros(len(good), dtype=np.int64), classes=(), targets=targets, target_name=target_name, **common
+        )
+        return Collected(source, parts, corrupt, [], REGRESSION)
     names = ordered({entry.label for entry in good})
     check_names(names, where)
     check_left(names, {entry.label for entry in found}, where)
     number = {name: i for i, name in enumerate(names)}
-    source = SeriesSource(
-        series=tuple(entry.values for entry in good),
-        places=tuple(entry.place for entry in good),
-        labels=np.array([number[entry.label] for entry in good], dtype=np.int64),
-        classes=tuple(names),
-    )
-    return Collected(source, declared_parts([entry.split for entry in good]), corrupt, [], CLASSIFICATION)
+    labels = np.array([number[entry.label] for entry in good], dtype=np.int64)
+    return Collected(SeriesSource(labels=labels, classes=tuple(names), **common), parts, corrupt, [], CLASSIFICATION)
 
 
 def unusable(values: np.ndarray) -> str | None:
@@ -126,7 +161,7 @@ def _read_ts(path: Path, part: str | None, needed: bool) -> list[LabelledSeries]
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
     found: list[LabelledSeries] = []
-    labelled = in_data = False
+    labelled = measured = in_data = False
     for number, line in enumerate(lines, start=1):
         line = line.strip()
         if not line or line.startswith("#"):
@@ -134,20 +169,35 @@ def _read_ts(path: Path, part: str | None, needed: bool) -> list[LabelledSeries]
         place = f"{path.name}, line {number}"
         if line.startswith("@"):
             word, *rest = line[1:].lower().split() or [""]
-            labelled = labelled or (word == "classlabel" and rest[:1] == ["true"])
+            measured = measured or (word == "targetlabel" and rest[:1] == ["true"])
+            labelled = labelled or measured or (word == "classlabel" and rest[:1] == ["true"])
             in_data = word == "data"
             if word == "timestamps" and rest[:1] == ["true"]:
                 raise DataError(f"{place}: series with timestamps are not read; write the values alone")
         elif not in_data:
             raise DataError(f"{place}: a case stands before the line @data")
         elif not labelled and needed:
-            raise DataError(f"{path}: its series have no labels; it needs the line @classLabel true with their names")
+            raise DataError(
+                f"{path}: its series have no labels; it needs the line @classLabel true with their names, or "
+                "@targetLabel true where they are numbers"
+            )
         else:
             *channels, label = line.split(":") if labelled else [*line.split(":"), UNLABELLED]
             if not channels or (labelled and not label):
                 raise DataError(f"{place}: has no label behind the last colon")
-            found.append(LabelledSeries(_values(channels, place), place, label.strip(), part))
+            values = _values(channels, place)
+            if measured:
+                found.append(LabelledSeries(values, place, split=part, target=_target(label.strip(), place)))
+            else:
+                found.append(LabelledSeries(values, place, label.strip(), part))
     return found
+
+
+def _target(word: str, place: str) -> float:
+    try:
+        return math.nan if word == "?" else float(word)
+    except ValueError:
+        raise DataError(f"{place}: the target {word!r} is no number") from None
 
 
 def _values(channels: Sequence[str], place: str) -> np.ndarray:
@@ -165,9 +215,10 @@ def _values(channels: Sequence[str], place: str) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def _read_npz(path: Path, part: str | None, needed: bool) -> list[LabelledSeries]:
-    """Arrays `x` (N, T) or (N, T, C), `y` (N,) and, for series of their own length, `lengths` (N,); or each of them
-    with `_train`, `_val`, `_test` behind its name."""
+def _read_npz(path: Path, part: str | None, needed: bool, target: str | None) -> list[LabelledSeries]:
+    """Arrays `x` (N, T) or (N, T, C), `y` (N,) and, for series of their own length, `lengths` (N,); `group` (N,) where
+    some must stay in one part, and `order` (N,), their places in it; or each of them with `_train`, `_val`, `_test`
+    behind its name."""
     try:
         archive = np.load(path, allow_pickle=False)
         if isinstance(archive, np.ndarray):
@@ -184,14 +235,20 @@ def _read_npz(path: Path, part: str | None, needed: bool) -> list[LabelledSeries
         )
     found = []
     for end in ends:
-        if f"y{end}" not in arrays and needed:
-            raise DataError(f"{path}: has x{end} and no y{end}; every series needs a label")
+        name = f"{target or 'y'}{end}"
+        if name not in arrays and needed:
+            raise DataError(
+                f"{path}: has x{end} and no {name}; every series needs a label or a number (there are "
+                f"{', '.join(arrays)})"
+            )
         x, lengths = arrays[f"x{end}"], arrays.get(f"lengths{end}")
-        y = arrays.get(f"y{end}", np.full(len(x), UNLABELLED))
+        y = arrays.get(name, np.full(len(x), UNLABELLED))
         x = x[:, :, None] if x.ndim == 2 else x
         if x.ndim != 3 or x.dtype.kind not in "fiub":
             raise DataError(f"{path}: x{end} is {x.dtype} {x.shape}; it needs numbers (N, T) or (N, T, C)")
-        labels = _labels(y, len(x), f"{path}: y{end}")
+        numbers = target is not None or _are_fractions(y)
+        labels = _targets(y, len(x), f"{path}: {name}") if numbers else _labels(y, len(x), f"{path}: {name}")
+        groups, order = _groups(arrays, end, len(x), str(path))
         steps = np.full(len(x), x.shape[1]) if lengths is None else lengths
         if (
             steps.shape != x.shape[:1]
@@ -203,8 +260,36 @@ def _read_npz(path: Path, part: str | None, needed: bool) -> list[LabelledSeries
         split = end[1:] or part
         for row in range(len(x)):
             values = np.ascontiguousarray(x[row, : steps[row]], dtype=np.float32)
-            found.append(LabelledSeries(values, f"{path.name}, x{end}[{row}]", labels[row], split))
+            what: dict[str, Any] = {"target": labels[row]} if numbers else {"label": labels[row]}
+            found.append(
+                LabelledSeries(
+                    values, f"{path.name}, x{end}[{row}]", split=split, group=groups[row], order=order[row], **what
+                )
+            )
     return found
+
+
+def _are_fractions(y: np.ndarray) -> bool:
+    """Whether numbers are to be predicted, not classes that are numbered; missing ones say nothing."""
+    return y.dtype.kind == "f" and bool((np.isfinite(y) & (y != np.round(y))).any())
+
+
+def _targets(y: np.ndarray, count: int, where: str) -> list[float]:
+    if y.shape != (count,) or y.dtype.kind not in "fiu":
+        raise DataError(f"{where} is {y.dtype} {y.shape}; it needs a number for each of {count} series")
+    return y.astype(np.float64).tolist()
+
+
+def _groups(arrays: Mapping[str, np.ndarray], end: str, count: int, where: str) -> tuple[list[str], list[float]]:
+    """The group of each series, "" without one, and its place there: that in the file, unless the archive says it."""
+    group, order = arrays.get(f"group{end}"), arrays.get(f"order{end}")
+    for name, values, kinds in (("group", group, "iubSU"), ("order", order, "fiu")):
+        if values is not None and (values.shape != (count,) or values.dtype.kind not in kinds):
+            wanted = "a whole number or a text" if name == "group" else "a number"
+            raise DataError(f"{where}: {name}{end} is {values.dtype} {values.shape}; it needs {wanted} for each series")
+    names = [""] * count if group is None else _labels(group, count, f"{where}: group{end}")
+    places = [0.0] * count if group is None else [float(row) for row in range(1, count + 1)]
+    return names, places if order is None else order.astype(np.float64).tolist()
 
 
 def _labels(y: np.ndarray, count: int, where: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Texts and time series with their labels, by position."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any, ClassVar, Literal
@@ -13,7 +13,7 @@ from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.source import number_groups
 from corinth.errors import DataError
 
-CLASSIFICATION = "sequence-classification"
+CLASSIFICATION, REGRESSION = "sequence-classification", "sequence-regression"
 TRANSCRIPTION = "transcription"
 LENGTHS = {"text": "characters", "series": "steps", "sentence": "words", "recording": "steps"}  # how they are measured
 SPACE = "\u2423"  # the label between words, where labels are characters
@@ -62,6 +62,10 @@ class Series:
     places: tuple[str, ...]
     audio_rate: int | None = None  # samples a second of the sound that they were made of
     digests: tuple[bytes, ...] = ()  # of that sound: what is computed from it differs in its last digits by machine
+    groups: tuple[str, ...] = ()  # of each series what must stay in one part with it, such as the person or the cell
+    order: tuple[float, ...] = ()  # of each series its place among those of its group, such as the cycle of a cell
+    order_name: str = "place"
+    channel_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.series)
@@ -92,6 +96,9 @@ class Series:
     def content(self) -> Iterable[bytes]:
         return iter(self.digests) if self.digests else map(_bytes, self.series)
 
+    def channel_name(self, channel: int) -> str:
+        return repr(self.channel_names[channel]) if self.channel_names else f"channel {channel + 1}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesSource(Series):
@@ -100,6 +107,27 @@ class SeriesSource(Series):
     labels: np.ndarray  # int64 (N,), positions in `classes`
     classes: tuple[str, ...]
     unit: ClassVar[str] = "series"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredSource(SeriesSource):
+    """Time series with a number each, `targets` float64 (N,), finite, in the user's unit; there are no classes."""
+
+    targets: np.ndarray = field(default_factory=lambda: np.empty(0))
+    target_name: str = "target"
+
+    def target(self, i: int) -> np.ndarray:
+        return self.targets[i]
+
+    def fingerprint_bytes(self) -> Iterable[bytes]:
+        yield self.targets.astype("<f8").tobytes()
+
+    def amounts(self) -> np.ndarray:
+        """int64 (N, 0): there are no classes to have."""
+        return np.empty((len(self), 0), dtype=np.int64)
+
+    def onto(self, classes: Sequence[str], where: str) -> "MeasuredSource":
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)

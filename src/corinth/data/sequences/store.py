@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from corinth.data.sequences.batch import NO_TAG, Sequences
 from corinth.data.sequences.encoding import Encoding, SeriesEncoding
-from corinth.data.sequences.source import SequenceData, TranscriptSource
+from corinth.data.sequences.source import MeasuredSource, SequenceData, TranscriptSource
 from corinth.data.sequences.tagged import TaggedSource
 
 POOL = 32  # batches whose sequences are sorted by length together in a shuffled pass
@@ -52,15 +52,17 @@ class SequenceStore:
 
 
 def _targets(data: SequenceData, positions: np.ndarray) -> Sequence[Tensor]:
-    """A class (), the tags (T,) of a sentence or the labels (U,) of a recording."""
+    """A class or a number (), the tags (T,) of a sentence or the labels (U,) of a recording."""
     source = data.source
+    if isinstance(source, MeasuredSource):
+        return list(torch.from_numpy(source.targets[positions].astype(np.float32)))
     if isinstance(source, TaggedSource | TranscriptSource):
         return [torch.from_numpy(source.target(i)) for i in positions]
     return list(torch.from_numpy(source.labels[positions]))
 
 
 def collate_targets(targets: Sequence[Tensor]) -> Tensor:
-    """Classes (B,), or tags or labels (B, T) with `NO_TAG` behind each end."""
+    """Classes or numbers (B,), or tags or labels (B, T) with `NO_TAG` behind each end."""
     if targets[0].ndim == 0:
         return torch.stack(list(targets))
     return pad_sequence(list(targets), batch_first=True, padding_value=NO_TAG)

@@ -1,0 +1,147 @@
+"""Regression for its user: sequences in, a number for each out, in the unit of the targets."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from corinth.data import Batch, Loader, SequenceData, Sequences, SequenceStore, SeriesEncoding
+from corinth.data.sequences.loose import loose_series
+from corinth.data.sequences.source import MeasuredSource
+from corinth.errors import DataError, UsageError, WeightsError
+from corinth.predictor.predictor import Predictor
+from corinth.tasks import SequenceRegression
+
+
+@dataclass(frozen=True)
+class ValuePrediction:
+    """The number that a sequence was given; or `error`, why there is none."""
+
+    name: str
+    value: float | None = None
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return (
+            {"name": self.name, "value": self.value} if self.error is None else {"name": self.name, "error": self.error}
+        )
+
+
+@dataclass(frozen=True)
+class RegressionEvaluation:
+    """The errors on N sequences, in the unit of the targets. `per_sample` (N,) is the absolute error of each.
+
+    `r2` is 1 - sum of squared errors / sum of squared deviations from the mean of these N targets, so 0 is as good as
+    that mean and there is no lower end; None where all targets are the same. `predicted`, `targets` (N,) and `index`
+    (N,), positions in the data, are in order of evaluation.
+    """
+
+    samples: int
+    rmse: float
+    mae: float
+    max_error: float
+    r2: float | None
+    predicted: np.ndarray
+    targets: np.ndarray
+    per_sample: np.ndarray
+    index: np.ndarray
+    target_name: str = "target"
+    classes: tuple[str, ...] = ()
+    dropped: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def score(self) -> float:
+        return self.rmse
+
+    @classmethod
+    def of(cls, predicted: np.ndarray, targets: np.ndarray, index: np.ndarray, name: str) -> "RegressionEvaluation":
+        errors = np.abs(predicted - targets)
+        spread = float(np.square(targets - targets.mean()).sum())
+        return cls(
+            samples=len(targets),
+            rmse=float(np.sqrt(np.square(errors).mean())),
+            mae=float(errors.mean()),
+            max_error=float(errors.max()),
+            r2=1 - float(np.square(errors).sum()) / spread if spread > 0 else None,
+            predicted=predicted,
+            targets=targets,
+            per_sample=errors,
+            index=index,
+            target_name=name,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; the per-sample arrays are left out."""
+        names = ("samples", "rmse", "mae", "max_error", "r2")
+        return {"target": self.target_name} | {name: getattr(self, name) for name in names} | {"dropped": []}
+
+
+class SequenceRegressor(Predictor):
+    task = SequenceRegression.name
+    preprocess: SeriesEncoding
+
+    @property
+    def target_name(self) -> str:
+        """What the number is called in the data that it was trained on."""
+        return (self.data or {}).get("target_column") or "value"
+
+    def predict(self, sequences: Any | Iterable[Any], *, batch_size: int = 64) -> list[ValuePrediction]:
+        """The number of each sequence: arrays (T, C), and paths of .csv files with a step a row, of .ts and .npz files
+        with many; of a table with many where it has the columns of the training's. What cannot be used becomes a
+        prediction with `error`; the others are not affected."""
+        if batch_size < 1:
+            raise UsageError(f"batch_size {batch_size} is not at least 1")
+        if isinstance(sequences, str | Path | Tensor | np.ndarray):
+            sequences = [sequences]
+        found: list[ValuePrediction] = []
+        ready: list[tuple[int, Tensor]] = []
+        for entry in loose_series(sequences, self.preprocess.audio_rate, self._columns()):
+            problem = entry.error
+            if problem is None:
+                try:
+                    ready.append((len(found), self.preprocess([entry.value])[0]))
+                except DataError as error:
+                    problem = str(error)
+            found.append(ValuePrediction(entry.name, error=None if problem is None else f"{entry.name}: {problem}"))
+        ready.sort(key=lambda pair: len(pair[1]))  # similar lengths together
+        for start in range(0, len(ready), batch_size):
+            places, rows = zip(*ready[start : start + batch_size], strict=True)
+            for place, value in zip(places, self._values(Sequences.of(rows)).tolist(), strict=True):
+                found[place] = ValuePrediction(found[place].name, value)
+        return found
+
+    def _columns(self) -> Mapping[str, str | None]:
+        """How the table of the training was read, its inputs by name."""
+        read = {name: value for name, value in (self.data or {}).items() if name.endswith("_column")}
+        return read | {"channel_columns": ",".join(self.preprocess.channel_names)}
+
+    @torch.inference_mode()
+    def _values(self, inputs: Sequences) -> np.ndarray:
+        """Encoded sequences to numbers, float64 (B,)."""
+        scale = self.preprocess
+        assert scale.target_mean is not None
+        assert scale.target_std is not None
+        task = SequenceRegression(self.model, mean=scale.target_mean, std=scale.target_std)
+        batch = Batch(inputs.to(self.device), torch.empty(0), torch.arange(len(inputs)))
+        return task.predict(batch).double().cpu().numpy()
+
+    def evaluate(self, data: SequenceData, split: str = "test", *, batch_size: int = 512) -> RegressionEvaluation:
+        """Score one part of `data`, or all of it (`split="all"`), with this network's own encoding."""
+        if not len(data.positions(split)):
+            raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
+        if not isinstance(data.source, MeasuredSource):
+            raise UsageError(f"{data.name} holds no series with a number each, which this {self.arch} needs")
+        if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
+            raise WeightsError("the network's weights are not finite; they are damaged")
+        self.preprocess.check_channels(data)
+        index: list[int] = []
+        values: list[np.ndarray] = []
+        for batch in Loader(SequenceStore(data, split, self.preprocess), batch_size):
+            index += batch.index.tolist()
+            values.append(self._values(batch.inputs))
+        targets = data.source.targets[index]
+        return RegressionEvaluation.of(np.concatenate(values), targets, np.array(index), data.source.target_name)

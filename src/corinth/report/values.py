@@ -1,0 +1,143 @@
+"""Charts of predicted numbers: against the measured ones, and over the order that sequences have in their groups."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from corinth.data.sequences.source import MeasuredSource
+from corinth.report.figures import DASHES, SYMBOLS, Figure, plain, series_colour
+
+MOST_GROUPS = 12  # that have a chart of their own
+
+
+@dataclass(frozen=True)
+class Values:
+    """What was measured of N sequences at the positions `index` in the data, and predicted by each of S seeds."""
+
+    index: np.ndarray  # (N,)
+    targets: np.ndarray  # (N,)
+    predicted: np.ndarray  # (S, N)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """What saying one number for every sequence would do: as an architecture does that has learnt nothing."""
+
+    name: str
+    value: float
+    mae: float
+    rmse: float
+
+
+def training_mean(source: MeasuredSource, train: np.ndarray, rows: np.ndarray) -> Constant:
+    """The mean target of the training part, scored on `rows`."""
+    value = float(source.targets[train].mean())
+    errors = source.targets[rows] - value
+    return Constant("mean of training", value, float(np.abs(errors).mean()), float(np.sqrt(np.square(errors).mean())))
+
+
+def scatter(values: Values, source: MeasuredSource, *, series: int = 0) -> Figure:
+    """Predicted against measured, a point a sequence, the mean over seeds; on the dotted line they are the same."""
+    mean = values.predicted.mean(axis=0)
+    groups = [source.groups[i] for i in values.index] if source.groups else [""] * len(mean)
+    low, high = (float(pick(np.concatenate([mean, values.targets]))) for pick in (np.min, np.max))
+    data: list[dict[str, Any]] = [
+        {
+            "x": [low, high],
+            "y": [low, high],
+            "mode": "lines",
+            "hoverinfo": "skip",
+            "showlegend": False,
+            "line": {"color": "@muted", "width": 1, "dash": "dot"},
+        }
+    ]
+    names = list(dict.fromkeys(groups))
+    for i, name in enumerate(names):
+        mine = np.array([group == name for group in groups])
+        data.append(
+            {
+                "x": _rounded(values.targets[mine]),
+                "y": _rounded(mean[mine]),
+                "name": plain(name) or "sequences",
+                "mode": "markers",
+                "text": [plain(source.name(int(row))) for row in values.index[mine]],
+                "marker": {
+                    "color": series_colour(series + i, 0.65),
+                    "size": 6,
+                    "symbol": SYMBOLS[(series + i) % len(SYMBOLS)],
+                },
+                "showlegend": len(names) > 1,
+                "hovertemplate": "%{text}<br>measured %{x:.4g}, predicted %{y:.4g}<extra></extra>",
+            }
+        )
+    axes = {axis: {"title": {"text": f"{what} {plain(source.target_name)}"}} for axis, what in _AXES}
+    return {"data": data, "layout": axes}
+
+
+_AXES = (("xaxis", "measured"), ("yaxis", "predicted"))
+
+
+def over_order(values: Mapping[str, Values], source: MeasuredSource, group: str, constant: float) -> Figure:
+    """Measured and predicted over the places in one group: of each name the mean over seeds, and where it is alone a
+    band from the smallest to the largest. `constant` is the mean of the training part, dotted."""
+    data: list[dict[str, Any]] = []
+    for i, (name, found) in enumerate(values.items()):
+        rows = np.flatnonzero([source.groups[row] == group for row in found.index])
+        rows = rows[np.argsort([source.order[row] for row in found.index[rows]], kind="stable")]
+        x = [source.order[row] for row in found.index[rows]]
+        predicted = found.predicted[:, rows]
+        if not data:
+            data.append(_line(x, found.targets[rows], "measured", {"color": "@ink", "width": 2.5}))
+            ends = {"x": [x[0], x[-1]], "y": [constant] * 2, "name": "mean of training", "mode": "lines"}
+            data.append(ends | {"line": {"color": "@muted", "width": 1, "dash": "dot"}, "hoverinfo": "skip"})
+        if len(values) == 1 and len(predicted) > 1:
+            high, low = _rounded(predicted.max(axis=0)), _rounded(predicted.min(axis=0))
+            data.append(
+                {
+                    "x": x + x[::-1],
+                    "y": high + low[::-1],
+                    "fill": "toself",
+                    "mode": "lines",
+                    "fillcolor": series_colour(i, 0.2),
+                    "line": {"width": 0, "color": series_colour(i, 0.0)},
+                    "hoverinfo": "skip",
+                    "showlegend": False,
+                }
+            )
+        line = {"color": series_colour(i), "width": 1.5, "dash": DASHES[i % len(DASHES)]}
+        data.append(_line(x, predicted.mean(axis=0), plain(name), line))
+    layout = {
+        "xaxis": {"title": {"text": plain(f"{source.order_name}, {group}")}},
+        "yaxis": {"title": {"text": plain(source.target_name)}},
+        "hovermode": "x unified",
+    }
+    return {"data": data, "layout": layout}
+
+
+def _line(x: Sequence[float], y: np.ndarray, name: str, line: dict[str, Any]) -> dict[str, Any]:
+    hover = "%{y:.4g}<extra>%{fullData.name}</extra>"
+    return {"x": x, "y": _rounded(y), "name": name, "mode": "lines", "line": line, "hovertemplate": hover}
+
+
+def orders(values: Mapping[str, Values], source: MeasuredSource, train: np.ndarray) -> dict[str, Figure]:
+    """The charts over the order of each group, of all names together and of each alone; none without an order."""
+    first = next(iter(values.values()))
+    if not source.groups or not source.order:
+        return {}
+    constant = float(source.targets[train].mean())
+    groups = list(dict.fromkeys(source.groups[row] for row in first.index))[:MOST_GROUPS]
+    charts: dict[str, Figure] = {}
+    for group in groups:
+        if len(values) > 1:
+            charts[f"{group}, all"] = over_order(values, source, group, constant)
+        for name, found in values.items():
+            label = group if len(values) == 1 else f"{group}, {name}"
+            charts[label] = over_order({name: found}, source, group, constant)
+    return charts
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    """To six digits that count: a page holds thousands of numbers."""
+    return [float(f"{value:.6g}") for value in values]

@@ -1,0 +1,73 @@
+"""Regression: one number for each sequence, such as the capacity of a battery from its charging curve."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from corinth.tasks.means import CountedMean, Largest, RootMean
+from corinth.tasks.task import Phase, Task, Term
+
+Loss = Literal["squared", "huber"]
+
+
+class SequenceRegression(Task):
+    """`batch.inputs` are `corinth.data.Sequences`, `batch.targets` (B,) float in the user's unit.
+
+    The network's one output is the target less `mean`, over `std`, both of the training part. The loss is over that:
+    its squared error, or Huber's, which is linear beyond one `std` (Huber 1964).
+    """
+
+    name = "sequence-regression"
+
+    def __init__(self, model: nn.Module, *, mean: float, std: float, loss: Loss = "squared") -> None:
+        if not std > 0:
+            raise ValueError(f"std {std} is not more than 0")
+        if loss not in get_args(Loss):
+            raise ValueError(f"loss {loss!r} is none of {', '.join(get_args(Loss))}")
+        self.nets = nn.ModuleDict({"model": model})
+        self.phases = {"train": Phase(nets=("model",))}
+        self.mean, self.std, self.loss = mean, std, loss
+
+    def losses(self, phase: str, batch: Any, rng: torch.Generator) -> dict[str, Term]:
+        """`loss`, and `mae`, the mean absolute error in the user's unit, watched only."""
+        output = self.outputs(batch)
+        loss = self.error(output, batch.targets)
+        apart = (output.detach() * self.std + self.mean - batch.targets).abs().mean()
+        return {"loss": Term(loss, count=batch.size), "mae": Term(apart, weight=0.0, count=batch.size)}
+
+    def outputs(self, batch: Any) -> Tensor:
+        """What the network says, (B,) float32, in standard deviations from the mean."""
+        return self.nets["model"](batch.inputs.values, batch.inputs.lengths)[:, 0].float()
+
+    def error(self, output: Tensor, targets: Tensor) -> Tensor:
+        """The loss of outputs (B,) for targets (B,), a mean."""
+        standard = (targets - self.mean) / self.std
+        return F.mse_loss(output, standard) if self.loss == "squared" else F.huber_loss(output, standard)
+
+    def metrics(self) -> MetricCollection:
+        """`loss` as trained; `rmse`, `mae` and `max_error` in the user's unit."""
+        named: Any = {"loss": CountedMean(), "rmse": RootMean(), "mae": CountedMean(), "max_error": Largest()}
+        return MetricCollection(named, compute_groups=False)
+
+    def measure(self, metrics: MetricCollection, batch: Any) -> None:
+        output, found = self.outputs(batch), dict(metrics.items())
+        errors = (output * self.std + self.mean - batch.targets).abs()
+        updates: Any = found
+        updates["loss"].update(self.error(output, batch.targets), batch.size)
+        updates["rmse"].update(errors.square().mean(), batch.size)
+        updates["mae"].update(errors.mean(), batch.size)
+        updates["max_error"].update(errors)
+
+    def predict(self, batch: Any) -> Tensor:
+        """Numbers (B,) in the user's unit."""
+        return self.outputs(batch) * self.std + self.mean
+
+    def random_targets(self, size: int, shape: tuple[int, ...]) -> Tensor:
+        return torch.full((size,), self.mean)
+
+    def rank(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
+        return (-metrics["rmse"],)
