@@ -97,8 +97,8 @@ class SeriesEncoding:
     """Series (T, C) to float32 of zero mean and unit spread in each channel; the first `max_len` steps are kept.
 
     This is done a batch at a time, with what `corinth.data.sequences.features` does: a recording's bands lose a
-    part of their own mean, a series zero mean and unit spread (`normalise`), its changes are channels too (`deltas`), and
-    several steps become one (`stack`).
+    part of their own mean, a series has zero mean and unit spread (`normalise`), its changes are channels too
+    (`deltas`), and several steps become one (`stack`).
     """
 
     mean: tuple[float, ...]
