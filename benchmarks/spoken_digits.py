@@ -35,7 +35,6 @@ RECIPE: dict[str, Any] = {  # of strings of digits too
         "speed": 0.2,
         "pitch": 0.2,
         "noise": 0.5,
-        "filter": 0.3,
         "time_masks": 2,
         "time_mask": 0.15,
         "channel_masks": 2,

@@ -96,8 +96,8 @@ class TextEncoding(Tokens):
 class SeriesEncoding:
     """Series (T, C) to float32 of zero mean and unit spread in each channel; the first `max_len` steps are kept.
 
-    This is done a batch at a time, with what `corinth.data.sequences.features` does: a recording's bands lose a
-    part of their own mean, a series has zero mean and unit spread (`normalise`), its changes are channels too
+    This is done a batch at a time, with what `corinth.data.sequences.features` does: a recording's bands lose
+    their own mean, a series has zero mean and unit spread (`normalise`), its changes are channels too
     (`deltas`), and several steps become one (`stack`).
     """
 

@@ -8,7 +8,6 @@ from corinth.data.sequences.batch import Sequences
 
 QUIET = 0.1  # the least spread that a channel is divided by, in those of the training part
 PAUSE = 4.0  # in ln of power: a step that is so much quieter than the loudest, 17 dB, is a pause
-SHARE = 0.5
 STEPS = (1, 2)  # to either side, over which a change is measured
 
 
@@ -22,14 +21,12 @@ def normalised(inputs: Sequences) -> Sequences:
 
 
 def centred(inputs: Sequences) -> Sequences:
-    """Bands (B, T, C), in ln of power, less the mean of all over the steps of a recording that are no pauses, and less
-    `SHARE` of what the mean of each band differs from that: so loudness and silence play no part, and a microphone half
-    of it. Whole, a word of one vowel would lose it. Zero behind each end."""
+    """Bands (B, T, C), in ln of power, less the mean of each over the steps of its recording that are no pauses: so
+    neither loudness, nor microphone, nor how long it is silent plays a part. Zero behind each end."""
     inside = inputs.inside()
     power = inputs.values.logsumexp(2).masked_fill(~inside, -torch.inf)
     sounding = (power >= power.amax(1, keepdim=True) - PAUSE)[:, :, None]
-    means = (inputs.values * sounding).sum(1, keepdim=True) / sounding.sum(1, keepdim=True)
-    mean = torch.lerp(means.mean(2, keepdim=True), means, SHARE)
+    mean = (inputs.values * sounding).sum(1, keepdim=True) / sounding.sum(1, keepdim=True)
     return Sequences((inputs.values - mean) * inside[:, :, None], inputs.lengths)
 
 
