@@ -26,21 +26,17 @@ test: $(VENV)/.ready ## everything but the slow tests, then parity with the inde
 test-slow: $(VENV)/.ready ## the long tests
 	$(BIN)/pytest -m "slow and not parity"
 
-# The peers come without their dependencies, into a folder that only the parity tests put on their path.
+# The peers, and the runtimes with the exporter to them, come without their dependencies, into a folder that only the
+# parity tests and the benchmarks put on their path.
 $(PEERS)/.ready: $(VENV)/.ready constraints.txt
 	rm -rf $(PEERS)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(PEERS) --constraint constraints.txt timm torchvision pytorchcv
-	touch $@
-
-# ONNX Runtime, OpenVINO and the exporter, for benchmarks/optimized.py; beside the peers, for the same reason.
-$(PEERS)/.runtimes: $(PEERS)/.ready
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(PEERS) --constraint constraints.txt \
-		onnxruntime openvino onnx onnxscript onnx-ir ml_dtypes protobuf flatbuffers
+		timm torchvision pytorchcv onnxruntime openvino onnx onnxscript onnx-ir ml_dtypes protobuf flatbuffers
 	touch $@
 
-runtimes: $(PEERS)/.runtimes ## what benchmarks/optimized.py compares with
+runtimes: $(PEERS)/.ready ## what benchmarks/optimized.py compares with
 
-parity: $(PEERS)/.ready ## outputs and gradients against timm, torchvision and pytorchcv
+parity: $(PEERS)/.ready ## against timm, torchvision and pytorchcv; in ONNX Runtime and OpenVINO
 	$(BIN)/pytest -n 2 -m parity tests/parity
 
 lint: $(VENV)/.ready
@@ -53,7 +49,7 @@ format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.ready $(PEERS)/.runtimes ## every benchmark; hours on two cores, see benchmarks/README.md
+bench: $(VENV)/.ready $(PEERS)/.ready ## every benchmark; hours on two cores, see benchmarks/README.md
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 docs: $(VENV)/.ready ## run the code blocks of the README and the docs

@@ -1,14 +1,15 @@
 """Corinth against timm or torchvision, ONNX Runtime and OpenVINO: the same weights, outputs compared before any timing.
 
     python benchmarks/optimized.py [--models resnet50 ...] [--batch 1 32] [--train-batch 32] [--parts eager ...]
-                                   [--seconds 6] [--threads 2] [--again]
+                                   [--seconds 6] [--threads 2] [--again] [--output FILE]
 
 Four parts of each row: `eager` (inference, ours and the peer's, the peer in NCHW and in channels_last), `train`
 (forward, cross-entropy, backward), `compiled` (the same inference under torch.compile), `optimised`
-(`corinth.optimize` in fp32 and bf16 against ONNX Runtime in fp32 and OpenVINO in fp32 and bf16). The forms of a part
-take turns, round after round, for about `--seconds`, at least 3 rounds. Each part of each row is merged into
-benchmarks/results/optimized.json when it is done, and not measured again without `--again`: an interrupted benchmark
-goes on. At the end stand the geometric means and whether the bars hold.
+(`corinth.optimize` in fp32 and bf16 against ONNX Runtime in fp32 and OpenVINO in fp32 and bf16; which form it chose
+stands beside its times, as it may choose OpenVINO itself). The forms of a part take turns, round after round, for
+about `--seconds`, at least 3 rounds. Each part of each row is merged into benchmarks/results/optimized.json, or
+`--output`, when it is done, and not measured again without `--again`: an interrupted benchmark goes on. At the end
+stand the geometric means and whether the bars hold.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,7 +142,8 @@ def forms_of(part: str, name: str, x: Tensor, threads: int) -> tuple[Forms, dict
         bf16 = corinth.optimize(ours, x, seconds=1, precision="bf16")
         forms = {"corinth, optimised": inference(fp32, x), "corinth, optimised, bf16": inference(bf16, x)}
         reports = {"fp32": fp32.report.to_dict(), "bf16": bf16.report.to_dict()}
-        return forms | runtimes(ours, x, threads), {"reports": reports}
+        chosen = {"fp32": fp32.report.form, "bf16": bf16.report.form}
+        return forms | runtimes(ours, x, threads), {"chosen": chosen, "reports": reports}
     make = {"eager": inference, "compiled": compiled, "train": training}[part]
     layouts = tuple(LAYOUTS) if part != "compiled" else ("channels_last",)
     return in_layouts("peer", theirs, x, make, layouts) | in_layouts("corinth", ours, x, make, ("channels_last",)), {}
@@ -216,6 +219,12 @@ def bars(found: dict[str, dict[str, float]]) -> list[str]:
     return lines + [f"{'holds' if held else 'DOES NOT HOLD'}: {what}" for what, held in checks]
 
 
+def chosen_forms(rows: dict[str, dict]) -> list[str]:
+    """How many rows each form of `corinth.optimize` was the fastest for, in each precision."""
+    chosen = [(precision, form) for row in rows.values() for precision, form in row.get("chosen", {}).items()]
+    return [f"{precision}: {form} in {count} rows" for (precision, form), count in sorted(Counter(chosen).items())]
+
+
 def mean(values: dict[str, float]) -> float:
     return math.exp(sum(map(math.log, values.values())) / len(values)) if values else math.nan
 
@@ -229,13 +238,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0, help="of one part of one row, less warming up")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--again", action="store_true", help="measure what is in the results already")
+    parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     import_peers()
     if "optimised" in args.parts:
         import_runtimes()
     warnings.filterwarnings("ignore")  # the exporters'
-    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    rows = json.loads(args.output.read_text()) if args.output.exists() else {}
     for name in args.models:
         for part in args.parts:
             for batch in args.train_batch if part == "train" else args.batch:
@@ -243,11 +253,12 @@ def main() -> None:
                 if key in rows and not args.again:
                     continue
                 rows[key] = bench(part, name, batch, args.seconds, args.threads)
-                print(key, {label: times[0] for label, times in rows[key]["ms"].items()}, flush=True)
-                RESULTS.write_text(json.dumps({key: rows[key] for key in sorted(rows)}, indent=1) + "\n")
+                times = {label: times[0] for label, times in rows[key]["ms"].items()}
+                print(key, times, rows[key].get("chosen", ""), flush=True)
+                args.output.write_text(json.dumps({key: rows[key] for key in sorted(rows)}, indent=1) + "\n")
                 torch.compiler.reset()
                 gc.collect()
-    print("\n".join(bars(ratios(rows))))
+    print("\n".join(chosen_forms(rows) + bars(ratios(rows))))
 
 
 if __name__ == "__main__":

@@ -119,3 +119,18 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path):
     assert "Traceback" not in err
     again = subprocess.run([*corinth, "--resume", str(folder), "--budget", "1s"], capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
+
+
+def test_a_switch_that_can_be_left_open() -> None:
+    from corinth.cli.training import read
+
+    words = ["--data", "digits", "--model", "cnn"]
+    for given, wanted in (
+        ([], None),
+        (["--no-lowercase"], False),
+        (["--lowercase"], True),
+        (["--lowercase=False"], False),
+    ):
+        recipe = read([*words, *given]).recipe
+        assert recipe is not None
+        assert recipe.lowercase is wanted

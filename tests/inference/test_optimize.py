@@ -2,8 +2,11 @@
 
 import copy
 import dataclasses
+import sys
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from torch._inductor import config as inductor
 
 import corinth
 from corinth.errors import UsageError
-from corinth.inference import OptimizationReport, Optimized, optimize, optimizing
+from corinth.inference import OptimizationReport, Optimized, measuring, optimize, optimizing
 from corinth.inference.folding import fold_norms
 from corinth.inference.graphs import capture, constant, is_conv
 from corinth.inference.measuring import Measured, measure, measure_within
@@ -63,13 +66,14 @@ def network(name: str, **options: object) -> tuple[nn.Module, Tensor]:
 
 
 def quick(model: nn.Module, images: Tensor, **options: object) -> Optimized:
-    return optimize(model, images, **{"compile": False, "seconds": 0.001, "keep_memory": False, **options})  # ty: ignore
+    quickest = {"compile": False, "runtimes": False, "seconds": 0.001, "keep_memory": False}
+    return optimize(model, images, **{**quickest, **options})  # ty: ignore[invalid-argument-type]
 
 
 def always_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every step whose outputs are right, so that the test does not hang on the machine's load."""
 
-    def measured(before: Callable[[], object], after: Callable[[], object], *, seconds: float) -> Measured:
+    def measured(before: Callable[[], object], after: Callable[[], object], **options: object) -> Measured:
         before(), after()
         return Measured(2.0, 1.0, 2.0, 2.0, 5)
 
@@ -103,8 +107,10 @@ def test_freed_memory_is_kept_where_that_is_faster(monkeypatch: pytest.MonkeyPat
         times = Measured(2.0, 2.0 / gain, gain, gain, 5)
         monkeypatch.setattr(optimizing, "measure_within", lambda *_, times=times, **__: times)
         try:
-            step = quick(model, images, keep_memory=True).report.steps[-1]
+            fast = quick(model, images, keep_memory=True)
+            step = fast.report.steps[-1]
             assert (step.name, step.kept, memory.freed_memory_is_kept()) == ("freed memory kept", kept, kept)
+            assert fast.report.form != step.name
         finally:
             keep_freed_memory(False)
     assert quick(model, images).report.steps[-1].name != "freed memory kept"
@@ -126,6 +132,39 @@ def test_a_call_is_timed_outside_and_inside_of_a_context() -> None:
     found = measure_within(lambda: places.append(bool(inside)), place, seconds=0.001)
     assert found.rounds >= 5
     assert places.count(True) == places.count(False) == 5 * found.rounds
+
+
+def test_forms_with_threads_of_their_own_are_timed_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(time, "sleep", lambda seconds: calls.append("pause"))
+    monkeypatch.setattr(measuring, "_milliseconds", lambda call: call() or 1.0)
+    measure(lambda: calls.append("before"), lambda: calls.append("after"), seconds=0.001, apart=True)
+    one = ["pause", *["before"] * 4, "pause", *["after"] * 4]
+    assert calls[:2] == ["before", "after"]
+    assert calls[2:] == one * (len(calls[2:]) // len(one))
+    assert len(calls) > 5 * len(one)
+    calls.clear()
+    monkeypatch.setattr(measuring, "_milliseconds", lambda call: call() or 1000.0)
+    measure(lambda: calls.append("before"), lambda: calls.append("after"), seconds=0.001, apart=True)
+    assert calls[2:8] == ["pause", "before", "before", "pause", "after", "after"]
+
+
+def test_without_openvino_the_report_says_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    model, images = network("lenet5")
+    fast = quick(model, images, runtimes=True)
+    (step,) = [step for step in fast.report.steps if "OpenVINO" in step.name]
+    assert (step.kept, step.reason) == (False, "not installed: pip install 'corinth[openvino]'")
+    torch.testing.assert_close(fast(images), model(images).detach())
+    assert not any("OpenVINO" in step.name for step in quick(model, images).report.steps)
+
+
+def test_an_openvino_that_is_damaged_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "openvino.py").write_text("raise ImportError('libtbb.so.12: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "openvino", raising=False)
+    step = quick(*network("lenet5"), runtimes=True).report.steps[-1]
+    assert step.reason == "it cannot be imported: libtbb.so.12: cannot open shared object file"
 
 
 @pytest.mark.parametrize(
@@ -167,11 +206,12 @@ def test_a_gain_within_the_noise_is_none() -> None:
 
 
 def test_a_step_that_is_not_faster_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optimizing, "measure", lambda before, after, *, seconds: Measured(1.0, 1.1, 0.9, 0.9, 5))
+    monkeypatch.setattr(optimizing, "measure", lambda before, after, **options: Measured(1.0, 1.1, 0.9, 0.9, 5))
     fast = quick(*network("resnet18"))
     assert [step.kept for step in fast.report.steps] == [False, False]
     assert {step.reason for step in fast.report.steps} == {"not faster"}
     assert fast.report.gain == 1
+    assert fast.report.form == "the model as it is"
     assert fast.report.difference == 0
 
 
@@ -216,6 +256,7 @@ def test_the_report_says_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "channels_last" in text
     assert "kept: faster" in text
     assert "2.00 times as fast" in text
+    assert report.form == report.steps[-1].name
     assert report.to_dict()["steps"][0]["name"] == "channels_last"
     with pytest.raises(dataclasses.FrozenInstanceError):
         report.gain = 3.0  # ty: ignore[invalid-assignment]
@@ -250,7 +291,7 @@ def test_compiled_for_the_example_and_for_any_other_batch(precision: str, monkey
     always_faster(monkeypatch)
     model, images = network("mobilenetv3_small_050")
     settings = inductor.freezing
-    fast = optimize(model, images, precision=precision, keep_memory=False)  # ty: ignore[invalid-argument-type]
+    fast = quick(model, images, precision=precision, compile=True)
     assert {step.name for step in fast.report.steps if step.kept} >= {"channels_last", "compiled"}
     limit = 1e-4 if precision == "fp32" else 5e-2
     with torch.no_grad():
@@ -258,7 +299,7 @@ def test_compiled_for_the_example_and_for_any_other_batch(precision: str, monkey
             expected = model(batch)
             assert (fast(batch) - expected).abs().max() <= limit * expected.abs().max()
     assert fast._any_batch is not None
-    assert fast._any_batch.compiled
+    assert fast._any_batch.run is not fast._any_batch.graph
     assert inductor.freezing == settings
 
 
@@ -267,7 +308,7 @@ def test_compiled_for_the_example_and_for_any_other_batch(precision: str, monkey
 def test_another_batch_that_cannot_be_compiled_is_said_and_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     always_faster(monkeypatch)
     model, images = network("lenet5")
-    fast = optimize(model, images, keep_memory=False)
+    fast = quick(model, images, compile=True)
 
     def fails(*args: Any, **options: Any) -> Any:
         raise RuntimeError("out of registers")

@@ -5,7 +5,7 @@ so two of them are declared, which is enough for the import. That would mislead 
 torchvision; these tests therefore run in a process of their own, which `-m parity` selects (`make parity`).
 """
 
-import importlib
+import importlib.util
 import sys
 import warnings
 from pathlib import Path
@@ -30,6 +30,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
+def openvino() -> None:
+    """Puts OpenVINO where it can be imported."""
+    sys.path.append(str(PEERS))
+    if importlib.util.find_spec("openvino") is None:
+        pytest.skip(f"OpenVINO is not in {PEERS}: `make parity` installs it")
+
+
+@pytest.fixture(scope="session")
 def peers() -> SimpleNamespace:
     """The modules `timm`, `torchvision` and `pytorchcv.model_provider`."""
     sys.path.append(str(PEERS))
@@ -44,3 +52,13 @@ def peers() -> SimpleNamespace:
             timm=importlib.import_module("timm"),
             pytorchcv=importlib.import_module("pytorchcv.model_provider"),
         )
+
+
+@pytest.fixture(scope="session")
+def runtimes() -> SimpleNamespace:
+    """The module `onnxruntime`; what `torch.onnx` exports with can then be imported too."""
+    if str(PEERS) not in sys.path:
+        sys.path.append(str(PEERS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # theirs
+        return SimpleNamespace(onnxruntime=importlib.import_module("onnxruntime"))

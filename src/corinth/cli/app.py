@@ -18,6 +18,7 @@ VERBS = {  # name -> (module, one line)
     "train": ("training", "train one architecture on your data"),
     "evaluate": ("evaluating", "score a trained run, or a foreign checkpoint, on data"),
     "predict": ("predicting", "what a trained run says of images, texts or time series"),
+    "generate": ("generating", "text that a trained language model writes"),
     "convert": ("converting", "a checkpoint into Corinth's own form, or out into torchvision's or timm's"),
     "compare": ("comparing", "several architectures, one budget, several seeds: an honest leaderboard"),
     "gradients": ("gradients", "how far back in time recurrent networks learn from, with a plot"),

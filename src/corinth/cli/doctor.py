@@ -25,6 +25,7 @@ EXTRAS = {  # package -> (extra, what is missing without it)
     "faster_coco_eval": ("detection", "average precision of boxes"),
     "tensorboard": ("tensorboard", "--tensorboard"),
     "soundfile": ("audio", "recordings"),
+    "openvino": ("openvino", "forms of corinth.optimize in it"),
 }
 
 
@@ -46,6 +47,7 @@ class Options:
     label_column: str | None = None
     transcript_units: Literal["words", "characters"] = "words"
     """Of recordings with transcripts, what a label is."""
+    source_column: str | None = None
     group_column: str | None = None
     target_column: str | None = None
     time_column: str | None = None

@@ -11,6 +11,7 @@ import torch
 
 from corinth.data import Batch, ImageData, SequenceData
 from corinth.data.dataset import DataSet
+from corinth.data.preparation import Preparation
 from corinth.data.rows.source import RowData
 from corinth.data.store import free_memory
 from corinth.inspect import count_macs, count_params, peak_memory
@@ -55,13 +56,13 @@ def estimate(recipe: Recipe, data: DataSet, *, seconds: float = 2.0) -> Estimate
     memory scaled up, which overstates the memory a little.
     """
     device = choose_device(recipe.device)
-    model, input_size, make = _network(recipe, data)
+    model, encoding, input_size, make = _network(recipe, data)
     macs, params = count_macs(model, input_size), count_params(model, frozen=True)
     train, val = len(data.positions("train")), len(data.positions("val")) if data.scorable("val") else 0
     wanted = min(128 if recipe.batch_size == "auto" else recipe.batch_size, train)
     model.to(device)
     first = min(_FIRST, wanted)
-    task = make_task(recipe, model, data)
+    task = make_task(recipe, model, data, encoding)
 
     def batch(size: int) -> Batch:
         return random_batch(task, make(size)).to(device)
@@ -96,19 +97,22 @@ def estimate(recipe: Recipe, data: DataSet, *, seconds: float = 2.0) -> Estimate
     )
 
 
-def _network(recipe: Recipe, data: DataSet) -> tuple[torch.nn.Module, tuple[int, ...], Callable[[int], Any]]:
-    """The network, the shape of its input, of sequences a typical one, and what makes random inputs."""
+def _network(
+    recipe: Recipe, data: DataSet
+) -> tuple[torch.nn.Module, Preparation | None, tuple[int, ...], Callable[[int], Any]]:
+    """The network, the encoding of sequences and rows, the shape of its input, of sequences a typical one, and what
+    makes random inputs."""
     if isinstance(data, SequenceData):
         model, encoding = build_sequence_model(recipe, data, lambda _: None)
-        return model, encoding.shape, lambda size: encoding.random_inputs(size, encoding.shape[0])
+        return model, encoding, encoding.shape, lambda size: encoding.random_inputs(size, encoding.shape[0])
     if isinstance(data, RowData):
         model, rows = build_row_model(recipe, data, lambda _: None)
-        return model, rows.shape, rows.random_inputs
+        return model, rows, rows.shape, rows.random_inputs
     assert isinstance(data, ImageData)
     model, size, _ = build_network(recipe, data)
     shape = (model.cfg.in_chans, *size)
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    return model, shape, lambda count: torch.randn(count, *shape).contiguous(memory_format=layout)
+    return model, None, shape, lambda count: torch.randn(count, *shape).contiguous(memory_format=layout)
 
 
 def _speed(recipe: Recipe, task: Task, batch: Batch, device: torch.device, seconds: float) -> float:

@@ -54,6 +54,7 @@ class Options:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    source_column: str | None = None
     group_column: str | None = None
     target_column: str | None = None
     time_column: str | None = None
@@ -62,7 +63,8 @@ class Options:
     transcript_units: Literal["words", "characters"] | None = None
     """Of other recordings with transcripts, what a label is; the run's own if left out."""
     beam: int | None = None
-    """Transcription: how many beginnings of a transcript are kept while it is searched for; 1: the likeliest path."""
+    """Translation and transcription: how many beginnings are kept as a text is written; 5 and 16 if left out, 1 is
+    greedy."""
     batch_size: int = 512
     """Samples that go through the network together, at most."""
     device: str = "auto"
@@ -75,7 +77,7 @@ class Options:
 def main(args: Sequence[str]) -> int:
     options = parse(Options, "evaluate", args)
     from corinth.data.collect import plural
-    from corinth.predictor import Classifier, RowClassifier, SequenceClassifier, Transcriber, load_run
+    from corinth.predictor import Classifier, RowClassifier, SequenceClassifier, Transcriber, Translator, load_run
 
     recipe = None
     predictor: Predictor
@@ -95,8 +97,6 @@ def main(args: Sequence[str]) -> int:
         )
         for sentence in predictor.notes:
             note(sentence)
-    if options.beam is not None and not isinstance(predictor, Transcriber):
-        raise UsageError(f"--beam is for transcription; {options.run} does {predictor.task}")
     data = _open(options, predictor, recipe)
     split = options.split or _default_split(data, predictor, recipe)
     for sentence in data.notes:
@@ -104,11 +104,12 @@ def main(args: Sequence[str]) -> int:
             note(sentence)
     result: Scores
     evaluate: Any = predictor.evaluate
-    if isinstance(predictor, Classifier | RowClassifier | SequenceClassifier):
+    if options.beam is not None:
+        if not isinstance(predictor, Translator | Transcriber):
+            raise UsageError(f"--beam is for translation and transcription; {options.run} does {predictor.task}")
+        result = evaluate(data, split, batch_size=options.batch_size, beam=options.beam)
+    elif isinstance(predictor, Classifier | RowClassifier | SequenceClassifier):
         result = evaluate(data, split, batch_size=options.batch_size, keep_probs=False)
-    elif isinstance(predictor, Transcriber):
-        beam = {} if options.beam is None else {"beam": options.beam}
-        result = evaluate(data, split, batch_size=options.batch_size, **beam)
     else:
         result = evaluate(data, split, batch_size=options.batch_size)
     for name, reason in result.dropped:
@@ -230,6 +231,7 @@ def _what(data: "DataSet", split: str, result: "Scores") -> str:
 
 def _scores(result: "Scores", task: str) -> dict[str, str | None]:
     from corinth.predictor import Evaluation
+    from corinth.predictor.translation import TranslationEvaluation
     from corinth.report.formats import number
     from corinth.tasks.kinds import KINDS
 
@@ -240,6 +242,14 @@ def _scores(result: "Scores", task: str) -> dict[str, str | None]:
             "loss": f"{result.loss:.4f}",
             "macro F1": f"{result.macro_f1:.4f}",
             "calibration error": f"{result.calibration_error:.4f} (expected, 15 bins)",
+        }
+    if isinstance(result, TranslationEvaluation):
+        return {
+            "BLEU": f"{100 * result.bleu:.2f} ({result.signature})",
+            "chrF": f"{100 * result.chrf:.2f} ({result.chrf_signature})",
+            "loss": f"{result.loss:.4f} nats a token",
+            "accuracy": f"{result.accuracy:.2%} of tokens, given those before",
+            "beam": str(result.beam),
         }
     values = result.to_dict().items()
     if not KINDS[task].share:

@@ -117,7 +117,7 @@ def _open(network: _Network, spec: str, how: dict[str, Any], options: Options) -
 
     classes = network.predictor.classes if network.run else None
     data = open_data(spec, classes=classes, **how)
-    if not isinstance(data, SequenceData):
+    if not isinstance(data, SequenceData) or data.task == "translation":
         raise UsageError(f"{data.name} is data for {data.task}; gradients by step are of texts, series and sentences")
     if data.task == "transcription":
         raise UsageError(f"{data.name} is data for {data.task}, whose answers are at no step of their own")
@@ -133,6 +133,7 @@ def _profile(network: _Network, data: "SequenceData", options: Options) -> "Grad
     import torch
 
     from corinth.data import Loader, SequenceStore, SeriesEncoding
+    from corinth.data.sequences.language import LANGUAGE
     from corinth.inspect import gradients_by_step
     from corinth.training.build import build_model
     from corinth.training.recipe import recipe_for
@@ -155,17 +156,21 @@ def _profile(network: _Network, data: "SequenceData", options: Options) -> "Grad
     chosen = np.sort(np.random.default_rng(options.seed).choice(positions, size=count, replace=False))
 
     def loss(batch: Any) -> "Tensor":
-        """The mean cross-entropy, of tagged sentences that of their last word; of numbers the mean squared error."""
+        """The mean cross-entropy, of tagged sentences that of their last word, of passages that of their last token; of
+        numbers the mean squared error."""
         logits, targets = model(batch.inputs.values, batch.inputs.lengths), batch.targets
         if scale is not None:
             return torch.nn.functional.mse_loss(logits[:, 0].float(), (targets - scale) / encoding.target_std)
         if logits.ndim == 3:
             rows, last = torch.arange(len(logits)), batch.inputs.lengths - 1
-            logits, targets = logits[rows, last], targets[rows, last]
+            logits, targets = logits[rows, last], targets[rows, last] if targets.ndim == 2 else targets
         return torch.nn.functional.cross_entropy(logits.float(), targets)
 
+    store = SequenceStore(data, chosen, encoding)
+    if data.task == LANGUAGE:
+        store.predict_last()
     try:
-        return gradients_by_step(model, Loader(SequenceStore(data, chosen, encoding), 64), loss)
+        return gradients_by_step(model, Loader(store, 64), loss)
     except UsageError as error:
         raise UsageError(f"{network.name}: {error}") from error
 

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from corinth.predictor import Answer, DenseAnswer, DensePredictor, Prediction
     from corinth.predictor.tagging import TagPrediction
     from corinth.predictor.transcription import Transcript
+    from corinth.predictor.translation import TranslationPrediction
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Classify, segment or find objects in images with a trained run; classify rows of tables, texts or
-    time series; transcribe recordings.
+    time series; translate; transcribe recordings.
 
     A file that cannot be read is reported and the others go on (exit code 3).
     """
@@ -30,14 +31,15 @@ class Options:
     """A run folder."""
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
     """Image files, and folders of them. Tables, each row one to classify. Texts or sentences themselves, .txt files
-    (of one text, or of a sentence a line where words are tagged), tables with a text a row. Time series in .csv files
-    with a step a row, in .ts and .npz files; recordings, and folders of them."""
+    (of one text, or of a sentence a line where words are tagged or sentences translated), tables with a text a row.
+    Time series in .csv files with a step a row, in .ts and .npz files; recordings, and folders of them."""
     top: int = 5
     """Classification: how many classes to name."""
+    beam: int | None = None
+    """Translation and transcription: how many beginnings are kept as a text is written; 5 and 16 if left out, 1 is
+    greedy."""
     text_column: str | None = None
     """Of tables with texts, where they are."""
-    beam: int | None = None
-    """Transcription: how many beginnings of a transcript are kept while it is searched for; 1: the likeliest path."""
     draw: Path | None = None
     """Segmentation and detection: draw masks or boxes on the images, into this folder."""
     format: Literal["table", "json", "csv"] = "table"
@@ -58,23 +60,36 @@ def main(args: Sequence[str]) -> int:
     from corinth.predictor import (
         Classifier,
         DensePredictor,
+        LanguageModel,
         RowClassifier,
         SequenceClassifier,
         SequenceRegressor,
         Tagger,
         Transcriber,
+        Translator,
         load_run,
     )
 
     predictor = load_run(options.run, device=options.device)
-    if options.beam is not None and not isinstance(predictor, Transcriber):
-        raise UsageError(f"--beam is for transcription; {options.run} does {predictor.task}")
+    how: dict[str, Any] = {}
+    if isinstance(predictor, LanguageModel):
+        raise UsageError(
+            f"{options.run} is a language model, which writes: use corinth generate {options.run} --prompt TEXT"
+        )
     if isinstance(predictor, DensePredictor):
         return _dense(predictor, options)
     if options.text_column is not None and not (isinstance(predictor, SequenceClassifier) and predictor.is_text):
         raise UsageError(f"--text-column is for tables of texts; {options.run} was not trained on texts")
     if options.draw is not None:
         raise UsageError(f"--draw is for segmentation and detection; {options.run} does {predictor.task}")
+    if options.beam is not None and not isinstance(predictor, Translator | Transcriber):
+        raise UsageError(f"--beam is for translation and transcription; {options.run} does {predictor.task}")
+    if isinstance(predictor, Translator):
+        how = {} if options.beam is None else {"beam": options.beam}
+        said = predictor.predict([_given(word) for word in options.files], batch_size=options.batch_size, **how)
+        lines = [(p.source or p.name, "cannot be translated" if p.error is not None else p.translation) for p in said]
+        _show(options, said, _dense_csv(said), {"source": "left", "translation": "left"}, lines)
+        return _exit_code(said)
     if isinstance(predictor, Tagger):
         tagged = predictor.predict([_given(word) for word in options.files], batch_size=options.batch_size)
         lines = [(p.name, "cannot be tagged" if p.error is not None else p.summary) for p in tagged]
@@ -95,7 +110,7 @@ def main(args: Sequence[str]) -> int:
         columns = {"name": "left", predictor.target_name: "right"}
         _show(options, values, to_csv(["name", "value", "error"], cells), columns, shown)
         return _exit_code(values)
-    how: dict[str, Any] = {"batch_size": options.batch_size, "top": options.top}
+    how = {"batch_size": options.batch_size, "top": options.top}
     if isinstance(predictor, SequenceClassifier):
         given = [_given(word) for word in options.files] if predictor.is_text else list(map(Path, options.files))
         found = predictor.predict(given, text_column=options.text_column, **how)
@@ -222,7 +237,7 @@ def _csv(found: "Sequence[Prediction]", top: int) -> str:
     return to_csv([*columns, "error"], rows)
 
 
-def _dense_csv(found: "Sequence[_Said] | Sequence[TagPrediction]") -> str:
+def _dense_csv(found: "Sequence[_Said] | Sequence[TagPrediction] | Sequence[TranslationPrediction]") -> str:
     """One line a class, a box or a word; of a sample in which nothing was found, or that failed, one line."""
     lines: list[dict[str, Any]] = []
     for prediction in found:

@@ -110,8 +110,10 @@ def _overrides(options: Options, config: Any) -> dict[str, Any]:
 def _input_size(card: Any, config: Any, img_size: int | None) -> tuple[int, ...]:
     """(C, H, W): the config's channels; its image size where it has one, else the one asked for, else the card's.
 
-    Of a recurrent network (T, I): the card's steps, the config's inputs.
+    Of a recurrent network (T, I): the card's steps, the config's inputs; (T,) tokens of one that translates.
     """
+    if not hasattr(config, "input_size") and not hasattr(config, "in_chans"):
+        return card.input_size
     if not hasattr(config, "in_chans"):
         return (card.input_size[0], config.input_size)
     _, *sides = card.input_size

@@ -54,6 +54,7 @@ class Options(Recipe):
 
 _NAMES = {"arch": "--model"}
 _ALIASES = {"--arch": "--model", "--opt": "--optimizer"}
+_SWITCHES = {"--lowercase": "--lowercase=True", "--no-lowercase": "--lowercase=False"}  # of a field that can be none
 
 
 def main(args: Sequence[str]) -> int:
@@ -177,7 +178,7 @@ def _canonical(word: str) -> str:
         return word
     name, equals, value = word.partition("=")
     name = name.replace("_", "-")
-    return _ALIASES.get(name, name) + equals + value
+    return _ALIASES.get(name, name) + equals + value if equals else _SWITCHES.get(name, _ALIASES.get(name, name))
 
 
 def _peek(args: Sequence[str], flag: str) -> str | None:

@@ -15,15 +15,19 @@ from corinth.compare.plan import FILE
 from corinth.data.collect import plural
 from corinth.data.dataset import DataSet
 from corinth.data.sequences.source import MeasuredSource
-from corinth.predictor import load_run
+from corinth.predictor import Translator, load_run
 from corinth.report import figures, page, values
 from corinth.report.formats import number, percent
+from corinth.report.language import LEGEND, Written, written
 from corinth.report.machine import machine_lines
 from corinth.report.pictures import Mistake, hardest, mistakes
+from corinth.report.translations import Together, typical
 from corinth.tasks.kinds import Kind
 from corinth.training.run import METRICS, read_metrics
 
 REPORT = "report.html"
+TOGETHER = 4  # of the hardest sentences, and as many in the middle, that are shown by each network
+SAMPLED_AT = 0.8  # the temperature of texts that language models write
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +75,9 @@ def _context(board: Leaderboard, data: DataSet, folder: Path) -> dict[str, Any]:
         "latency_text": _latency_text(board),
         "mistakes": [(row.label, _mistakes(row, data, folder)) for row in finished] if by_class else [],
         "answers": [] if by_class else [(row.label, _answers(row, data, folder)) for row in finished],
+        "together": _together(finished, data, folder) if board.kind.name == "translation" else [],
+        "written": _written(finished, folder) if board.task == "language-modeling" else [],
+        "legend": LEGEND,
         "recipes": [(label, recipe["arch"], _as_text(recipe)) for label, recipe in recipes.items()],
         "setting": _setting(board),
         "machine": board.machine,
@@ -161,6 +168,38 @@ def _answers(row: Row, data: DataSet, folder: Path) -> list[Any]:
     predictor = load_run(jobs.run_folder(folder, row.label, next(iter(row.scores))))
     scores = np.mean([answers.score for answers in found], axis=0)
     return hardest(predictor, data, found[0].index, scores, most=6)
+
+
+def _together(rows: list[Row], data: DataSet, folder: Path) -> list[Together]:
+    """The same sentences as each network translates them: the hardest of all, and some in the middle."""
+    found = {row.label: jobs.answers(folder, row.label, next(iter(row.scores))) for row in rows}
+    index = next(iter(found.values())).index
+    mean = np.mean([answers.score for answers in found.values()], axis=0)
+    first = {data.source.texts[position]: place for place, position in reversed(list(enumerate(index.tolist())))}
+    places = np.array(sorted(first.values()))  # of sentences that are alike, one
+    mean = mean[places]
+    places = places[[*np.argsort(mean, kind="stable")[:TOGETHER], *typical(mean, TOGETHER)]]
+    networks = {row.label: load_run(jobs.run_folder(folder, row.label, next(iter(row.scores)))) for row in rows}
+    texts = [data.source.texts[int(index[place])] for place in places]
+    said: dict[str, Any] = {}
+    for label, network in networks.items():
+        assert isinstance(network, Translator)
+        said[label] = network.predict(texts)
+    return [
+        Together(
+            name=data.source.name(int(index[place])),
+            source=text,
+            reference=data.source.translations[int(index[place])],
+            answers=tuple((label, said[label][i].translation, float(found[label].score[place])) for label in said),
+        )
+        for i, (place, text) in enumerate(zip(places, texts))
+    ]
+
+
+def _written(rows: list[Row], folder: Path) -> list[tuple[Row, Written]]:
+    """A text that the first seed of each architecture writes."""
+    predictors = [load_run(jobs.run_folder(folder, row.label, next(iter(row.scores)))) for row in rows]
+    return [(row, written(predictor, (SAMPLED_AT,))[0]) for row, predictor in zip(rows, predictors)]
 
 
 def _finished(board: Leaderboard) -> list[Row]:

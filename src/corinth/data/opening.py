@@ -12,6 +12,7 @@ from corinth.data import binary, builtin
 from corinth.data.boxes import is_box_data, open_boxes
 from corinth.data.collect import Collected, Progress, check_names, collect_files, plural
 from corinth.data.dataset import fingerprint, relabelled
+from corinth.data.decode import is_image_file
 from corinth.data.folders import count_class_folders, open_folders
 from corinth.data.images import ImageData
 from corinth.data.mask_layout import lacking_masks
@@ -19,6 +20,17 @@ from corinth.data.masks import MaskSource, is_mask_folder, open_masks
 from corinth.data.rows.reading import have_rows, open_rows
 from corinth.data.rows.source import RowData, RowSource
 from corinth.data.sequences.audio import audio_files, collect_audio, is_audio_file
+from corinth.data.sequences.language import PassageSource, in_order, language_files, open_language
+from corinth.data.sequences.pairs import PairSource
+from corinth.data.sequences.parallel import (
+    NUMBERED,
+    aligned_files,
+    open_aligned,
+    open_pair_tables,
+    pair_columns,
+    read_tabbed,
+    without_header,
+)
 from corinth.data.sequences.series import SERIES_SUFFIXES, open_series, series_files
 from corinth.data.sequences.source import SequenceData, Series, TextSource
 from corinth.data.sequences.steps import STEP_COLUMNS, open_steps
@@ -27,13 +39,14 @@ from corinth.data.sequences.texts import count_texts, have_texts, open_text_fold
 from corinth.data.sequences.transcripts import have_transcripts, open_transcripts
 from corinth.data.source import TargetSource
 from corinth.data.splits import check_classes, hold_out, make_splits
-from corinth.data.tables import TABLE_SUFFIXES, labelled_files, read_table
+from corinth.data.tables import TABLE_SUFFIXES, Table, labelled_files, read_table
 from corinth.errors import DataError, UsageError
 
 # of `open_data` and of a recipe
-COLUMNS = ("path_column", "text_column", "label_column", *STEP_COLUMNS)
+COLUMNS = ("path_column", "text_column", "label_column", "source_column", *STEP_COLUMNS)
 GROUPS = ("val_groups", "test_groups")
 OPTIONS = ("split_seed", "val_share", "test_share", *COLUMNS, *GROUPS, "transcript_units")
+OF_PAIRS = ("source_column", "target_column")
 _NONE = np.empty(0, dtype=np.int64)
 
 
@@ -46,6 +59,7 @@ def open_data(
     path_column: str | None = None,
     text_column: str | None = None,
     label_column: str | None = None,
+    source_column: str | None = None,
     group_column: str | None = None,
     target_column: str | None = None,
     time_column: str | None = None,
@@ -84,6 +98,7 @@ def open_data(
         "path_column": path_column,
         "text_column": text_column,
         "label_column": label_column,
+        "source_column": source_column,
         "group_column": group_column,
         "target_column": target_column,
         "time_column": time_column,
@@ -105,9 +120,11 @@ def open_data(
         have = ", ".join(found.declared)
         raise DataError(f"{spec}: declares the parts {have} and no training part; add one called train")
     try:
-        splits, said = make_splits(
-            source, found.declared, seed=split_seed, val_share=val_share, test_share=test_share, where=spec
-        )
+        shares: dict[str, Any] = {"val_share": val_share, "test_share": test_share, "where": spec}
+        if isinstance(source, PassageSource):
+            splits, said = in_order(source, found.declared, **shares)
+        else:
+            splits, said = make_splits(source, found.declared, seed=split_seed, **shares)
     except DataError as error:
         if classes is None:
             raise
@@ -142,7 +159,7 @@ def open_data(
         },
         "task": found.task,
     }
-    if isinstance(source, TextSource | Series | TaggedSource):
+    if isinstance(source, TextSource | Series | TaggedSource | PassageSource | PairSource):
         return SequenceData(**common)
     if isinstance(source, RowSource):
         return RowData(**common)
@@ -203,14 +220,18 @@ def _collect(
         if asked:
             raise UsageError(f"{path} is a folder; {asked[0]} belongs to a table")
         return path.resolve().name, _open_folder(path, path.resolve().name, sound, max_corrupt, progress)
+    if files := language_files(path):
+        if asked:
+            raise UsageError(f"{path} is running text; {asked[0]} belongs to a table")
+        return path.stem, open_language(files)
     if is_box_data(path):
         return path.stem, open_boxes(path, max_corrupt=max_corrupt, progress=progress)
     if path.suffix.lower() in TABLE_SUFFIXES:
         return path.stem, _open_table(path, columns, sound, max_corrupt, progress)
     raise UsageError(
         f"{path} is a file of no known kind; data is a folder of class folders, a table ({', '.join(TABLE_SUFFIXES)}), "
-        f"time series ({', '.join(SERIES_SUFFIXES)}), tagged sentences ({', '.join(CONLL_SUFFIXES)}) or "
-        "annotations of boxes (COCO's .json)"
+        f"running text (.txt), time series ({', '.join(SERIES_SUFFIXES)}), tagged sentences "
+        f"({', '.join(CONLL_SUFFIXES)}) or annotations of boxes (COCO's .json)"
     )
 
 
@@ -221,9 +242,11 @@ def _has_images(folder: Path) -> bool:
 
 
 def _sequences(path: Path, columns: dict[str, str | None], max_corrupt: float) -> Collected | None:
-    """The texts or rows of several tables, tagged sentences or time series at a path; None where there is none of
-    them."""
+    """Translations, the texts or rows of several tables, tagged sentences or time series at a path; None where there is
+    none of them."""
     asked = [name for name, column in columns.items() if column is not None]
+    if (found := _pairs(path, columns, max_corrupt)) is not None:
+        return found
     files = series_files(path)
     if not files and (steps := [name for name in STEP_COLUMNS if columns[name] is not None]):
         return _open_steps(path, columns, steps[0], max_corrupt)
@@ -246,6 +269,41 @@ def _sequences(path: Path, columns: dict[str, str | None], max_corrupt: float) -
     return None
 
 
+def _pairs(path: Path, columns: dict[str, str | None], max_corrupt: float) -> Collected | None:
+    """Aligned files, or tables with a text and its translation a row; None where there is none of them."""
+    two = columns["source_column"], columns["target_column"]
+    others = [name for name, column in columns.items() if column is not None and name not in OF_PAIRS]
+    if files := aligned_files(path):
+        if others:
+            raise UsageError(f"{path} holds aligned files; {others[0]} belongs to a table")
+        return open_aligned(path, files, two, max_corrupt=max_corrupt)
+    if two[0] is None and others:  # a target_column alone may be a number's too
+        return None
+    inside = [p for p in path.iterdir() if p.suffix.lower() in (*TABLE_SUFFIXES, ".txt")] if path.is_dir() else [path]
+    tables: list[tuple[Any, str | None]] = [(read_table(table), part) for table, part in parts_of(path)]
+    if not tables and len(inside) == 1:
+        (only,) = inside
+        table = read_table(only) if only.suffix.lower() in TABLE_SUFFIXES else read_tabbed(only)
+        tables = [] if table is None else [(table, None)]
+    if not others and all(name is None or name.isdecimal() for name in two):
+        headless = [(without_header(table), part) for table, part in tables]
+        tables = [(bare or table, part) for (bare, _), (table, part) in zip(headless, tables)]
+    asked = two if two[0] is not None else (None, None)
+    if tables and all(_holds_pairs(table, asked) for table, _ in tables):
+        if others:
+            raise UsageError(f"{path} holds translations; {others[0]} is for other data")
+        return open_pair_tables(tables, two, max_corrupt=max_corrupt)
+    if two[0] is not None:
+        raise UsageError(
+            f"{path} holds no translations that could be read, so source_column says nothing; leave it out"
+        )
+    return None
+
+
+def _holds_pairs(table: Table, columns: tuple[str | None, str | None]) -> bool:
+    return list(table.columns) == NUMBERED or pair_columns(table, columns) is not None
+
+
 def _open_steps(path: Path, columns: dict[str, str | None], asked: str, max_corrupt: float) -> Collected:
     """Time series of a table with a step a row, or of several that are the parts of one data set."""
     files = [(path, None)] if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES else parts_of(path)
@@ -262,7 +320,7 @@ def _located(spec: str) -> Path:
     if path.exists() or series_files(path):
         return path
     for place in builtin.named_paths(spec):
-        if place.is_dir() or series_files(place):
+        if place.exists() or series_files(place):
             return place
     raise builtin.unknown(spec)
 
@@ -331,7 +389,15 @@ def _open_folder(path: Path, name: str, sound: Sound, max_corrupt: float, progre
             f"{empty} holds no masks for the images beside it; masks are PNG files with the images' names, and boxes "
             "are COCO's .json or Pascal VOC's .xml"
         )
+    if (files := language_files(path)) and not _holds_others(path):
+        return open_language(files)
     return open_folders(path, max_corrupt=max_corrupt, progress=progress)
+
+
+def _holds_others(folder: Path) -> bool:
+    """Whether a folder with texts holds images or recordings, or folders: then the texts are beside the point."""
+    inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    return any(path.is_dir() or is_image_file(path) or is_audio_file(path) for path in inside)
 
 
 def _onto(source: Any, classes: tuple[str, ...], spec: str) -> Any:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from corinth.inference.graphs import export_for_any_batch
+
 
 def compile_graph(graph: GraphModule, images: Tensor, *, any_batch: bool = False) -> Callable[[Tensor], Tensor]:
     """The compiled form for images of this shape and memory layout; with `any_batch` for any number of them.
@@ -16,9 +18,6 @@ def compile_graph(graph: GraphModule, images: Tensor, *, any_batch: bool = False
     Weights become constants (`freezing`), which lets oneDNN lay them out once and take activations and sums into its
     convolutions. The settings of the compiler hold inside this call only. Raises `RuntimeError` where it fails.
     """
-    dynamic = ({0: torch.export.Dim("batch", min=1)},) if any_batch else None
-    if any_batch and len(images) == 1:  # of one image, its number is a constant
-        images = torch.cat([images, images]).contiguous(memory_format=_layout(images))
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         for category in (DeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", category)  # torch's own, about its own code
@@ -26,11 +25,9 @@ def compile_graph(graph: GraphModule, images: Tensor, *, any_batch: bool = False
 
         target = str(Path(folder) / "model.pt2")
         with config.patch(freezing=True):
-            program = torch.export.export(graph, (images,), dynamic_shapes=dynamic, strict=False)
+            if any_batch:
+                program = export_for_any_batch(graph, images)
+            else:
+                program = torch.export.export(graph, (images,), strict=False)
             aoti_compile_and_package(program, package_path=target, inductor_configs={"freezing": True})
         return aoti_load_package(target)
-
-
-def _layout(images: Tensor) -> torch.memory_format:
-    last = images.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if last else torch.contiguous_format

@@ -18,13 +18,19 @@ def capture(model: nn.Module, images: Tensor) -> GraphModule:
     Everything that depends on weights alone is computed once. Raises what `torch.export` raises where it cannot
     trace the model (`RuntimeError`, `ValueError` or `TypeError`).
     """
-    several = images if len(images) > 1 else torch.cat([images, images])  # of one image, its number is a constant
     with torch.no_grad():
-        sizes = ({0: torch.export.Dim("batch", min=1)},)
-        program = torch.export.export(model, (several,), dynamic_shapes=sizes, strict=False)
-        graph = _plain(program.module(check_guards=False))
+        graph = _plain(export_for_any_batch(model, images).module(check_guards=False))
         fold_constants(graph)
     return graph
+
+
+def export_for_any_batch(model: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
+    """The program of `model` for images like these, in size and memory layout, of any number."""
+    if len(images) == 1:  # of one image, its number is a constant
+        last = images.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if last else torch.contiguous_format
+        images = torch.cat([images, images]).contiguous(memory_format=layout)
+    return torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},), strict=False)
 
 
 def _plain(graph: GraphModule) -> GraphModule:

@@ -3,12 +3,9 @@
 import copy
 import dataclasses
 import platform
-import warnings
-from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,106 +14,16 @@ from torch.fx import GraphModule
 from corinth.errors import UsageError
 from corinth.inference.compiling import compile_graph
 from corinth.inference.folding import fold_norms
+from corinth.inference.forms import TOLERANCE, Form, Optimized, Precision, Run, largest_difference
 from corinth.inference.graphs import capture
 from corinth.inference.measuring import Measured, measure, measure_within
 from corinth.inference.merging import merge_mixes
 from corinth.inference.products import use_products
-from corinth.inference.report import OptimizationReport, Step
+from corinth.inference.report import MEMORY, OptimizationReport, Step, first_line
+from corinth.inference.runtime import OpenVino
 from corinth.inspect.memory import freed_memory_is_kept, freed_memory_kept, keep_freed_memory
 from corinth.inspect.speed import intra_op_threads
 from corinth.layers.compiler import missing_compiler
-
-Precision = Literal["fp32", "bf16"]
-TOLERANCE: dict[str, float] = {"fp32": 1e-4, "bf16": 5e-2}  # of the largest output
-
-
-@dataclass(frozen=True)
-class _Form:
-    """A way to run the network: what is called, and the layout and type that it wants its images in."""
-
-    run: Callable[[Tensor], Tensor]
-    layout: torch.memory_format = torch.contiguous_format
-    dtype: torch.dtype = torch.float32
-    graph: GraphModule | None = None  # that `run` is, or was compiled from
-    compiled: bool = False
-
-    def __call__(self, images: Tensor) -> Tensor:
-        images = images.to(self.dtype).contiguous(memory_format=self.layout)
-        return self.run(images).to(torch.float32)
-
-
-class Optimized(nn.Module):
-    """A network for inference alone: called with images (B, C, H, W) as the model it was made of.
-
-    Its images have the size of the example. A batch of another size runs too; where the form is compiled, the first
-    such batch compiles a second form, for any number of images, which takes seconds. `report` says what was done. It
-    has no parameters of its own, cannot be trained, and is made anew on each machine rather than saved.
-    """
-
-    def __init__(self, form: _Form, report: OptimizationReport) -> None:
-        super().__init__()
-        self.report = report
-        self._form = form
-        self._any_batch: _Form | None = None if form.compiled else form
-        super().train(False)
-
-    def train(self, mode: bool = True) -> "Optimized":
-        """Refuses to: raises `UsageError` unless `mode` is False."""
-        if mode:
-            raise UsageError("an optimized model is for inference only; train the model that it was made of")
-        return self
-
-    def requires_grad_(self, requires_grad: bool = True) -> "Optimized":
-        """Refuses to: raises `UsageError` unless `requires_grad` is False."""
-        if requires_grad:
-            raise UsageError("an optimized model has no gradients; train the model that it was made of")
-        return self
-
-    def extra_repr(self) -> str:
-        return f"{self.report.gain:.2f} times as fast, {', '.join(s.name for s in self.report.steps if s.kept)}"
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) to the model's outputs, without gradients."""
-        batch, *size = self.report.shape
-        if images.dim() != 4 or list(images.shape[1:]) != size or not len(images):
-            want = "x".join(map(str, size))
-            raise UsageError(
-                f"images of shape {tuple(images.shape)} do not fit this optimized model; it was made for (any, {want})"
-            )
-        if images.device.type != "cpu" or images.dtype != torch.float32:
-            raise UsageError(f"images are {images.dtype} on {images.device}; this optimized model takes float32 on cpu")
-        if images.requires_grad and torch.is_grad_enabled():
-            raise UsageError("an optimized model has no gradients, but the images require one; detach them")
-        with torch.no_grad():
-            return self._form(images) if len(images) == batch else self._for_any_batch(images)
-
-    def _for_any_batch(self, images: Tensor) -> Tensor:
-        if self._any_batch is None:
-            self._any_batch = self._compile_any_batch(images)
-        return self._any_batch(images)
-
-    def _compile_any_batch(self, images: Tensor) -> _Form:
-        """Compiled for any number of images; the graph itself, with a warning, where that fails or is not the same."""
-        graph: Any = self._form.graph
-        plain = dataclasses.replace(self._form, run=graph, compiled=False)
-        prepared = images.to(plain.dtype).contiguous(memory_format=plain.layout)
-        try:
-            form = dataclasses.replace(plain, run=compile_graph(graph, prepared, any_batch=True), compiled=True)
-        except RuntimeError as error:
-            return self._not_compiled(plain, f"the compiler failed ({_first_line(error)})")
-        difference = _difference(form(images), plain(images))
-        if difference <= self.report.tolerance:
-            return form
-        return self._not_compiled(plain, f"its outputs differ by {difference:.1e} of the largest")
-
-    def _not_compiled(self, plain: _Form, reason: str) -> _Form:
-        batch = self.report.shape[0]
-        warnings.warn(
-            f"batches of other sizes than {batch} run without compilation, slower: {reason}; give optimize an example "
-            "of the size that matters",
-            stacklevel=2,
-        )
-        return plain
 
 
 def optimize(
@@ -126,6 +33,7 @@ def optimize(
     precision: Precision = "fp32",
     tolerance: float | None = None,
     compile: bool = True,
+    runtimes: bool = True,
     threads: int | None = None,
     seconds: float = 2.0,
     keep_memory: bool = True,
@@ -134,13 +42,14 @@ def optimize(
 
     Steps, in this order: `channels_last`; batch norms folded into convolutions; mixed depthwise kernels merged;
     compiled, for the example's batch size, if `compile`, then also with 1x1 convolutions as matrix products; in
-    bfloat16, if `precision` is "bf16". Each is timed against the form so far for about `seconds`, and kept if the
-    gain is more than the noise of the rounds and the outputs stay within `tolerance` of the original's (the largest
-    difference as a share of the largest output; by default 1e-4, and 5e-2 in bf16). The model itself is never changed.
-    At last, with `keep_memory` and where it is faster, this process is told to keep the memory that its tensors free
-    instead of giving it back (see `corinth.inspect.memory`); that holds for the whole process from then on.
-    `threads` sets torch's threads for the measurements and the compiled code, and is put back; call the result under
-    the same number. Raises `UsageError` for a model or an example that it cannot work with.
+    bfloat16, if `precision` is "bf16"; in OpenVINO, if `runtimes` and it is installed (extra `openvino`), in the same
+    precisions. Each is timed against the form so far for about `seconds`, and kept if the gain is more than the noise
+    of the rounds and the outputs stay within `tolerance` of the original's (the largest difference as a share of the
+    largest output; by default 1e-4, and 5e-2 in bf16). The model itself is never changed. At last, with `keep_memory`
+    and where it is faster, this process is told to keep the memory that its tensors free instead of giving it back
+    (see `corinth.inspect.memory`); that holds for the whole process from then on. `threads` sets torch's threads for
+    the measurements and the compiled code, and is put back; call the result under the same number. OpenVINO has as
+    many threads of its own. Raises `UsageError` for a model or an example that it cannot work with.
     """
     images = _checked(model, example, precision, tolerance, seconds)
     with intra_op_threads(threads) as used, torch.no_grad():
@@ -154,6 +63,8 @@ def optimize(
                     search.compile()
                 if precision == "bf16":
                     search.bf16(compile=compile)
+                if runtimes:
+                    search.openvino(precision, used)
             report = search.report(used)
         if keep_memory and (step := search.memory()) is not None:
             report = dataclasses.replace(report, steps=(*report.steps, step))
@@ -166,29 +77,31 @@ class _Search:
     def __init__(self, model: nn.Module, images: Tensor, tolerance: float | None, seconds: float) -> None:
         self.images, self.tolerance, self.seconds = images, tolerance, seconds
         self.twin = copy.deepcopy(model).eval().requires_grad_(False)
-        self.original = self.form = _Form(self.twin)
+        self.original = self.form = Form(self.twin)
         self.expected = _first_answer(self.original, images)
         self.graph: GraphModule | None = None
+        self.folded: GraphModule | None = None  # before anything else is done to it that suits torch's kernels
         self.steps: list[Step] = []
 
     def channels_last(self) -> None:
         twin: Any = copy.deepcopy(self.twin)
-        self._try("channels_last", _Form(twin.to(memory_format=torch.channels_last), torch.channels_last))
+        self._try("channels_last", Form(twin.to(memory_format=torch.channels_last), torch.channels_last))
 
     def captures(self) -> bool:
         """Whether the model can be had as a graph, without which there are no further steps."""
         try:
             self.graph = capture(self.twin, self.images)
         except (RuntimeError, ValueError, TypeError) as error:
-            self._skip("graph", f"torch.export cannot trace this model: {_first_line(error)}")
+            self._skip("graph", f"torch.export cannot trace this model: {first_line(error)}")
         return self.graph is not None
 
     def fold(self) -> None:
         graph: Any = self.graph
         folded, norms = fold_norms(graph)
         graph.to(memory_format=self.form.layout)
+        self.folded = graph
         name = f"{folded} of {norms} batch norms folded" if norms else "run as a graph"
-        self._try(name, _Form(graph, self.form.layout, graph=graph))
+        self._try(name, Form(graph, self.form.layout, graph=graph))
 
     def merge(self) -> None:
         graph = copy.deepcopy(self.graph)
@@ -200,17 +113,17 @@ class _Search:
         name = "mixed depthwise kernels merged"
         if not merged:
             self._skip(name, f"in none of {mixes} layers one convolution was faster")
-        elif self._try(f"{name} in {merged} of {mixes} layers", _Form(graph, self.form.layout, graph=graph)):
+        elif self._try(f"{name} in {merged} of {mixes} layers", Form(graph, self.form.layout, graph=graph)):
             self.graph = graph
 
     def compile(self) -> None:
-        plain = _Form(self._captured(), self.form.layout, graph=self.graph)
+        plain = Form(self._captured(), self.form.layout, graph=self.graph)
         form = self._compiled("compiled", plain)
         if form is not None:
             self._try("compiled", form)
             self.products("1x1 convolutions as matrix products", plain)
 
-    def products(self, name: str, plain: _Form) -> None:
+    def products(self, name: str, plain: Form) -> None:
         """The same, compiled from another graph; batches of other sizes use the one they had."""
         graph: Any = copy.deepcopy(plain.graph)
         graph.to(memory_format=torch.channels_last)
@@ -225,8 +138,8 @@ class _Search:
             return self._skip("bf16", "this processor has no bfloat16 instructions (AVX512-BF16)")
         graph: Any = copy.deepcopy(self._captured())
         graph.to(torch.bfloat16, memory_format=torch.channels_last)
-        plain = _Form(graph, torch.channels_last, torch.bfloat16, graph)
-        form: _Form | None = plain
+        plain = Form(graph, torch.channels_last, torch.bfloat16, graph, "bf16")
+        form: Form | None = plain
         compiles = compile and missing_compiler() is None
         if compiles:
             form = self._compiled("bf16", plain)
@@ -236,8 +149,34 @@ class _Search:
             self.products("bf16, 1x1 convolutions as matrix products", plain)
         return None
 
+    def openvino(self, precision: Precision, threads: int) -> None:
+        """In fp32, which small networks may run faster, and in bf16 where that is asked for."""
+        assert self.folded is not None
+        try:
+            network = OpenVino(self.folded, self.images, threads)
+        except RuntimeError as error:
+            return self._skip("run in OpenVINO", first_line(error))
+        name = f"run in OpenVINO {network.version}"
+        self._try_runtime(name, network, "fp32")
+        if precision == "bf16":
+            self._try_runtime(f"{name}, bf16", network, "bf16")
+        return None
+
+    def _try_runtime(self, name: str, network: OpenVino, precision: Precision) -> None:
+        def for_any_batch(graph: GraphModule, images: Tensor) -> Run:
+            return network.compile(precision)
+
+        try:
+            run = network.compile(precision, batch=len(self.images))
+            form = Form(run, graph=self.folded, precision=precision, any_batch=for_any_batch, own_threads=True)
+            form(self.images)
+        except RuntimeError as error:
+            return self._skip(name, first_line(error))
+        self._try(name, form)
+        return None
+
     def report(self, threads: int) -> OptimizationReport:
-        times = measure(lambda: self.original(self.images), lambda: self.form(self.images), seconds=self.seconds)
+        times = self._timed(self.original, self.form)
         answer = self.form(self.images)
         same = self.form is self.original
         return OptimizationReport(
@@ -245,10 +184,10 @@ class _Search:
             before_ms=times.before_ms,
             after_ms=times.before_ms if same else times.after_ms,
             gain=1.0 if same else times.gain,
-            difference=_difference(answer, self.expected),
+            difference=largest_difference(answer, self.expected),
             tolerance=self._limit(self.form),
             agreement=(answer.flatten(1).argmax(1) == self.expected.flatten(1).argmax(1)).float().mean().item(),
-            precision=_precision(self.form),
+            precision=self.form.precision,
             shape=tuple(self.images.shape),
             machine=_machine(),
             threads=threads,
@@ -256,24 +195,23 @@ class _Search:
 
     def memory(self) -> Step | None:
         """Keep freed memory from here on, where that is faster; None where this C library cannot."""
-        name = "freed memory kept"
         if freed_memory_is_kept():
-            return Step(name=name, kept=True, reason="it was before")
+            return Step(name=MEMORY, kept=True, reason="it was before")
         with freed_memory_kept() as can:
             if not can:
                 return None
         times = measure_within(lambda: self.form(self.images), freed_memory_kept, seconds=self.seconds)
         kept = times.least > 1 and keep_freed_memory(True)
-        return _timed_step(name, kept, times, difference=0.0)
+        return _timed_step(MEMORY, kept, times, difference=0.0)
 
-    def _limit(self, form: _Form) -> float:
-        return TOLERANCE[_precision(form)] if self.tolerance is None else self.tolerance
+    def _limit(self, form: Form) -> float:
+        return TOLERANCE[form.precision] if self.tolerance is None else self.tolerance
 
     def _captured(self) -> GraphModule:
         assert self.graph is not None
         return self.graph
 
-    def _compiled(self, name: str, form: _Form) -> _Form | None:
+    def _compiled(self, name: str, form: Form) -> Form | None:
         """The form with its graph compiled; None, and a step that says why, where that is not possible."""
         if (reason := missing_compiler()) is not None:
             self._skip(name, f"not available: {reason}")
@@ -283,16 +221,20 @@ class _Search:
         try:
             run = compile_graph(form.graph, images)
         except RuntimeError as error:
-            self._skip(name, f"the compiler failed: {_first_line(error)}")
+            self._skip(name, f"the compiler failed: {first_line(error)}")
             return None
-        return dataclasses.replace(form, run=run, compiled=True)
+        return dataclasses.replace(form, run=run, any_batch=_compile_for_any_batch)
+
+    def _timed(self, before: Form, after: Form) -> Measured:
+        apart = before.own_threads != after.own_threads
+        return measure(lambda: before(self.images), lambda: after(self.images), seconds=self.seconds, apart=apart)
 
     def _skip(self, name: str, reason: str) -> None:
         self.steps.append(Step(name=name, kept=False, reason=reason))
 
-    def _try(self, name: str, candidate: _Form) -> bool:
+    def _try(self, name: str, candidate: Form) -> bool:
         """Whether the candidate is right and faster than the form so far; if so it takes its place."""
-        difference = _difference(candidate(self.images), self.expected)
+        difference = largest_difference(candidate(self.images), self.expected)
         limit = self._limit(candidate)
         if not difference <= limit:  # nor if it is not a number
             self.steps.append(
@@ -304,13 +246,16 @@ class _Search:
                 )
             )
             return False
-        before = self.form
-        times = measure(lambda: before(self.images), lambda: candidate(self.images), seconds=self.seconds)
+        times = self._timed(self.form, candidate)
         kept = times.least > 1
         self.steps.append(_timed_step(name, kept, times, difference))
         if kept:
             self.form = candidate
         return kept
+
+
+def _compile_for_any_batch(graph: GraphModule, images: Tensor) -> Run:
+    return compile_graph(graph, images, any_batch=True)
 
 
 def _timed_step(name: str, kept: bool, times: Measured, difference: float) -> Step:
@@ -351,30 +296,16 @@ def _checked(model: nn.Module, example: Any, precision: str, tolerance: float | 
     return example.detach()
 
 
-def _first_answer(form: _Form, images: Tensor) -> Tensor:
+def _first_answer(form: Form, images: Tensor) -> Tensor:
     try:
         answer = form.run(images)
     except RuntimeError as error:
-        raise UsageError(f"the model cannot run images of {tuple(images.shape)}: {_first_line(error)}") from error
+        raise UsageError(f"the model cannot run images of {tuple(images.shape)}: {first_line(error)}") from error
     if not isinstance(answer, Tensor):
         raise UsageError(f"the model answers with {type(answer).__name__}; optimize works with one tensor (B, ...)")
     if not answer.isfinite().all():
         raise UsageError("the model's own outputs for the example are not finite, so no other form can be checked")
     return answer
-
-
-def _precision(form: _Form) -> Precision:
-    return "bf16" if form.dtype == torch.bfloat16 else "fp32"
-
-
-def _difference(answer: Tensor, expected: Tensor) -> float:
-    """The largest difference as a share of the largest value; NaN if anything is."""
-    largest = expected.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
-    return ((answer - expected).abs().max() / largest).item()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _machine() -> str:

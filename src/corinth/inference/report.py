@@ -4,6 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+MEMORY = "freed memory kept"  # the step that changes the process and not the form
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
@@ -39,6 +41,12 @@ class OptimizationReport:
     machine: str
     threads: int
 
+    @property
+    def form(self) -> str:
+        """The step that made the form that was chosen, by its name."""
+        kept = [step.name for step in self.steps if step.kept and step.name != MEMORY]
+        return kept[-1] if kept else "the model as it is"
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
@@ -54,6 +62,11 @@ class OptimizationReport:
             f"{self.agreement:.1%} of the likeliest classes agree"
         )
         return "\n".join([head, *rows, end])
+
+
+def first_line(error: Exception) -> str:
+    """Of its message, for the reason of a step."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _times(step: Step) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -22,7 +22,7 @@ def count_macs(model: nn.Module, input_size: Sequence[int]) -> int:
     """
     twin = meta_twin(model)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        twin(meta_input(twin, input_size))
+        twin(*meta_input(twin, input_size))
     return counter.get_total_flops() // 2
 
 
@@ -37,17 +37,20 @@ def meta_twin(model: nn.Module) -> nn.Module:
 
 
 def smallest_input(cfg: Any) -> tuple[int, ...]:
-    """The smallest input that a network of this config takes: (C, H, W), or one step (1, I) of a sequence."""
+    """The smallest input that a network of this config takes: (C, H, W), or one step of a sequence: (1, I) numbers, or
+    (1,) token."""
     if not hasattr(cfg, "in_chans"):
-        return (1, cfg.input_size)
+        return (1, cfg.input_size) if hasattr(cfg, "input_size") else (1,)
     side = getattr(cfg, "img_size", cfg.min_size)
     return (cfg.in_chans, side, side)
 
 
-def meta_input(model: nn.Module, input_size: Sequence[int], batch: int = 1) -> Tensor:
-    """An input (batch, *input_size) on the meta device, in the dtype of the model's parameters; tokens (batch, T) for
-    a network that embeds them."""
+def meta_input(model: Any, input_size: Sequence[int], batch: int = 1) -> tuple[Any, ...]:
+    """The arguments of a forward pass on the meta device: an input (batch, *input_size) in the dtype of the model's
+    parameters; tokens (batch, T) for a network that embeds them; of one that says its `example_inputs`, these."""
+    if hasattr(model, "example_inputs"):
+        return model.example_inputs(batch, input_size[0], "meta")
     if getattr(getattr(model, "cfg", None), "vocab_size", 0):
-        return torch.zeros(batch, input_size[0], device="meta", dtype=torch.int64)
+        return (torch.zeros(batch, input_size[0], device="meta", dtype=torch.int64),)
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    return torch.empty(batch, *input_size, device="meta", dtype=dtype)
+    return (torch.empty(batch, *input_size, device="meta", dtype=dtype),)

@@ -47,13 +47,13 @@ def layers(model: nn.Module, input_size: Sequence[int]) -> list[LayerRow]:
     twin = meta_twin(model)
     source = meta_input(twin, input_size)
     recorder = _Recorder()
-    fields = FieldTracker(source, on_pool=recorder.pool)
+    fields = FieldTracker(source[0], on_pool=recorder.pool)
     with torch.no_grad(), FlopCounterMode(display=False) as flops, fields:
         recorder.start(flops, fields)
         for name, module in twin.named_modules():
             module.register_forward_pre_hook(recorder.enterer(name))
             module.register_forward_hook(recorder.leaver(name))
-        twin(source)
+        twin(*source)
     return [row for row in recorder.rows if row is not None]
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -54,17 +55,22 @@ def latency(
     target = torch.device(device) if device is not None else _device_of(model)
     twin = copy.deepcopy(model).to(target).eval()
     vocabulary = getattr(getattr(model, "cfg", None), "vocab_size", 0)
-    if vocabulary:
+    made: Any = getattr(model, "example_inputs", None)
+    if made is not None:
+        arguments = made(batch, input_size[0], target)
+        inputs = arguments[0]
+    elif vocabulary:
         inputs = torch.randint(vocabulary, (batch, input_size[0]), device=target)
     else:
         inputs = torch.randn(batch, *input_size, device=target, dtype=_dtype_of(model))
     if channels_last and inputs.dim() == 4:
         twin = twin.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
         inputs = inputs.contiguous(memory_format=torch.channels_last)
+    arguments = (inputs,) if made is None else arguments
 
     def once() -> float:
         start = time.perf_counter()
-        twin(inputs)
+        twin(*arguments)
         if target.type == "cuda":
             torch.cuda.synchronize(target)
         return (time.perf_counter() - start) * 1000

@@ -59,7 +59,7 @@ def _called(model: Any, units: list[str]) -> list[str]:
         for module in twin.get_submodule(name).modules():
             module.register_forward_pre_hook(lambda *_, name=name: order.setdefault(name))
     with torch.no_grad():
-        twin(meta_input(twin, smallest_input(model.cfg)))
+        twin(*meta_input(twin, smallest_input(model.cfg)))
     return list(order)
 
 

@@ -153,15 +153,25 @@ class _InputProducts(torch.autograd.Function):
 
 
 def _scanned(step: Step, x: Tensor, u_weight: Tensor, state: State, weights: State, mask: Tensor | None) -> State:
-    """`recur` as one operator that takes any number of steps, for export."""
-    from torch._higher_order_ops.scan import scan
+    """`recur` as one operator that takes any number of steps, for export.
 
-    def combine(state: State, x_t: Tensor) -> tuple[State, State]:
-        h = state[0] if mask is None else state[0] * mask
-        new = step(x_t, h @ u_weight.T, state, weights)
-        return new, tuple(value.clone() for value in new)
+    The operator itself, not torch's function around it: that one traces a step with its compiler first, which takes
+    every size for unknown and then, depending on what it traced before, ties the batch to another size.
+    """
+    from torch._higher_order_ops.scan import scan_op
 
-    return tuple(scan(combine, state, x)[1])
+    count, given = len(state), [u_weight, *weights, *([] if mask is None else [mask])]
+    if torch.onnx.is_in_onnx_export():  # the exporter would take the gradient along, and cannot with every cell
+        x, *given = (value.detach() for value in (x, *given))
+        state = tuple(value.detach() for value in state)
+
+    def combine(*tensors: Tensor) -> list[Tensor]:
+        old, (x_t, u, *rest) = tensors[:count], tensors[count:]
+        h = old[0] if mask is None else old[0] * rest[-1]
+        new = step(x_t, h @ u.T, old, tuple(rest[: len(weights)]))
+        return [*new, *(value.clone() for value in new)]
+
+    return tuple(scan_op(combine, list(state), [x], tuple(given))[count:])
 
 
 class _Recurrence(torch.autograd.Function):

@@ -26,7 +26,13 @@ from corinth.layers.recurrence import State, Step, input_products, recur
 Pool = Literal["last", "mean", "max", "none"]
 Init = Literal["orthogonal", "uniform"]
 NORM_EPS = 1e-5
-TASKS = ("sequence-classification", "sequence-regression", "sequence-tagging", "transcription")
+TASKS = (
+    "sequence-classification",
+    "sequence-regression",
+    "sequence-tagging",
+    "transcription",
+    "language-modeling",  # by reading forwards alone
+)
 RECIPE = {  # fields of `corinth.training.Recipe` that train small recurrent networks well
     "optimizer": "adamw",
     "lr": 2e-3,
@@ -116,6 +122,11 @@ class RecurrentConfig:
         return [(f"l{layer}{end}", width) for layer, width in enumerate(widths) for end in ends]
 
 
+def tasks_of(cfg: RecurrentConfig) -> tuple[str, ...]:
+    """What a network can do: one that reads a text backwards too has seen what it would have to predict."""
+    return TASKS[:-1] if cfg.bidirectional else TASKS
+
+
 class Weights(nn.Module):
     """The parameters of a stack under torch's names, for cells that torch has not.
 
@@ -191,10 +202,19 @@ class Recurrent(nn.Module):
         if self.embed is not None:
             nn.init.normal_(self.embed.weight, 0.0, 0.1)
 
-    def forward(self, x: Tensor, lengths: Tensor | Sequence[int] | None = None, state: Any = None) -> Tensor:
-        """As `forward_features`; to logits (B, num_classes), with pool "none" (B, T, num_classes)."""
+    def forward(
+        self,
+        x: Tensor,
+        lengths: Tensor | Sequence[int] | None = None,
+        state: Any = None,
+        *,
+        with_state: bool = False,
+    ) -> Any:
+        """As `forward_features`; to logits (B, num_classes), with pool "none" (B, T, num_classes); `with_state` also
+        the state behind the last step, to go on from."""
         output, last = self.forward_features(x, lengths, state)
-        return self.head(self.dropout(self.pooled(output, last, lengths)))
+        logits = self.head(self.dropout(self.pooled(output, last, lengths)))
+        return (logits, last) if with_state else logits
 
     def pooled(self, output: Tensor, state: Any, lengths: Tensor | Sequence[int] | None) -> Tensor:
         """What the head sees, (B, D x H), or (B, T, D x H) with pool "none"; padded steps play no part."""

@@ -3,6 +3,7 @@
 from corinth.predictor.classes import Prediction
 from corinth.predictor.classifier import Classifier
 from corinth.predictor.evaluation import ClassScore, Evaluation, Evaluator
+from corinth.predictor.language import Generation, LanguageEvaluation, LanguageModel
 from corinth.predictor.predictor import (
     Answer,
     DenseAnswer,
@@ -17,6 +18,7 @@ from corinth.predictor.rows import RowClassifier
 from corinth.predictor.sequences import SequenceClassifier
 from corinth.predictor.tagging import Tagger
 from corinth.predictor.transcription import Transcriber
+from corinth.predictor.translation import Translator
 
 __all__ = [
     "Answer",
@@ -26,7 +28,10 @@ __all__ = [
     "DensePredictor",
     "Evaluation",
     "Evaluator",
+    "Generation",
     "ImagePredictor",
+    "LanguageEvaluation",
+    "LanguageModel",
     "Prediction",
     "Predictor",
     "RegressionEvaluation",
@@ -36,6 +41,7 @@ __all__ = [
     "SequenceRegressor",
     "Tagger",
     "Transcriber",
+    "Translator",
     "ValuePrediction",
     "load_run",
 ]

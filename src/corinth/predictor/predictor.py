@@ -31,6 +31,8 @@ PREDICTORS = {  # task -> module and class, imported on first use
     "sequence-regression": ("regression", "SequenceRegressor"),
     "sequence-tagging": ("tagging", "Tagger"),
     "transcription": ("transcription", "Transcriber"),
+    "translation": ("translation", "Translator"),
+    "language-modeling": ("language", "LanguageModel"),
 }
 
 

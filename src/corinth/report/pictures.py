@@ -13,7 +13,9 @@ from corinth.data.sequences.source import Series
 from corinth.predictor import DensePredictor, Predictor, SequenceRegressor, Tagger
 from corinth.report.formats import number
 from corinth.report.images import data_uri, svg_uri
+from corinth.report.language import coloured_passage
 from corinth.report.sound import drawn_sound, heard
+from corinth.report.translations import translated
 from corinth.tasks.kinds import KINDS
 
 WIDE = 360  # pixels of a scene's longer side
@@ -144,6 +146,8 @@ def hardest(predictor: Predictor, data: Any, index: np.ndarray, scores: np.ndarr
         "sequence-regression": measured_series,
         "sequence-tagging": tagged_sentence,
         "transcription": heard,
+        "translation": translated,
+        "language-modeling": coloured_passage,
     }
     by = -scores if KINDS[predictor.task].lower_is_better else scores
     worst = np.argsort(by, kind="stable")[:most]

@@ -13,11 +13,22 @@ from corinth.data.dataset import DataSet
 from corinth.data.opening import OPTIONS
 from corinth.errors import UsageError
 from corinth.inspect import count_macs, count_params
-from corinth.predictor import Evaluation, RegressionEvaluation, load_run
+from corinth.predictor import (
+    Evaluation,
+    LanguageEvaluation,
+    LanguageModel,
+    Predictor,
+    RegressionEvaluation,
+    Translator,
+    load_run,
+)
+from corinth.predictor.translation import TranslationEvaluation
 from corinth.report import figures, page, values
 from corinth.report.formats import duration, input_size, number, percent, quantity, score_text
+from corinth.report.language import LEGEND, coloured_stretch, written
 from corinth.report.machine import machine_facts, machine_lines
 from corinth.report.pictures import Mistake, hardest, mistakes
+from corinth.report.translations import alignments, typical, typical_translations
 from corinth.tasks.kinds import KINDS, Kind
 
 NOTES = {
@@ -72,6 +83,7 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
         "machine": facts,
         "kind": kind,
         "support": {"object-detection": "Boxes", "sequence-tagging": "Words"}.get(kind.name, several.capitalize()),
+        **_of_language(predictor, data, part),
     }
     charts = _curves(rows, kind)
     if isinstance(found, Evaluation):
@@ -93,10 +105,18 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
                 (_title(kind.metric_name), score_text(kind, found.score), words),
                 (_title(kind.sample_name), score_text(kind, float(found.per_sample.mean())), words),
                 *_entity_scores(found),
+                *_token_scores(found),
                 *_regression_scores(found, data, part),
+                *_language_scores(found),
             ],
             "per_class": found.to_dict().get("per_class"),
             "hardest": hardest(predictor, data, found.index, found.per_sample, most=8),
+        }
+    if isinstance(predictor, Translator):
+        scores, middle = found.per_sample, typical(found.per_sample, 40)
+        context |= {
+            "typical": typical_translations(predictor, data, found.index, scores, most=6),
+            "alignments": alignments(predictor, data, [int(found.index[i]) for i in middle], most=3),
         }
     if isinstance(found, RegressionEvaluation):
         its = values.Values(found.index, found.targets, found.predicted[None])
@@ -132,6 +152,16 @@ def _entity_scores(found: Any) -> list[tuple[str, str, str]]:
     return [("F1 of entities", percent(entities.f1), parts)]
 
 
+def _token_scores(found: Any) -> list[tuple[str, str, str]]:
+    """Of translations, how BLEU was computed and how well the next token is foreseen."""
+    if not isinstance(found, TranslationEvaluation):
+        return []
+    return [
+        ("Loss", f"{found.loss:.3f}", f"nats a token; {percent(found.accuracy)} of tokens are the likeliest"),
+        ("Search", f"beam {found.beam}", found.signature.replace("|", " ")),
+    ]
+
+
 def _regression_scores(found: Any, data: Any, part: str) -> list[tuple[str, str, str]]:
     """The largest error, R², and what always saying the training part's mean would do."""
     if not isinstance(found, RegressionEvaluation):
@@ -143,6 +173,23 @@ def _regression_scores(found: Any, data: Any, part: str) -> list[tuple[str, str,
         *r2,
         ("Mean of training", number(mean.rmse), f"RMSE of always saying {number(mean.value)}"),
     ]
+
+
+def _language_scores(found: Any) -> list[tuple[str, str, str]]:
+    if not isinstance(found, LanguageEvaluation):
+        return []
+    facts = found.to_dict()
+    return [
+        ("Bits per character", number(facts["bits_per_character"]), f"{facts['characters']:,} characters"),
+        ("Perplexity", number(facts["perplexity"]), f"of {facts['tokens']:,} tokens"),
+    ]
+
+
+def _of_language(predictor: Predictor, data: DataSet, part: str) -> dict[str, Any]:
+    """Texts that a language model writes, and how it reads one."""
+    if not isinstance(predictor, LanguageModel):
+        return {"written": []}
+    return {"written": written(predictor), "stretch": coloured_stretch(predictor, data, part), "legend": LEGEND}
 
 
 def _title(name: str) -> str:

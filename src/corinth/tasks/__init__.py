@@ -7,15 +7,18 @@ from corinth.tasks.classification import (
     balanced_weights,
 )
 from corinth.tasks.detection import ObjectDetection
+from corinth.tasks.language import LanguageModeling
 from corinth.tasks.regression import SequenceRegression
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
 from corinth.tasks.tagging import SequenceTagging
 from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
 from corinth.tasks.transcription import Transcription
+from corinth.tasks.translation import Translation
 
 __all__ = [
     "Batch",
     "ImageClassification",
+    "LanguageModeling",
     "MaskPredictions",
     "ObjectDetection",
     "Phase",
@@ -28,5 +31,6 @@ __all__ = [
     "Task",
     "Term",
     "Transcription",
+    "Translation",
     "balanced_weights",
 ]

@@ -46,6 +46,17 @@ KINDS = {
             classes=False,
             lower_is_better=True,
         ),
+        Kind("translation", "bleu", "BLEU", "chrF per sentence", unit="pair", classes=False),
+        Kind(
+            "language-modeling",
+            "nats_per_character",
+            "nats per character",
+            "nats per character of a passage",
+            unit="passage",
+            classes=False,
+            share=False,
+            lower_is_better=True,
+        ),
         Kind("semantic-segmentation", "miou", "mean IoU", "Dice per image", dense=True),
         Kind("object-detection", "map", "mAP", "AP per image", dense=True),
     )

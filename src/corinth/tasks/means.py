@@ -54,6 +54,14 @@ class Largest(Metric):
         return self.largest
 
 
+class MeanOver(_Mean):
+    """Sums over their counts."""
+
+    def update(self, total: Tensor, count: float) -> None:
+        self.total += total.detach()
+        self.count += count
+
+
 class CrossEntropy(_Mean):
     """Mean cross-entropy in nats, over samples or over the pixels of masks; targets that are `ignored` do not count."""
 

@@ -107,3 +107,10 @@ class Task(ABC):
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take back what `state` gave."""
+
+    def own_state(self) -> dict[str, Tensor]:
+        """Tensors to save that differ from process to process, such as the state that a network carries on."""
+        return {}
+
+    def load_own_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `own_state` gave in this process."""

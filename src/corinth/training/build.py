@@ -14,6 +14,7 @@ from corinth.data import ImageData, Preprocess, SequenceData, choose_sides, choo
 from corinth.data.dataset import DataSet
 from corinth.data.preparation import Preparation, preparation_from_dict
 from corinth.data.rows.source import RowData
+from corinth.data.sequences.language import LANGUAGE
 from corinth.errors import UsageError, WeightsError
 from corinth.registry import Entry, entry, list_models
 from corinth.tasks.kinds import KINDS
@@ -119,6 +120,11 @@ def build_network(
 
 def check_task(found: Entry, data: DataSet) -> None:
     """An architecture that does something else than the data are for is a `UsageError`."""
+    if data.task == LANGUAGE and getattr(found.config, "bidirectional", False):
+        raise UsageError(
+            f"{found.name} reads a text backwards too, and would see what it has to predict; use one that reads "
+            f"forwards alone: {', '.join(list_models(task=data.task)[:3])}, ..."
+        )
     if data.task not in found.card.tasks:
         able = ", ".join(list_models(task=data.task)[:3])
         raise UsageError(

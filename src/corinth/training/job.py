@@ -39,12 +39,16 @@ from corinth.data.rows.source import RowData
 from corinth.data.rows.store import RowStore
 from corinth.data.sequences.augment import SeriesTransform
 from corinth.data.sequences.encoding import target_scale
+from corinth.data.sequences.language import LANGUAGE
+from corinth.data.sequences.language_encoding import LanguageEncoding
+from corinth.data.sequences.pairs import PairSource
 from corinth.errors import DataError, TrainingError, UsageError, WeightsError
 from corinth.files import append_line, sweep
 from corinth.inspect import count_macs, count_params
 from corinth.inspect.memory import freed_memory_kept
 from corinth.tasks import (
     ImageClassification,
+    LanguageModeling,
     ObjectDetection,
     SemanticSegmentation,
     SequenceClassification,
@@ -53,8 +57,10 @@ from corinth.tasks import (
     TabularClassification,
     Task,
     Transcription,
+    Translation,
     balanced_weights,
 )
+from corinth.tasks.bleu import bleu_tokenizer
 from corinth.tasks.classification import weights_of_counts
 from corinth.tasks.kinds import KINDS
 from corinth.training import checkpoint
@@ -62,6 +68,7 @@ from corinth.training.batch_size import choose_batch_size, evaluation_size
 from corinth.training.budget import parse_budget
 from corinth.training.build import build_model, compile_model, describe_network, planned_preprocess, rebuild_model
 from corinth.training.interrupts import stop_on_signal
+from corinth.training.language import make_language_loaders
 from corinth.training.loop import Loop, Row
 from corinth.training.optimizers import find_optimizer
 from corinth.training.pace import Pace
@@ -251,7 +258,7 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
                 "data": data.name,
                 "classes": data.num_classes,
                 "several": plural(data.source.unit),
-                "train_samples": loader.samples_per_epoch,
+                "train_samples": len(data.positions("train")) if data.task == LANGUAGE else loader.samples_per_epoch,
                 "val_samples": val_samples,
                 "parameters": count_params(model, frozen=True),
                 "budget": recipe.budget,
@@ -277,7 +284,8 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
 def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Preparation | None = None) -> Task:
     """What the recipe's network learns from the data; a field that does nothing for it is a `UsageError`.
 
-    Where numbers are learnt, `preparation` knows their scale; without it that is the training part's.
+    Where numbers are learnt, `preparation` knows their scale; without it that is the training part's. Translation
+    needs its tokens.
     """
     makers: dict[str, Callable[[Recipe, nn.Module, DataSet], Task]] = {
         "image-classification": partial(_classification, ImageClassification),
@@ -285,12 +293,16 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Prep
         "sequence-classification": partial(_classification, SequenceClassification),
         "sequence-regression": partial(_regression, preparation),
         "sequence-tagging": partial(_unweighted, SequenceTagging),
+        "language-modeling": partial(_unweighted, lambda model, _: LanguageModeling(model)),
         "semantic-segmentation": _segmentation,
         "object-detection": partial(_unweighted, ObjectDetection),
         "transcription": partial(_unweighted, Transcription),
+        "translation": partial(_translation, preparation),
     }
-    if recipe.label_smoothing and not KINDS[data.task].classification:
-        raise UsageError(f"label_smoothing {recipe.label_smoothing} is for classification, not for {data.task}")
+    if recipe.label_smoothing and not (KINDS[data.task].classification or data.task == "translation"):
+        raise UsageError(
+            f"label_smoothing {recipe.label_smoothing} is for classification and translation, not for {data.task}"
+        )
     if recipe.regression_loss != "squared" and data.task != SequenceRegression.name:
         raise UsageError(f"regression_loss {recipe.regression_loss} is for regression, not for {data.task}")
     return makers[data.task](recipe, model, data)
@@ -329,6 +341,20 @@ def _unweighted(cls: Callable[..., Task], recipe: Recipe, model: nn.Module, data
     return cls(model, data.classes)
 
 
+def _translation(encoding: Any, recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+    assert isinstance(data.source, PairSource)
+    if recipe.class_weights != "none":
+        raise UsageError(f"class_weights {recipe.class_weights} is not for {data.task}; leave it out")
+    return Translation(
+        model,
+        begin=encoding.begin,
+        end=encoding.end,
+        decode=encoding.decoded,
+        bleu_tokenizer=bleu_tokenizer(data.source.translations),
+        label_smoothing=recipe.label_smoothing,
+    )
+
+
 def make_transform(recipe: Recipe, data: ImageData, preprocess: Preprocess) -> Transform:
     if KINDS[data.task].dense:
         return JointTransform(preprocess, recipe.augmentation)
@@ -340,6 +366,9 @@ def make_loaders(
 ) -> tuple[Loader, Loader | None]:
     """The training part, shuffled and augmented, and the validation part; None where that has nothing to score."""
     place: dict[str, Any] = {"rank": processes.rank, "world_size": processes.world_size, "device": processes.device}
+    if isinstance(preprocess, LanguageEncoding):
+        assert isinstance(data, SequenceData)
+        return make_language_loaders(recipe, data, preprocess, place)
     transform = None
     if isinstance(preprocess, Preprocess):
         assert isinstance(data, ImageData)
@@ -368,6 +397,7 @@ def make_part(data: DataSet, part: str, preprocess: Preparation, device: torch.d
         assert isinstance(data, RowData)
         return RowStore(data, part, preprocess)
     assert isinstance(data, SequenceData)
+    assert not isinstance(preprocess, LanguageEncoding)  # whose parts are read in windows
     return SequenceStore(data, part, preprocess)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from corinth.data.dataset import DataSet
 from corinth.data.sequences.source import TRANSCRIPTION, Series
 from corinth.errors import UsageError
-from corinth.registry import Entry, configure
+from corinth.registry import Entry, configure, entry
 from corinth.training.recipe import Recipe
 
 OF_IMAGES = ("img_size", "fit", "interpolation", "augmentation")
@@ -15,6 +15,7 @@ OF_TEXTS = ("tokenizer", "vocab_size", "lowercase")
 OF_SERIES = ("series", "series_augmentation")
 OF_SOUND = ("pitch", "background", "filter")  # of what is done to series
 OF_TRANSCRIPTS = ("transcript_units",)
+OF_PAIRS = ("share_vocab",)
 WHAT = {
     "image": "images",
     "row": "rows of a table",
@@ -22,6 +23,8 @@ WHAT = {
     "series": "time series",
     "sentence": "tagged sentences",
     "recording": "recordings with transcripts",
+    "pair": "translations",
+    "passage": "running text",
 }
 
 
@@ -37,12 +40,14 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
     """A field that would do nothing with these data is a `UsageError`."""
     unit = data.source.unit
     idle = {
-        "image": (*OF_SEQUENCES, *OF_TEXTS, *OF_SERIES, *OF_TRANSCRIPTS),
-        "row": (*OF_IMAGES, *OF_SEQUENCES, *OF_TEXTS, *OF_SERIES, *OF_TRANSCRIPTS),
-        "text": (*OF_IMAGES, *OF_SERIES, *OF_TRANSCRIPTS),
-        "series": (*OF_IMAGES, *OF_TEXTS, *OF_TRANSCRIPTS),
-        "recording": (*OF_IMAGES, *OF_TEXTS),
-        "sentence": (*OF_IMAGES, *OF_SEQUENCES, "tokenizer", *OF_SERIES, *OF_TRANSCRIPTS),
+        "image": (*OF_SEQUENCES, *OF_TEXTS, *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
+        "row": (*OF_IMAGES, *OF_SEQUENCES, *OF_TEXTS, *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
+        "text": (*OF_IMAGES, *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
+        "series": (*OF_IMAGES, *OF_TEXTS, *OF_PAIRS, *OF_TRANSCRIPTS),
+        "recording": (*OF_IMAGES, *OF_TEXTS, *OF_PAIRS),
+        "passage": (*OF_IMAGES, *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
+        "sentence": (*OF_IMAGES, *OF_SEQUENCES, "tokenizer", *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
+        "pair": (*OF_IMAGES, *OF_SERIES, *OF_TRANSCRIPTS),
     }[unit]
     if given := changed(recipe, idle):
         raise UsageError(f"{given[0]} does nothing with {WHAT[unit]}, which {data.name} are; leave it out")
@@ -55,6 +60,7 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
 
 
 def changed(recipe: Recipe, names: Sequence[str]) -> list[str]:
-    """Those fields of a recipe that are not at their defaults."""
-    usual = Recipe(arch=recipe.arch, data=recipe.data)
-    return [name for name in names if getattr(recipe, name) != getattr(usual, name)]
+    """Those fields of a recipe that are neither at their defaults nor as the architecture's card has them."""
+    usual, card = Recipe(arch=recipe.arch, data=recipe.data), entry(recipe.arch).card.recipe
+    known = {name: (getattr(usual, name), card.get(name, getattr(usual, name))) for name in names}
+    return [name for name in names if getattr(recipe, name) not in known[name]]

@@ -95,14 +95,18 @@ class Recipe:
     fit: Literal["crop", "squash", "pad"] = "crop"
     """How an image that is not square becomes one."""
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
-    tokenizer: Literal["word", "char", "bpe", "wordpiece", "unigram"] = "word"
-    """Of texts, what a token is; trained on the training part."""
+    tokenizer: Literal["word", "char", "bpe", "wordpiece", "unigram"] | None = None
+    """Of texts, what a token is; trained on the training part. None: a word, a character of a
+    language model, a piece (bpe) of translations."""
     vocab_size: int = 16000
     """Of texts, the most tokens that there are."""
-    lowercase: bool = True
-    """Of texts, whether capitals are made small."""
+    lowercase: bool | None = None
+    """Of texts, whether capitals are made small; none: yes, but not of a language model or of translations."""
+    share_vocab: bool = False
+    """Of translations, whether source and target have one tokenizer."""
     max_len: int | None = None
-    """Tokens or steps after which a sequence is cut; none: 512 tokens, any number of steps."""
+    """Tokens or steps after which a sequence is cut, or that a language model's training step looks back over; none:
+    512 tokens, 256 of translations, any number of steps, 128 tokens of a language model."""
     seed: int = 0
     split_seed: int = 0
     """Seed of the train / validation / test split, where the data declares none."""
@@ -113,10 +117,12 @@ class Recipe:
     label_column: str | None = None
     transcript_units: Literal["words", "characters"] = "words"
     """Of recordings with transcripts, what a label is."""
+    source_column: str | None = None
+    """Of translations, what is translated: a column, by name or number, or the language that files end with (en)."""
     group_column: str | None = None
     """Of a table with a step a row: which sequence it belongs to; several columns with commas between."""
     target_column: str | None = None
-    """The number of each sequence that is to be predicted."""
+    """The number of each sequence that is to be predicted; of translations, what they are translated to."""
     time_column: str | None = None
     """The time of each step; it must rise in a sequence."""
     channel_columns: str | None = None

@@ -21,6 +21,9 @@ def capture(loop: "Loop") -> tuple[dict[str, Tensor], dict[str, Any]]:
     for phase, optimizer in loop.optimizers.items():
         remembered, values["optimizer"][phase] = checkpoint.optimizer_state(optimizer)
         tensors |= {f"optimizer.{phase}.{name}": tensor for name, tensor in remembered.items()}
+    own = {name: tensor.cpu() for name, tensor in loop.task.own_state().items()}
+    for rank, states in enumerate(loop.processes.gather(own)):
+        tensors |= {f"own.{rank}.{name}": tensor for name, tensor in states.items()}
     mine = checkpoint.random_state(loop.processes.device, loop.rng)
     for rank, (states, plain) in enumerate(loop.processes.gather(mine)):
         tensors |= {f"random.{rank}.{name}": tensor for name, tensor in states.items()}
@@ -58,4 +61,5 @@ def restore(loop: "Loop", tensors: dict[str, Tensor], values: dict[str, Any]) ->
     loop.loader.load_state_dict(values["loader"])
     rank = loop.processes.rank
     if rank < len(values["random"]):  # with more processes than before the new ones draw afresh
+        loop.task.load_own_state(under(f"own.{rank}."))
         checkpoint.load_random_state(loop.processes.device, loop.rng, under(f"random.{rank}."), values["random"][rank])

@@ -23,7 +23,9 @@ def sketch(model: nn.Module, **changes: Any) -> dict[str, torch.Size]:
 
 
 def head_names(model: nn.Module) -> frozenset[str]:
-    """Tensors of the classifiers: those whose shape follows `num_classes`."""
+    """Tensors of the classifiers: those whose shape follows `num_classes`; none where there is no such option."""
+    if not hasattr(config_of(model), "num_classes"):
+        return frozenset()
     few, many = (sketch(model, num_classes=n) for n in (1, 2))
     return frozenset(name for name, shape in few.items() if many[name] != shape)
 

@@ -14,7 +14,8 @@ from torch import nn
 
 import corinth
 from corinth.data.preparation import Preparation, preparation_from_dict
-from corinth.data.sequences.encoding import TextEncoding, WordEncoding
+from corinth.data.sequences.encoding import Tokens
+from corinth.data.sequences.pair_encoding import PairEncoding
 from corinth.errors import CorinthError, UsageError, WeightsError
 from corinth.files import replacing, write_json
 from corinth.registry import configure, entry
@@ -141,12 +142,19 @@ def load_model(path: str | Path) -> tuple[nn.Module, ModelConfig]:
     if not report.exact:
         raise WeightsError(f"{file} and its config disagree: {report}")
     known, cfg = config.preprocess, config_of(model)
-    if isinstance(known, TextEncoding | WordEncoding) and known.vocab_size != cfg.vocab_size:
+    if isinstance(known, Tokens) and known.vocab_size != cfg.vocab_size:
         raise WeightsError(
             f"{file}: its tokenizer has {known.vocab_size} tokens and its network {cfg.vocab_size}; "
             "the tokenizer is not the run's own"
         )
-    outputs = config_of(model).num_classes - (config.task == "transcription")  # the blank has no name
+    if isinstance(known, PairEncoding):
+        sizes = (known.source_vocab_size, known.target_vocab_size)
+        if sizes != (cfg.source_vocab_size, cfg.target_vocab_size):
+            raise WeightsError(
+                f"{file}: its tokenizers have {sizes[0]} and {sizes[1]} tokens and its network {cfg.source_vocab_size} "
+                f"and {cfg.target_vocab_size}; the tokenizers are not the run's own"
+            )
+    outputs = getattr(cfg, "num_classes", 0) - (config.task == "transcription")  # the blank has no name
     if outputs and config.classes and len(config.classes) != outputs:
         raise WeightsError(f"{file}: its config names {len(config.classes)} classes for a network of {outputs}")
     return model.eval(), config

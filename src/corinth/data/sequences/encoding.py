@@ -13,10 +13,18 @@ from torch import Tensor
 from corinth.data.augmentation import SeriesFeatures
 from corinth.data.sequences.batch import Sequences
 from corinth.data.sequences.features import centred, normalised, stacked, with_deltas
+from corinth.data.sequences.pair_encoding import PairEncoding
 from corinth.data.sequences.series import unusable
 from corinth.data.sequences.source import MeasuredSource, SequenceData, Series, TextSource
 from corinth.data.sequences.tagged import TaggedSource
-from corinth.data.sequences.tokenizing import SPECIAL, UNKNOWN, Kind, train_tokenizer, train_word_tokenizer
+from corinth.data.sequences.tokenizing import (
+    SPECIAL,
+    UNKNOWN,
+    Kind,
+    read_tokenizer,
+    train_tokenizer,
+    train_word_tokenizer,
+)
 from corinth.errors import DataError, UsageError
 
 CONSTANT = 1e-6  # spread of a channel over its largest value, up to which it is rounding
@@ -25,7 +33,7 @@ LONGEST_TEXT = 512  # tokens, unless a person says otherwise
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """What encodings by a tokenizer have in common. Nothing is left to do for a batch of theirs."""
+    """What encodings by a tokenizer have in common."""
 
     tokenizer: str  # the library's JSON
     typical: int = 1  # tokens of the median training sample
@@ -33,10 +41,7 @@ class Tokens:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        try:
-            return Tokenizer.from_str(self.tokenizer)
-        except Exception as error:
-            raise UsageError(f"the tokenizer cannot be read: {error}") from error
+        return read_tokenizer(self.tokenizer)
 
     @property
     def vocab_size(self) -> int:
@@ -46,9 +51,6 @@ class Tokens:
     def shape(self) -> tuple[int, ...]:
         """Of a typical input."""
         return (self.typical,)
-
-    def finish(self, inputs: Sequences) -> Sequences:
-        return inputs
 
     def random_inputs(self, size: int, steps: int | None = None) -> Sequences:
         """Made-up inputs of so many steps, by default of the longest, to time and to measure a training step with."""
@@ -76,7 +78,7 @@ class TextEncoding(Tokens):
         return self._tokenizer.encode(text).tokens[: self.max_len]
 
     def to_dict(self) -> dict[str, Any]:
-        return _to_dict(self)
+        return to_dict(self)
 
     @classmethod
     def trained(
@@ -191,7 +193,7 @@ class SeriesEncoding:
         return Sequences.of(torch.randn(size, self.steps(self.longest) if steps is None else steps, self.width))
 
     def to_dict(self) -> dict[str, Any]:
-        return _to_dict(self)
+        return to_dict(self)
 
     @classmethod
     def measured(
@@ -248,7 +250,7 @@ class WordEncoding(Tokens):
         return unknown if found is None else max(found, unknown)  # no word is padding
 
     def to_dict(self) -> dict[str, Any]:
-        return _to_dict(self)
+        return to_dict(self)
 
     @classmethod
     def trained(cls, data: SequenceData, *, vocab_size: int, lowercase: bool) -> "WordEncoding":
@@ -261,17 +263,19 @@ class WordEncoding(Tokens):
         return cls(tokenizer=trained.to_str(), typical=int(np.median(lengths)), longest=int(lengths.max()))
 
 
-Encoding = TextEncoding | SeriesEncoding | WordEncoding
+Encoding = TextEncoding | SeriesEncoding | WordEncoding | PairEncoding
+ENCODINGS = (TextEncoding, SeriesEncoding, WordEncoding, PairEncoding)
 
 
-def _to_dict(encoding: Encoding) -> dict[str, Any]:
+def to_dict(encoding: Any) -> dict[str, Any]:
+    """The fields of an encoding, and its kind."""
     values = {field.name: getattr(encoding, field.name) for field in fields(encoding)}
     return {"kind": encoding.kind} | {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
 
-def encoding_from_dict(values: Mapping[str, Any]) -> Encoding:
+def encoding_from_dict(values: Mapping[str, Any], encodings: Sequence[type[Any]] = ENCODINGS) -> Any:
     """The inverse of `to_dict`; an unknown or missing key is a `UsageError`."""
-    kinds: dict[str, Any] = {"text": TextEncoding, "series": SeriesEncoding, "words": WordEncoding}
+    kinds: dict[str, Any] = {encoding.kind: encoding for encoding in encodings}
     rest = dict(values)
     cls = kinds.get(rest.pop("kind", ""))
     if cls is None:

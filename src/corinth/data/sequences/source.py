@@ -9,14 +9,23 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from corinth.data.dataset import DataSet
+from corinth.data.sequences.language import PassageSource
+from corinth.data.sequences.pairs import PairSource
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.source import number_groups
 from corinth.errors import DataError
 
 CLASSIFICATION, REGRESSION = "sequence-classification", "sequence-regression"
 TRANSCRIPTION = "transcription"
-LENGTHS = {"text": "characters", "series": "steps", "sentence": "words", "recording": "steps"}  # how they are measured
 SPACE = "\u2423"  # the label between words, where labels are characters
+LENGTHS = {
+    "text": "characters",
+    "series": "steps",
+    "sentence": "words",
+    "recording": "steps",
+    "passage": "characters",
+    "pair": "characters",
+}  # in what they are measured
 
 
 @dataclass(frozen=True)
@@ -182,10 +191,10 @@ def _bytes(values: np.ndarray) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceData(DataSet):
-    """Texts, time series, tagged sentences or recordings with transcripts. `corrupt` lists those that cannot be used:
-    empty ones, and series with missing values."""
+    """Texts, time series, tagged sentences, running text, translations or recordings with transcripts. `corrupt` lists
+    those that cannot be used: empty ones, and series with missing values."""
 
-    source: TextSource | SeriesSource | TaggedSource | TranscriptSource
+    source: TextSource | SeriesSource | TaggedSource | PassageSource | PairSource | TranscriptSource
 
     @property
     def is_text(self) -> bool:

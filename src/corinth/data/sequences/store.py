@@ -10,6 +10,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from corinth.data.sequences.batch import NO_TAG, Sequences
 from corinth.data.sequences.encoding import Encoding, SeriesEncoding
+from corinth.data.sequences.language_encoding import LanguageEncoding
+from corinth.data.sequences.pair_encoding import PairEncoding
+from corinth.data.sequences.pairs import PairSource
 from corinth.data.sequences.source import MeasuredSource, SequenceData, TranscriptSource
 from corinth.data.sequences.tagged import TaggedSource
 
@@ -21,17 +24,25 @@ class SequenceStore:
 
     dropped: Sequence[tuple[str, str]] = ()
 
-    def __init__(self, data: SequenceData, split: str | np.ndarray, encoding: Encoding) -> None:
+    def __init__(self, data: SequenceData, split: str | np.ndarray, encoding: Encoding | LanguageEncoding) -> None:
         positions = data.positions(split) if isinstance(split, str) else np.asarray(split, dtype=np.int64)
         self.index = torch.from_numpy(positions.copy())
         self.encoding: Any = encoding
         encode: Any = encoding.rows if isinstance(encoding, SeriesEncoding) else encoding
         self.rows = encode([data.source.sequence(int(i)) for i in positions])
-        self.targets = _targets(data, positions)
+        self.targets = _targets(data, positions, encoding)
         self.lengths = torch.tensor([len(row) for row in self.rows])
+        if isinstance(encoding, PairEncoding):
+            self.lengths += torch.tensor([len(row) for row in self.targets])  # both sides cost
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def predict_last(self) -> None:
+        """Of each row of tokens keep all but the last, which becomes the target: a passage to go on with."""
+        self.targets = [row[-1] for row in self.rows]
+        self.rows = [row[:-1] for row in self.rows]
+        self.lengths = self.lengths - 1
 
     def arrange(self, order: Tensor, batch_size: int) -> Tensor:
         """The same rows in another order, in which each batch has similar lengths.
@@ -42,7 +53,7 @@ class SequenceStore:
         return arrange(order, self.lengths, batch_size)
 
     def ready(self, inputs: Sequences) -> Sequences:
-        return self.encoding.finish(inputs)
+        return self.encoding.finish(inputs) if isinstance(self.encoding, SeriesEncoding) else inputs
 
     def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Sequences, Tensor]]:
         for rows in batches:
@@ -51,9 +62,13 @@ class SequenceStore:
             yield rows, Sequences.of([self.rows[row] for row in chosen]), collate_targets(targets)
 
 
-def _targets(data: SequenceData, positions: np.ndarray) -> Sequence[Tensor]:
-    """A class or a number (), the tags (T,) of a sentence or the labels (U,) of a recording."""
+def _targets(data: SequenceData, positions: np.ndarray, encoding: Any) -> Sequence[Tensor]:
+    """A class or a number (), the tags (T,) of a sentence, the tokens (T,) of a translation or the labels (U,) of a
+    recording."""
     source = data.source
+    if isinstance(source, PairSource):
+        assert isinstance(encoding, PairEncoding)
+        return encoding.targets([source.translations[i] for i in positions])
     if isinstance(source, MeasuredSource):
         return list(torch.from_numpy(source.targets[positions].astype(np.float32)))
     if isinstance(source, TaggedSource | TranscriptSource):
@@ -62,7 +77,7 @@ def _targets(data: SequenceData, positions: np.ndarray) -> Sequence[Tensor]:
 
 
 def collate_targets(targets: Sequence[Tensor]) -> Tensor:
-    """Classes or numbers (B,), or tags or labels (B, T) with `NO_TAG` behind each end."""
+    """Classes or numbers (B,), or tags, tokens or labels (B, T) with `NO_TAG` behind each end."""
     if targets[0].ndim == 0:
         return torch.stack(list(targets))
     return pad_sequence(list(targets), batch_first=True, padding_value=NO_TAG)

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from corinth.data.collect import SPLIT_WORDS, Collected, check_names
-from corinth.data.sequences.files import declared_parts, read_text
+from corinth.data.collect import Collected, check_names
+from corinth.data.sequences.files import declared_parts, files_of_parts, read_text
 from corinth.data.source import number_groups
 from corinth.errors import DataError, UsageError
 
@@ -18,7 +18,6 @@ TAGGING = "sequence-tagging"
 CONLL_SUFFIXES = (".conll", ".conllu", ".iob", ".bio", ".annotated")
 CONLLU_COLUMNS = {"upos": 3, "xpos": 4, "deprel": 7}
 _COMMENT = re.compile(r"# ?\w+ *=")
-_PART = re.compile(rf"(?<![a-z])({'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))})(?![a-z])")
 
 
 @dataclass(frozen=True)
@@ -88,18 +87,7 @@ def tagged_files(path: Path) -> list[tuple[Path, str | None]]:
         return [(path, None)] if path.suffix.lower() in CONLL_SUFFIXES else []
     if not path.is_dir():
         return []
-    files = sorted(
-        file
-        for file in path.iterdir()
-        if file.suffix.lower() in CONLL_SUFFIXES and file.is_file() and not file.name.startswith(".")
-    )
-    named = [(file, SPLIT_WORDS[found[1]]) for file in files if (found := _PART.search(file.name.lower())) is not None]
-    if named and (other := [file.name for file in files if file not in dict(named)]):
-        raise UsageError(f"{path}: the name of {other[0]} says no part, and others' do; name it so, or take it away")
-    for place, (file, part) in enumerate(named):
-        if (twin := next((earlier for earlier, its in named[:place] if its == part), None)) is not None:
-            raise UsageError(f"{path}: {twin.name} and {file.name} are both the {part} part; keep one of them")
-    return list(named) or [(file, None) for file in files]
+    return files_of_parts(path, CONLL_SUFFIXES)
 
 
 def open_tagged(files: Sequence[tuple[Path, str | None]], *, label_column: str | None) -> Collected:

@@ -2,6 +2,7 @@
 
 Chinese characters are words of their own for `word` and `wordpiece`, which split at blanks and punctuation, as Chinese
 has no blanks; `bpe` and `unigram` learn what belongs together. The same texts give the same tokenizer in every process.
+Tokenizers of running text keep all of it: a blank is part of the word behind it, any other white space a word.
 """
 
 import json
@@ -11,26 +12,41 @@ from typing import Any, Literal, get_args
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from corinth.errors import DataError
+from corinth.errors import DataError, UsageError
 
 Kind = Literal["word", "char", "bpe", "wordpiece", "unigram"]
 KINDS = get_args(Kind)
 PAD, UNKNOWN = "<pad>", "<unk>"  # tokens 0 and 1
 SPECIAL = (PAD, UNKNOWN)
 RARE = 2  # a word that occurs less often is unknown, so that what that means is learnt
+RUNNING = r" ?\w+| ?[^\w\s]+|\s"  # a word or punctuation with the blank before it, or a white space
 DIGITS = 3  # of a unigram's scores: their last ones depend on the order in which the library adds
 
 
-def train_tokenizer(texts: Sequence[str], kind: Kind, vocab_size: int, *, lowercase: bool) -> Tokenizer:
-    """At most `vocab_size` tokens, the padding and the unknown one included; the most frequent."""
+def train_tokenizer(
+    texts: Sequence[str],
+    kind: Kind,
+    vocab_size: int,
+    *,
+    lowercase: bool,
+    running: bool = False,
+    marks_apart: bool = False,
+) -> Tokenizer:
+    """At most `vocab_size` tokens, the padding and the unknown one included; the most frequent.
+
+    With `running` the tokens of a text are all of its characters, in their order: of WordPiece's without the ## that
+    some begin with. With `marks_apart` the pieces of `bpe` and `unigram` have no punctuation in them, as those of the
+    others never have.
+    """
+    form = _running(kind, lowercase) if running else _apart(kind, lowercase, marks_apart)
     if kind == "unigram":
-        trained = _trained_unigram(texts, vocab_size, lowercase)
+        trained = _trained_unigram(texts, vocab_size, form)
     elif kind in ("word", "char"):
-        trained = _untrained(models.WordLevel(unk_token=UNKNOWN), kind, lowercase)
+        trained = _untrained(models.WordLevel(unk_token=UNKNOWN), form)
         least = RARE if kind == "word" else 1
         trained.train_from_iterator(texts, trainers.WordLevelTrainer(**_options(vocab_size), min_frequency=least))
     else:
-        trained = _untrained(models.BPE(unk_token=UNKNOWN), kind, lowercase)
+        trained = _untrained(models.BPE(unk_token=UNKNOWN), form)
         limit = max(1, vocab_size - len(SPECIAL))
         trained.train_from_iterator(texts, trainers.BpeTrainer(**_options(vocab_size), limit_alphabet=limit))
     if kind == "wordpiece":
@@ -38,9 +54,18 @@ def train_tokenizer(texts: Sequence[str], kind: Kind, vocab_size: int, *, lowerc
     if trained.get_vocab_size() <= len(SPECIAL):
         raise DataError("no token occurs often enough in the training texts; add texts, or use the tokenizer char")
     decoder = {"char": decoders.Fuse, "bpe": decoders.Metaspace, "unigram": decoders.Metaspace}.get(kind)
+    decoder = None if running else decoder
     if decoder is not None:
         trained.decoder = decoder()
     return trained
+
+
+def read_tokenizer(content: str) -> Tokenizer:
+    """A tokenizer from the library's JSON."""
+    try:
+        return Tokenizer.from_str(content)
+    except Exception as error:
+        raise UsageError(f"the tokenizer cannot be read: {error}") from error
 
 
 def train_word_tokenizer(sentences: Iterable[Sequence[str]], vocab_size: int, *, lowercase: bool) -> Tokenizer:
@@ -56,16 +81,26 @@ def _options(vocab_size: int) -> dict[str, Any]:
     return {"vocab_size": vocab_size, "special_tokens": list(SPECIAL), "show_progress": False}
 
 
-def _untrained(model: Any, kind: Kind, lowercase: bool) -> Tokenizer:
+def _apart(kind: Kind, lowercase: bool, marks_apart: bool) -> tuple[Any, Any]:
+    """How a text that stands alone is brought into form, and how it is split."""
+    return _normalizer(kind, lowercase), _splitter(kind, marks_apart)
+
+
+def _running(kind: Kind, lowercase: bool) -> tuple[Any, Any]:
+    small = [normalizers.Lowercase()] if lowercase else []
+    splitter = _splitter(kind) if kind == "char" else pre_tokenizers.Split(Regex(RUNNING), "isolated")
+    return normalizers.Sequence(small), splitter
+
+
+def _untrained(model: Any, form: tuple[Any, Any]) -> Tokenizer:
     tokenizer = Tokenizer(model)
-    tokenizer.normalizer = _normalizer(kind, lowercase)
-    tokenizer.pre_tokenizer = _splitter(kind)
+    tokenizer.normalizer, tokenizer.pre_tokenizer = form
     return tokenizer
 
 
-def _trained_unigram(texts: Sequence[str], vocab_size: int, lowercase: bool) -> Tokenizer:
+def _trained_unigram(texts: Sequence[str], vocab_size: int, form: tuple[Any, Any]) -> Tokenizer:
     """With its scores rounded and its tokens in the order of score and name: the library's own vary with each run."""
-    tokenizer = _untrained(models.Unigram(), "unigram", lowercase)
+    tokenizer = _untrained(models.Unigram(), form)
     normalizer = tokenizer.normalizer
     assert normalizer is not None
     letters = {letter for text in texts for letter in normalizer.normalize_str(text)}
@@ -116,10 +151,13 @@ def _most(counts: Counter[str], most: int) -> list[str]:
     return sorted(counts, key=lambda name: (-counts[name], name))[: max(0, most)]
 
 
-def _splitter(kind: Kind) -> Any:
+def _splitter(kind: Kind, marks_apart: bool = False) -> Any:
     if kind == "char":
         return pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    return pre_tokenizers.BertPreTokenizer() if kind in ("word", "wordpiece") else pre_tokenizers.Metaspace()
+    if kind in ("word", "wordpiece"):
+        return pre_tokenizers.BertPreTokenizer()
+    blanks = pre_tokenizers.Metaspace()
+    return pre_tokenizers.Sequence([blanks, pre_tokenizers.Punctuation("isolated")]) if marks_apart else blanks
 
 
 def _normalizer(kind: Kind, lowercase: bool) -> Any:

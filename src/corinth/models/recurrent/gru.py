@@ -24,13 +24,13 @@ from torch import Tensor, nn
 from corinth.layers.recurrence import State
 from corinth.layers.recurrent import (
     RECIPE,
-    TASKS,
     Cell,
     Recurrent,
     RecurrentConfig,
     count_macs,
     count_parameters,
     normalised,
+    tasks_of,
 )
 from corinth.registry import Card, register
 
@@ -76,7 +76,7 @@ for name, options in (("gru", RecurrentConfig()), ("bigru", RecurrentConfig(bidi
             arxiv="1406.1078",
             input_size=(STEPS, options.input_size),
             family="recurrent",
-            tasks=TASKS,
+            tasks=tasks_of(options),
             recipe=RECIPE,
             deviations=("the reset gate works behind the recurrent product, as in torch and cuDNN",),
             references=("torch:GRU",),

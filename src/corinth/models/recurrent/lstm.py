@@ -28,13 +28,13 @@ from torch import Tensor, nn
 from corinth.layers.recurrence import State
 from corinth.layers.recurrent import (
     RECIPE,
-    TASKS,
     Cell,
     Recurrent,
     RecurrentConfig,
     count_macs,
     count_parameters,
     normalised,
+    tasks_of,
 )
 from corinth.registry import Card, register
 
@@ -112,7 +112,7 @@ for name, options, vectors in (
             arxiv="1607.06450" if options.layer_norm else None,
             input_size=(STEPS, options.input_size),
             family="recurrent",
-            tasks=TASKS,
+            tasks=tasks_of(options),
             recipe=RECIPE,
             deviations=DEVIATIONS,
             references=() if options.layer_norm else ("torch:LSTM",),
