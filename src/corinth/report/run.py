@@ -84,6 +84,8 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
         "kind": kind,
         "support": {"object-detection": "Boxes", "sequence-tagging": "Words"}.get(kind.name, several.capitalize()),
         **_of_language(predictor, data, part),
+        "typical": [],
+        "alignments": [],
     }
     charts = _curves(rows, kind)
     if isinstance(found, Evaluation):
