@@ -8,7 +8,6 @@ validation part and scores the test part once for each seed. Results are merged 
 
 import argparse
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -42,29 +41,9 @@ ROWS = {
     "JapaneseVowels, bilstm": Row("activity_timeseries/JapaneseVowels", "bilstm", {"budget": "40ep", "batch_size": 16}),
     "ud_english_atis, bilstm": Row("ud_english_atis", "bilstm", {"budget": "10ep"}),
     "ud_english_atis, bilstm + crf": Row("ud_english_atis", "bilstm", {"budget": "10ep", "options": {"crf": True}}),
-    "spoken_digits, bilstm": Row("spoken_digits", "bilstm", {"budget": "8ep", "options": {"pool": "mean"}}),
     "wnut17, bilstm": Row("wnut17", "bilstm", {"budget": "20ep"}),
     "wnut17, bilstm + crf": Row("wnut17", "bilstm", {"budget": "20ep", "options": {"crf": True}}),
 }
-
-
-def without_speakers(folder: Path, turn: int, table: Path) -> Path:
-    """A table of the recordings `digit_speaker_number.wav`: two of six speakers are the test part,
-    others in each turn; a tenth of what the rest said validates."""
-    files = sorted(folder.rglob("*.wav"))
-    speakers = sorted({file.stem.split("_")[1] for file in files})
-    order = [speakers[(2 * turn + i) % len(speakers)] for i in range(len(speakers))]
-    part = {speaker: "test" if i < 2 else "train" for i, speaker in enumerate(order)}
-    rows = [(file, *file.stem.split("_")[:2]) for file in files]
-    table.write_text("\n".join(["path,label,split", *(f"{file},{digit},{part[who]}" for file, digit, who in rows)]))
-    return table
-
-
-def open_row(row: Row, seed: int, folder: str) -> Any:
-    if row.data != "spoken_digits":
-        return open_data(row.data)
-    recordings = Path(os.environ["CORINTH_DATA"], "spoken_digits").resolve()
-    return open_data(without_speakers(recordings, seed, Path(folder, "speakers.csv")))
 
 
 def measure(row: Row, seeds: int) -> dict[str, Any]:
@@ -72,7 +51,7 @@ def measure(row: Row, seeds: int) -> dict[str, Any]:
     scores, entities, seconds = [], [], []
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as folder:
-            data = open_row(row, seed, folder)
+            data = open_data(row.data)
             start = time.perf_counter()
             run = corinth.train(arch=row.arch, data=data, seed=seed, output=f"{folder}/run", **row.fields)
             seconds.append(round(time.perf_counter() - start, 1))

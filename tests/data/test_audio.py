@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from corinth.data import SequenceData, open_data
-from corinth.data.sequences.audio import BANDS, FLOOR, HOP, WINDOW, features, log_mel, mel_filters, read_audio
+from corinth.data import SequenceData, Sequences, open_data
+from corinth.data.sequences.audio import BANDS, FLOOR, HOP, RANGE, WINDOW, features, log_mel, mel_filters, read_audio
+from corinth.data.sequences.features import centred
 from corinth.data.sequences.source import SeriesSource
 from corinth.errors import DataError, UsageError
 from corinth.predictor import SequenceClassifier, load_run
@@ -20,11 +22,18 @@ def tone(frequency: float, rate: int = 8000, seconds: float = 0.3, seed: int = 0
     return (0.5 * np.sin(2 * np.pi * frequency * np.arange(int(rate * seconds)) / rate) + noise).astype(np.float32)
 
 
+def beeps(frequency: float, rate: int = 8000, seconds: float = 0.2, seed: int = 0) -> np.ndarray:
+    """A tone twice, near silence between: what goes on for all of a recording is taken for its microphone."""
+    beep = tone(frequency, rate, seconds, seed)
+    pause = np.random.default_rng(seed).normal(0, 1e-4, rate // 10).astype(np.float32)
+    return np.concatenate([beep, pause, beep])
+
+
 def write_tones(folder: Path, rate: int = 8000, each: int = 12) -> Path:
     for label, base in (("low", 300), ("high", 1500)):
         (folder / label).mkdir(parents=True, exist_ok=True)
         for number in range(each):
-            samples = tone(base + 10 * number, rate, 0.2 + 0.01 * number, number)
+            samples = beeps(base + 10 * number, rate, 0.1 + 0.01 * number, number)
             soundfile.write(folder / label / f"{number}.wav", samples, rate)
     return folder
 
@@ -55,9 +64,23 @@ def test_the_loudest_band_is_that_of_the_tone() -> None:
 
 def test_loudness_plays_no_part() -> None:
     quiet, loud = (features(volume * tone(500), 8000, 8000) for volume in (0.1, 1.0))
-    np.testing.assert_allclose(quiet.mean(axis=0), 0, atol=1e-4)
-    band = int(np.median(log_mel(tone(500), 8000, 8000), axis=0).argmax())
+    assert quiet.max() == loud.max() == 0
+    band = int(np.median(quiet, axis=0).argmax())
     np.testing.assert_allclose(quiet[:, band], loud[:, band], atol=1e-3)
+
+
+def test_recordings_are_centred_over_what_is_no_pause() -> None:
+    sound = torch.from_numpy(features(tone(500, seconds=0.5), 8000, 8000))
+    louder = sound + 1.5
+    other = sound + torch.linspace(-0.5, 0.5, BANDS)  # another microphone
+    paused = torch.cat([sound, torch.full((60, BANDS), -RANGE)])
+    found = centred(Sequences.of([sound, louder, other, paused])).values
+    steps = len(sound)
+    np.testing.assert_allclose(found[0, :steps].mean(0), 0, atol=1e-3)
+    np.testing.assert_allclose(found[1], found[0], atol=1e-4)
+    np.testing.assert_allclose(found[2], found[0], atol=0.05)
+    np.testing.assert_allclose(found[3, :steps], found[0, :steps], atol=1e-3)
+    assert (found[0, steps:] == 0).all()
 
 
 def test_another_rate_gives_nearly_the_same() -> None:
@@ -119,7 +142,7 @@ def test_recordings_are_learnt_and_predicted(tmp_path: Path) -> None:
     )
     predictor = load_run(run.path)
     assert isinstance(predictor, SequenceClassifier)
-    soundfile.write(tmp_path / "new.wav", tone(320, 16000, 0.4, 9), 16000)
+    soundfile.write(tmp_path / "new.wav", beeps(320, 16000, 0.2, 9), 16000)
     (tmp_path / "bad.wav").write_bytes(b"x")
     found = predictor.predict([tmp_path / "new.wav", tmp_path / "tones/high/3.wav", tmp_path / "bad.wav"])
     assert [p.label for p in found] == ["low", "high", None]
@@ -155,3 +178,19 @@ def test_recordings_among_other_files(tmp_path: Path) -> None:
     (tmp_path / "mixed.csv").write_text("\n".join(["path,label", *rows, "gone.mp3,low"]))
     found = open_data(tmp_path / "mixed.csv")
     assert found.corrupt[0][1] == "there is no such file"
+
+
+def test_silence_around_a_sound_changes_nothing() -> None:
+    sound = tone(500, seconds=0.5)
+    quiet = np.random.default_rng(3).normal(0, 1e-4, 4000).astype(np.float32)
+    padded = np.concatenate([quiet, sound, quiet[:1600]])
+    alone, within = features(sound, 8000, 8000), features(padded, 8000, 8000)
+    assert abs(len(within) - len(alone)) <= 4  # steps that see the sound in part
+    band = int(np.median(log_mel(sound, 8000, 8000), axis=0).argmax())
+    np.testing.assert_allclose(within[8:40, band], alone[8:40, band], atol=0.1)
+    with_pause = features(np.concatenate([sound, quiet, sound]), 8000, 8000)
+    assert len(with_pause) > 1.8 * len(alone) + 40  # between sounds it stays
+    np.testing.assert_allclose(with_pause[8:40, band], alone[8:40, band], atol=0.1)
+    silent = features(np.zeros(4000, np.float32), 8000, 8000)
+    assert silent.shape == (48, BANDS)
+    np.testing.assert_allclose(centred(Sequences.of([torch.from_numpy(silent)])).values, 0, atol=1e-4)

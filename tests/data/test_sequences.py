@@ -72,7 +72,7 @@ def test_parquet_and_named_columns(tmp_path: Path) -> None:
     assert data.source.name(3) == f"{tmp_path}/t.parquet, row 4"
     with pytest.raises(UsageError, match="text_column 'words' is not there; the columns are said, mood, n"):
         open_data(tmp_path / "t.parquet", text_column="words")
-    with pytest.raises(UsageError, match="two kinds of data"):
+    with pytest.raises(UsageError, match="together are for recordings and their transcripts"):
         open_data(tmp_path / "t.parquet", text_column="said", path_column="said")
 
 

@@ -11,6 +11,7 @@ import tyro
 from corinth.cli.output import note
 from corinth.cli.parsing import assignments, parse
 from corinth.errors import UsageError
+from corinth.training.recipe import NESTED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ def _recipes(items: Sequence[str], labels: Sequence[str]) -> tuple[dict[str, Any
         outer, dot, inner = field.partition(".")
         if not dot:
             target[field] = value
-        elif outer in ("augmentation", "options"):
+        elif outer in (*NESTED, "options"):
             if not isinstance(target.setdefault(outer, {}), dict):
                 raise UsageError(f"--set gives {outer} the value {target[outer]!r} and {field} besides; leave one out")
             target[outer][inner] = value

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -45,6 +45,8 @@ class Options:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    transcript_units: Literal["words", "characters"] = "words"
+    """Of recordings with transcripts, what a label is."""
     source_column: str | None = None
     group_column: str | None = None
     target_column: str | None = None
@@ -77,7 +79,8 @@ def main(args: Sequence[str]) -> int:
         from corinth.data.opening import COLUMNS, GROUPS
         from corinth.data.preflight import preflight
 
-        data = open_data(options.data, **{name: getattr(options, name) for name in (*COLUMNS, *GROUPS)})
+        options_of_data = (*COLUMNS, *GROUPS, "transcript_units")
+        data = open_data(options.data, **{name: getattr(options, name) for name in options_of_data})
         planned = None
         if recipe is not None:
             from corinth.training.build import planned_preprocess

@@ -60,8 +60,11 @@ class Options:
     time_column: str | None = None
     channel_columns: str | None = None
     split_group: str | None = None
+    transcript_units: Literal["words", "characters"] | None = None
+    """Of other recordings with transcripts, what a label is; the run's own if left out."""
     beam: int | None = None
-    """Translation: how many beginnings are kept as a translation is written; 5 if left out, 1 is greedy."""
+    """Translation and transcription: how many beginnings are kept as a text is written; 5 and 16 if left out, 1 is
+    greedy."""
     batch_size: int = 512
     """Samples that go through the network together, at most."""
     device: str = "auto"
@@ -74,7 +77,7 @@ class Options:
 def main(args: Sequence[str]) -> int:
     options = parse(Options, "evaluate", args)
     from corinth.data.collect import plural
-    from corinth.predictor import Classifier, RowClassifier, SequenceClassifier, Translator, load_run
+    from corinth.predictor import Classifier, RowClassifier, SequenceClassifier, Transcriber, Translator, load_run
 
     recipe = None
     predictor: Predictor
@@ -102,8 +105,8 @@ def main(args: Sequence[str]) -> int:
     result: Scores
     evaluate: Any = predictor.evaluate
     if options.beam is not None:
-        if not isinstance(predictor, Translator):
-            raise UsageError(f"--beam is for translation; {options.run} does {predictor.task}")
+        if not isinstance(predictor, Translator | Transcriber):
+            raise UsageError(f"--beam is for translation and transcription; {options.run} does {predictor.task}")
         result = evaluate(data, split, batch_size=options.batch_size, beam=options.beam)
     elif isinstance(predictor, Classifier | RowClassifier | SequenceClassifier):
         result = evaluate(data, split, batch_size=options.batch_size, keep_probs=False)
@@ -192,13 +195,14 @@ def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> 
         raise UsageError("there is nothing to evaluate on; say --data PATH")
     how: dict[str, Any] = {}
     if recipe is not None:  # the splits of the training, so that its test part is found again
-        known = OPTIONS if spec == recipe.data else ("split_seed", "val_share", "test_share")
+        known = OPTIONS if spec == recipe.data else ("split_seed", "val_share", "test_share", "transcript_units")
         how = {name: getattr(recipe, name) for name in known}
         if spec != recipe.data and recipe.group_column is not None and Path(spec).suffix.lower() in TABLE_SUFFIXES:
             how |= {name: getattr(recipe, name) for name in (*STEP_COLUMNS, "label_column")}  # a table like the run's
             how["channel_columns"] = ",".join(predictor.preprocess.channel_names)
-    columns = {name: getattr(options, name) for name in COLUMNS}
+    columns = {name: getattr(options, name) for name in (*COLUMNS, "transcript_units")}
     how |= {name: column for name, column in columns.items() if column is not None}
+    how["audio_rate"] = getattr(predictor.preprocess, "audio_rate", None)  # at which recordings are heard
     return open_data(spec, classes=predictor.classes, task=predictor.task, **how)
 
 

@@ -119,6 +119,8 @@ def _open(network: _Network, spec: str, how: dict[str, Any], options: Options) -
     data = open_data(spec, classes=classes, **how)
     if not isinstance(data, SequenceData) or data.task == "translation":
         raise UsageError(f"{data.name} is data for {data.task}; gradients by step are of texts, series and sentences")
+    if data.task == "transcription":
+        raise UsageError(f"{data.name} is data for {data.task}, whose answers are at no step of their own")
     if network.run and network.predictor.task != data.task:
         raise UsageError(f"{network.name} does {network.predictor.task}, and {data.name} is data for {data.task}")
     if not len(data.positions(options.part)):

@@ -15,13 +15,14 @@ from corinth.errors import UsageError
 if TYPE_CHECKING:
     from corinth.predictor import Answer, DenseAnswer, DensePredictor, Prediction
     from corinth.predictor.tagging import TagPrediction
+    from corinth.predictor.transcription import Transcript
     from corinth.predictor.translation import TranslationPrediction
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Classify, segment or find objects in images with a trained run; classify rows of tables, texts or
-    time series; translate.
+    time series; translate; transcribe recordings.
 
     A file that cannot be read is reported and the others go on (exit code 3).
     """
@@ -31,11 +32,12 @@ class Options:
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
     """Image files, and folders of them. Tables, each row one to classify. Texts or sentences themselves, .txt files
     (of one text, or of a sentence a line where words are tagged or sentences translated), tables with a text a row.
-    Time series in .csv files with a step a row, in .ts and .npz files; recordings."""
+    Time series in .csv files with a step a row, in .ts and .npz files; recordings, and folders of them."""
     top: int = 5
     """Classification: how many classes to name."""
     beam: int | None = None
-    """Translation: how many beginnings are kept as the translation is written; 5 if left out, 1 is greedy."""
+    """Translation and transcription: how many beginnings are kept as a text is written; 5 and 16 if left out, 1 is
+    greedy."""
     text_column: str | None = None
     """Of tables with texts, where they are."""
     draw: Path | None = None
@@ -63,6 +65,7 @@ def main(args: Sequence[str]) -> int:
         SequenceClassifier,
         SequenceRegressor,
         Tagger,
+        Transcriber,
         Translator,
         load_run,
     )
@@ -79,8 +82,8 @@ def main(args: Sequence[str]) -> int:
         raise UsageError(f"--text-column is for tables of texts; {options.run} was not trained on texts")
     if options.draw is not None:
         raise UsageError(f"--draw is for segmentation and detection; {options.run} does {predictor.task}")
-    if options.beam is not None and not isinstance(predictor, Translator):
-        raise UsageError(f"--beam is for translation; {options.run} does {predictor.task}")
+    if options.beam is not None and not isinstance(predictor, Translator | Transcriber):
+        raise UsageError(f"--beam is for translation and transcription; {options.run} does {predictor.task}")
     if isinstance(predictor, Translator):
         how = {} if options.beam is None else {"beam": options.beam}
         said = predictor.predict([_given(word) for word in options.files], batch_size=options.batch_size, **how)
@@ -92,6 +95,12 @@ def main(args: Sequence[str]) -> int:
         lines = [(p.name, "cannot be tagged" if p.error is not None else p.summary) for p in tagged]
         _show(options, tagged, _dense_csv(tagged), {"name": "left", "tags": "left"}, lines)
         return _exit_code(tagged)
+    if isinstance(predictor, Transcriber):
+        beam = {} if options.beam is None else {"beam": options.beam}
+        heard = predictor.predict(list(map(Path, options.files)), batch_size=options.batch_size, **beam)
+        columns = {"name": "left", "transcript": "left", "probability": "right"}
+        _show(options, heard, _transcripts_csv(heard), columns, [_heard(p) for p in heard])
+        return _exit_code(heard)
     if isinstance(predictor, SequenceRegressor):
         from corinth.report.formats import number
 
@@ -203,6 +212,18 @@ def _row(prediction: "Prediction") -> tuple[str, str, str, str]:
         return (prediction.name, "", "", "cannot be read")
     rest = ", ".join(f"{label} {p:.1%}" for label, p in prediction.top[1:])
     return (prediction.name, prediction.label or "", f"{prediction.probability:.1%}", rest)
+
+
+def _heard(transcript: "Transcript") -> tuple[str, str, str]:
+    if transcript.error is not None:
+        return (transcript.name, "cannot be read", "")
+    return (transcript.name, transcript.text or "(nothing)", f"{transcript.probability:.1%}")
+
+
+def _transcripts_csv(found: "Sequence[Transcript]") -> str:
+    columns = ["name", "transcript", "probability", "error"]
+    cells = [["" if p.probability is None else f"{p.probability:.6f}", p.error or ""] for p in found]
+    return to_csv(columns, [[p.name, p.text or "", *rest] for p, rest in zip(found, cells)])
 
 
 def _csv(found: "Sequence[Prediction]", top: int) -> str:

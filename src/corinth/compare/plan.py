@@ -18,6 +18,7 @@ from corinth.tasks.kinds import KINDS
 from corinth.training import Recipe, recipe_for
 from corinth.training.build import check_task, configure_for, planned_preprocess
 from corinth.training.optimizers import find_optimizer
+from corinth.training.recipe import NESTED
 
 FORMAT = 1
 MOST_SEEDS = 1000
@@ -98,9 +99,9 @@ def make_plan(
         own = _merged(overrides or {}, recipes.get(label, {}))
         if fixed := [name for name in ("budget", "seed", "output", "arch", "data") if name in own]:
             raise UsageError(f"the recipe of {label} sets {fixed[0]}, which the comparison itself decides")
-        if isinstance(own.get("augmentation"), Mapping):  # changes what the recipe does by itself, as `options` does
-            usual = recipe_for(arch, data=data.spec).to_dict()["augmentation"]
-            own = _merged({"augmentation": usual}, own)
+        for part in NESTED:
+            if isinstance(own.get(part), Mapping):  # changes what the recipe does by itself, as `options` does
+                own = _merged({part: recipe_for(arch, data=data.spec).to_dict()[part]}, own)
         recipe = recipe_for(arch, data=data.spec, **{**own, **data.opened_with}, budget=budget)
         configure_for(entry(arch), recipe.options)
         find_optimizer(recipe.optimizer)

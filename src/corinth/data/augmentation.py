@@ -1,4 +1,5 @@
-"""The options of augmentation; what they do is in `corinth.data.augment`. No torch here, so that options load fast."""
+"""The options of augmentation and of series' features; what they do is in `corinth.data.augment`, and of series in
+`corinth.data.sequences`. No torch here, so that options load fast."""
 
 from dataclasses import dataclass
 
@@ -34,3 +35,53 @@ class Augmentation:
                 or not 0 < self.random_resized_crop[0] <= self.random_resized_crop[1] <= 1
             ):
                 raise UsageError(f"random_resized_crop {self.random_resized_crop} is not 0 < low <= high <= 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesFeatures:
+    """What a series goes through before the network, in training and behind it; it belongs to the weights."""
+
+    normalise: bool = False  # every series has zero mean and unit spread in each channel by itself
+    deltas: bool = False  # the change of each channel from step to step is a channel too
+    stack: int = 1  # so many steps become one, their values side by side: shorter series, and less to compute
+
+    def __post_init__(self) -> None:
+        if self.stack < 1:
+            raise UsageError(f"stack {self.stack} is not a whole number of steps from 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesAugmentation:
+    """What is done to training series and recordings, in this order; the defaults do nothing.
+
+    Speed, pitch and masks are drawn for every series by itself. Masks are SpecAugment's (Park et al. 2019,
+    arXiv:1904.08779), pitch is the warp of the frequency axis of Jaitly & Hinton 2013, which makes other speakers.
+    """
+
+    crop: float = 0.0  # up to this share of the steps is cut away, at both ends together
+    speed: float = 0.0  # the steps become up to so much faster or slower: 0.2 is 1 / 1.2 to 1.2 times
+    pitch: float = 0.0  # recordings: frequencies become up to so much higher or lower, as of speed
+    background: float = 0.0  # recordings: noise, at most so many dB below the loudest, covers what is quieter; 0: none
+    filter: float = 0.0  # recordings: a smooth curve over the bands, as of another microphone, of so many deviations
+    scale: float = 0.0  # all values are multiplied by 1 - scale to 1 + scale
+    noise: float = 0.0  # standard deviation of what is added to each value, in those of its channel
+    time_masks: int = 0  # so many stretches of steps become the mean
+    time_mask: float = 0.1  # the longest of them, a share of the steps
+    channel_masks: int = 0  # so many runs of neighbouring channels, or bands, become the mean
+    channel_mask: float = 0.2  # the widest of them, a share of the channels
+
+    def __post_init__(self) -> None:
+        for name in ("crop", "scale"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"{name} {getattr(self, name)} is not a share from 0 to below 1")
+        for name in ("speed", "pitch", "filter", "noise"):
+            if not 0 <= getattr(self, name) <= 4:
+                raise UsageError(f"{name} {getattr(self, name)} is not in [0, 4]")
+        if not 0 <= self.background <= 100:
+            raise UsageError(f"background {self.background} is not in [0, 100] dB")
+        for name in ("time_masks", "channel_masks"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} {getattr(self, name)} is not a whole number from 0")
+        for name in ("time_mask", "channel_mask"):
+            if not 0 < getattr(self, name) <= 1:
+                raise UsageError(f"{name} {getattr(self, name)} is not a share above 0, up to 1")

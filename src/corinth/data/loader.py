@@ -13,9 +13,9 @@ from corinth.errors import DataError, UsageError
 
 
 class Transform(Protocol):
-    """What a training batch goes through: uint8 images and targets to float32 inputs and targets."""
+    """What a training batch goes through: uint8 images or `Sequences`, and targets, to inputs and targets."""
 
-    def __call__(self, images: Tensor, targets: Tensor, chance: Generator) -> tuple[Tensor, Tensor]: ...
+    def __call__(self, images: Any, targets: Tensor, chance: Generator, /) -> tuple[Any, Tensor]: ...
 
 
 class Loader:

@@ -2,6 +2,7 @@
 
 import numbers
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,11 @@ from corinth.data.sequences.parallel import (
     without_header,
 )
 from corinth.data.sequences.series import SERIES_SUFFIXES, open_series, series_files
-from corinth.data.sequences.source import SequenceData, SeriesSource, TextSource
+from corinth.data.sequences.source import SequenceData, Series, TextSource
 from corinth.data.sequences.steps import STEP_COLUMNS, open_steps
 from corinth.data.sequences.tagged import CONLL_SUFFIXES, TaggedSource, open_tagged, tagged_files
 from corinth.data.sequences.texts import count_texts, have_texts, open_text_folder, open_text_tables, parts_of
+from corinth.data.sequences.transcripts import have_transcripts, open_transcripts
 from corinth.data.source import TargetSource
 from corinth.data.splits import check_classes, hold_out, make_splits
 from corinth.data.tables import TABLE_SUFFIXES, Table, labelled_files, read_table
@@ -43,7 +45,7 @@ from corinth.errors import DataError, UsageError
 # of `open_data` and of a recipe
 COLUMNS = ("path_column", "text_column", "label_column", "source_column", *STEP_COLUMNS)
 GROUPS = ("val_groups", "test_groups")
-OPTIONS = ("split_seed", "val_share", "test_share", *COLUMNS, *GROUPS)
+OPTIONS = ("split_seed", "val_share", "test_share", *COLUMNS, *GROUPS, "transcript_units")
 OF_PAIRS = ("source_column", "target_column")
 _NONE = np.empty(0, dtype=np.int64)
 
@@ -65,23 +67,28 @@ def open_data(
     split_group: str | None = None,
     val_groups: str | None = None,
     test_groups: str | None = None,
+    transcript_units: str = "words",
+    audio_rate: int | None = None,
     max_corrupt: float = 0.05,
     classes: Sequence[str] | None = None,
     task: str | None = None,
     progress: Progress | None = None,
 ) -> ImageData | RowData | SequenceData:
     """Open a built-in set by name, images or texts in class folders, a CSV, TSV or Parquet table of images' paths, of
-    texts or of rows to classify, or time series in `.ts` files, a NumPy archive, or a table with a step a row.
+    texts or of rows to classify, or time series in `.ts` files, a NumPy archive, or a table with a step a row. A table
+    with both paths of recordings and their transcripts is for transcription; `transcript_units`, "words" or
+    "characters", says what its labels are.
 
-    Such a table has `group_column`: the columns, with commas between, that say which sequence a row belongs to. The
-    number to predict is in `target_column` (a class in `label_column`), the inputs are `channel_columns` (by default
-    all other numbers), `time_column` orders the steps. Sequences with the same `split_group`, such as a person, stay
-    in one part; `val_groups` and `test_groups` name those that are kept for it.
+    A table with a step a row has `group_column`: the columns, with commas between, that say which sequence a row
+    belongs to. The number to predict is in `target_column` (a class in `label_column`), the inputs are
+    `channel_columns` (by default all other numbers), `time_column` orders the steps. Sequences with the same
+    `split_group`, such as a person, stay in one part; `val_groups` and `test_groups` name those that are kept for it.
 
     A name is looked for among the built-in sets, then as a path, then in $CORINTH_DATA and the cache. With
     `classes` (evaluation: the run's own class names) labels are mapped onto them and a label that is not among
     them is a `DataError`; then a single class or an empty training part is no error. With `task` data for another one
-    are a `UsageError`. `progress(what, done, total)` is called while headers are read and files are fetched.
+    are a `UsageError`. Recordings are brought to `audio_rate`, samples a second, by default that of most of them.
+    `progress(what, done, total)` is called while headers are read and files are fetched.
     """
     spec = str(spec)
     split_seed = int(_of_kind(numbers.Integral, "split_seed", split_seed, "a whole number"))
@@ -100,7 +107,7 @@ def open_data(
     }
     columns = {option: _words(value) for option, value in columns.items()}
     val_groups, test_groups = _words(val_groups), _words(test_groups)
-    name, found = _collect(spec, columns, max_corrupt, progress)
+    name, found = _collect(spec, columns, Sound(transcript_units, audio_rate), max_corrupt, progress)
     source, notes = found.source, list(found.notes)
     if not len(source):
         raise DataError(f"{spec}: there are no {plural(source.unit)}")
@@ -148,10 +155,11 @@ def open_data(
             **columns,
             "val_groups": val_groups,
             "test_groups": test_groups,
+            "transcript_units": transcript_units,
         },
         "task": found.task,
     }
-    if isinstance(source, TextSource | SeriesSource | TaggedSource | PassageSource | PairSource):
+    if isinstance(source, TextSource | Series | TaggedSource | PassageSource | PairSource):
         return SequenceData(**common)
     if isinstance(source, RowSource):
         return RowData(**common)
@@ -179,8 +187,16 @@ def refuse_options(names: Iterable[str]) -> None:
         raise UsageError(f"the data are open already, so {late[0]} does nothing; give it to open_data")
 
 
+@dataclass(frozen=True)
+class Sound:
+    """How recordings are read, as `open_data` has it."""
+
+    transcript_units: str = "words"
+    audio_rate: int | None = None
+
+
 def _collect(
-    spec: str, columns: dict[str, str | None], max_corrupt: float, progress: Progress | None
+    spec: str, columns: dict[str, str | None], sound: Sound, max_corrupt: float, progress: Progress | None
 ) -> tuple[str, Collected]:
     """The name of the data and what is in them."""
     path = Path(spec).expanduser()
@@ -192,7 +208,7 @@ def _collect(
             found = binary.open_digits()
         else:
             folder = builtin.locate(known, progress=progress)
-            found = _open_folder(folder, known.name, max_corrupt, progress)
+            found = _open_folder(folder, known.name, sound, max_corrupt, progress)
             found.notes.insert(0, f"{known.name} is read from {folder}")
         if path.exists():
             found.notes.insert(0, f"{spec} is the built-in set; write ./{spec} for the folder of that name")
@@ -203,7 +219,7 @@ def _collect(
     if path.is_dir():
         if asked:
             raise UsageError(f"{path} is a folder; {asked[0]} belongs to a table")
-        return path.resolve().name, _open_folder(path, path.resolve().name, max_corrupt, progress)
+        return path.resolve().name, _open_folder(path, path.resolve().name, sound, max_corrupt, progress)
     if files := language_files(path):
         if asked:
             raise UsageError(f"{path} is running text; {asked[0]} belongs to a table")
@@ -211,7 +227,7 @@ def _collect(
     if is_box_data(path):
         return path.stem, open_boxes(path, max_corrupt=max_corrupt, progress=progress)
     if path.suffix.lower() in TABLE_SUFFIXES:
-        return path.stem, _open_table(path, columns, max_corrupt, progress)
+        return path.stem, _open_table(path, columns, sound, max_corrupt, progress)
     raise UsageError(
         f"{path} is a file of no known kind; data is a folder of class folders, a table ({', '.join(TABLE_SUFFIXES)}), "
         f"running text (.txt), time series ({', '.join(SERIES_SUFFIXES)}), tagged sentences "
@@ -309,23 +325,39 @@ def _located(spec: str) -> Path:
     raise builtin.unknown(spec)
 
 
-def _open_table(path: Path, columns: dict[str, str | None], max_corrupt: float, progress: Progress | None) -> Collected:
+def _open_table(
+    path: Path, columns: dict[str, str | None], sound: Sound, max_corrupt: float, progress: Progress | None
+) -> Collected:
     text, image, label = columns["text_column"], columns["path_column"], columns["label_column"]
-    if text is not None and image is not None:
-        raise UsageError("text_column and path_column are two kinds of data; give one of them")
     table = read_table(path)
+    if have_transcripts(table, path_column=image, text_column=text, label_column=label):
+        return open_transcripts(
+            table,
+            path_column=image,
+            text_column=text,
+            units=sound.transcript_units,
+            max_corrupt=max_corrupt,
+            audio_rate=sound.audio_rate,
+            progress=progress,
+        )
+    if text is not None and image is not None:
+        raise UsageError(
+            "text_column and path_column together are for recordings and their transcripts, which these are not; "
+            "give one of them"
+        )
     if image is None and have_texts([table], text):
         return open_text_tables([(table, None)], text_column=text, label_column=label, max_corrupt=max_corrupt)
     if image is None and have_rows([table]):
         return open_rows([(table, None)], label_column=label)
     files, notes = labelled_files(table, path_column=image, label_column=label)
-    collect = collect_audio if any(is_audio_file(file.path) for file in files) else collect_files
-    found = collect(files, where=str(path), max_corrupt=max_corrupt, progress=progress)
+    how: dict[str, Any] = {"where": str(path), "max_corrupt": max_corrupt, "progress": progress}
+    is_sound = any(is_audio_file(file.path) for file in files)
+    found = collect_audio(files, audio_rate=sound.audio_rate, **how) if is_sound else collect_files(files, **how)
     found.notes[:0] = notes
     return found
 
 
-def _open_folder(path: Path, name: str, max_corrupt: float, progress: Progress | None) -> Collected:
+def _open_folder(path: Path, name: str, sound: Sound, max_corrupt: float, progress: Progress | None) -> Collected:
     if binary.idx_files(path):
         return binary.open_idx(path, name=name)
     if batches := binary.cifar_folder(path):
@@ -344,11 +376,12 @@ def _open_folder(path: Path, name: str, max_corrupt: float, progress: Progress |
             raise UsageError(
                 f"{path} holds several tables ({names}); name the one to use, with a split column if it has parts"
             )
-        return _open_table(tables[0], dict.fromkeys(COLUMNS), max_corrupt, progress)
+        return _open_table(tables[0], dict.fromkeys(COLUMNS), sound, max_corrupt, progress)
     if not count_class_folders(path):
         recordings, texts = list(audio_files(path)), count_texts(path)
         if recordings and len(recordings) >= texts:
-            return collect_audio(recordings, where=str(path), max_corrupt=max_corrupt, progress=progress)
+            how: dict[str, Any] = {"where": str(path), "max_corrupt": max_corrupt, "progress": progress}
+            return collect_audio(recordings, audio_rate=sound.audio_rate, **how)
         if texts:
             return open_text_folder(path, max_corrupt=max_corrupt)
     if (empty := lacking_masks(path)) is not None:

@@ -68,11 +68,15 @@ def labelled_files(
         if not label:
             raise DataError(f"{place}: column {labels_in!r} is empty; every file needs a label")
         split = None if splits_in is None else split_of(rows[splits_in][row], place, splits_in)
-        full = os.path.normpath(os.path.join(path.parent, os.path.expanduser(name)))
-        files.append(LabelledFile(full, name.replace(os.sep, "/"), label, split))
+        files.append(LabelledFile(full_path(table, name), name.replace(os.sep, "/"), label, split))
     if not files:
         raise DataError(f"{path}: the table has no rows; it needs a path and a label for each file")
     return files, notes
+
+
+def full_path(table: Table, name: str) -> str:
+    """The file that a cell means: relative paths start at the table's folder."""
+    return os.path.normpath(os.path.join(table.path.parent, os.path.expanduser(name)))
 
 
 def find_column(table: Table, asked: str | None, usual: Sequence[str], what: str) -> str:

@@ -30,6 +30,7 @@ TASKS = (
     "sequence-classification",
     "sequence-regression",
     "sequence-tagging",
+    "transcription",
     "language-modeling",  # by reading forwards alone
 )
 RECIPE = {  # fields of `corinth.training.Recipe` that train small recurrent networks well

@@ -17,6 +17,7 @@ from corinth.predictor.regression import RegressionEvaluation, SequenceRegressor
 from corinth.predictor.rows import RowClassifier
 from corinth.predictor.sequences import SequenceClassifier
 from corinth.predictor.tagging import Tagger
+from corinth.predictor.transcription import Transcriber
 from corinth.predictor.translation import Translator
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "SequenceClassifier",
     "SequenceRegressor",
     "Tagger",
+    "Transcriber",
     "Translator",
     "ValuePrediction",
     "load_run",

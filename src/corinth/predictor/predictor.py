@@ -30,6 +30,7 @@ PREDICTORS = {  # task -> module and class, imported on first use
     "sequence-classification": ("sequences", "SequenceClassifier"),
     "sequence-regression": ("regression", "SequenceRegressor"),
     "sequence-tagging": ("tagging", "Tagger"),
+    "transcription": ("transcription", "Transcriber"),
     "translation": ("translation", "Translator"),
     "language-modeling": ("language", "LanguageModel"),
 }

@@ -1,8 +1,8 @@
 """Classification of texts and time series for its user: sequences in, named classes out."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ from corinth.data.sequences.loose import Loose, loose_series, loose_texts
 from corinth.errors import DataError, UsageError
 from corinth.predictor.classes import Prediction, ranked, score
 from corinth.predictor.evaluation import Evaluation
-from corinth.predictor.predictor import Predictor
+from corinth.predictor.predictor import Answer, Predictor
+
+A = TypeVar("A", bound=Answer)
 
 
 class SequenceClassifier(Predictor):
@@ -34,38 +36,19 @@ class SequenceClassifier(Predictor):
         arrays (T, C), and paths of .csv files with a step a row, of .ts and .npz files with many, of recordings. What
         cannot be used becomes a Prediction with `error`; the others are not affected.
         """
-        if batch_size < 1:
-            raise UsageError(f"batch_size {batch_size} is not at least 1")
         if isinstance(sequences, str | Path | Tensor) or (isinstance(sequences, np.ndarray) and not self.is_text):
             sequences = [sequences]
         usual = (self.data or {}).get("text_column")
         rate = self.preprocess.audio_rate if isinstance(self.preprocess, SeriesEncoding) else None
         loose = loose_texts(sequences, text_column, usual) if self.is_text else loose_series(sequences, rate)
-        found: list[Prediction | None] = []
-        ready: list[tuple[int, str, Tensor]] = []
-        for entry in loose:
-            encoded = self._encoded(entry)
-            if isinstance(encoded, Prediction):
-                found.append(encoded)
-            else:
-                ready.append((len(found), entry.name, encoded))
-                found.append(None)
-        ready.sort(key=lambda entry: len(entry[2]))  # similar lengths together
-        for start in range(0, len(ready), batch_size):
-            places, names, rows = zip(*ready[start : start + batch_size], strict=True)
-            probs = self.probabilities(Sequences.of(rows))
-            for place, answer in zip(places, ranked(names, probs, self.classes, top), strict=True):
-                found[place] = answer
-        return [answer for answer in found if answer is not None]
 
-    def _encoded(self, entry: Loose) -> "Tensor | Prediction":
-        encode: Any = self.preprocess
-        if entry.error is None:
-            try:
-                return encode([entry.value])[0]
-            except DataError as error:
-                return Prediction(entry.name, error=f"{entry.name}: {error}")
-        return Prediction(entry.name, error=f"{entry.name}: {entry.error}")
+        def ask(names: Sequence[str], inputs: Sequences) -> list[Prediction]:
+            return ranked(names, self.probabilities(inputs), self.classes, top)
+
+        def fail(name: str, reason: str) -> Prediction:
+            return Prediction(name, error=reason)
+
+        return answers(loose, self.preprocess, batch_size, ask, fail)
 
     @torch.inference_mode()
     def probabilities(self, inputs: Sequences) -> Tensor:
@@ -98,3 +81,34 @@ class SequenceClassifier(Predictor):
             keep_probs=keep_probs,
             device=self.device,
         )
+
+
+def answers(
+    loose: Iterable[Loose],
+    encode: Any,
+    batch_size: int,
+    ask: Callable[[Sequence[str], Sequences], Sequence[A]],
+    fail: Callable[[str, str], A],
+) -> list[A]:
+    """One answer for each sequence, in order, asked for in batches of similar lengths.
+
+    `ask(names, inputs)` answers for a batch, as the network takes it; `fail(name, reason)` for one that cannot be used.
+    """
+    if batch_size < 1:
+        raise UsageError(f"batch_size {batch_size} is not at least 1")
+    found: list[A | None] = []
+    ready: list[tuple[int, str, Tensor]] = []
+    for entry in loose:
+        try:
+            if entry.error is not None:
+                raise DataError(entry.error)
+            ready.append((len(found), entry.name, encode([entry.value])[0]))
+            found.append(None)
+        except DataError as error:
+            found.append(fail(entry.name, f"{entry.name}: {error}"))
+    ready.sort(key=lambda entry: len(entry[2]))
+    for start in range(0, len(ready), batch_size):
+        places, names, rows = zip(*ready[start : start + batch_size], strict=True)
+        for place, answer in zip(places, ask(names, Sequences.of(rows)), strict=True):
+            found[place] = answer
+    return [answer for answer in found if answer is not None]

@@ -1,20 +1,20 @@
 """Samples inside a page: images and time series as data URIs, texts as they are."""
 
-import base64
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from corinth.data import ImageData
 from corinth.data.dataset import DataSet
 from corinth.data.rows.source import RowData
+from corinth.data.sequences.source import Series
 from corinth.predictor import DensePredictor, Predictor, SequenceRegressor, Tagger
 from corinth.report.formats import number
+from corinth.report.images import data_uri, svg_uri
 from corinth.report.language import coloured_passage
+from corinth.report.sound import drawn_sound, heard
 from corinth.report.translations import translated
 from corinth.tasks.kinds import KINDS
 
@@ -36,15 +36,6 @@ class Mistake:
     picture: str | None  # data URI; None of a text
     small: bool = False  # to be shown with its pixels visible
     text: str | None = None
-
-
-def data_uri(image: np.ndarray, largest: int = 112) -> str:
-    """A uint8 image (H, W) or (H, W, 3) as a PNG, made smaller if a side is longer than `largest` pixels."""
-    picture = Image.fromarray(image)
-    picture.thumbnail((largest, largest))
-    file = io.BytesIO()
-    picture.save(file, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
 @dataclass(frozen=True)
@@ -77,6 +68,8 @@ def _shown(data: DataSet, position: int) -> dict[str, Any]:
     sequence = data.source.sequence(position)
     if isinstance(sequence, str):
         return {"picture": None, "text": _cut(sequence)}
+    if isinstance(data.source, Series) and data.source.audio_rate is not None:
+        return {"picture": drawn_sound(sequence)}
     return {"picture": drawn_series(sequence)}
 
 
@@ -99,9 +92,7 @@ def drawn_series(values: np.ndarray, width: int = 240, height: int = 120, most: 
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, down[:, channel]))
         hue = round(210 + 360 * channel / values.shape[1]) % 360
         lines.append(f'<polyline points="{points}" fill="none" stroke="hsl({hue} 55% 52%)" stroke-width="1.5"/>')
-    box = f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
-    svg = f"<svg {box}>{''.join(lines)}</svg>"
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode("ascii")
+    return svg_uri(width, height, "".join(lines))
 
 
 @dataclass(frozen=True)
@@ -154,6 +145,7 @@ def hardest(predictor: Predictor, data: Any, index: np.ndarray, scores: np.ndarr
         "object-detection": scene,
         "sequence-regression": measured_series,
         "sequence-tagging": tagged_sentence,
+        "transcription": heard,
         "translation": translated,
         "language-modeling": coloured_passage,
     }

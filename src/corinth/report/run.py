@@ -47,10 +47,11 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
     run = Path(run)
     recipe = _recipe(run)
     rows = _rows(run)
+    predictor = load_run(run, device=recipe.get("device", "auto"))
     if data is None:
         options = {key: recipe[key] for key in OPTIONS if recipe.get(key) is not None}
+        options["audio_rate"] = getattr(predictor.preprocess, "audio_rate", None)
         data = open_data(recipe["data"], **options)
-    predictor = load_run(run, device=recipe.get("device", "auto"))
     part = "val" if data.scorable("val") else "train"
     found = predictor.evaluate(data, part, batch_size=recipe["eval_batch_size"])
     words = {"val": "validation", "train": "training"}[part]

@@ -12,6 +12,7 @@ from corinth.tasks.regression import SequenceRegression
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
 from corinth.tasks.tagging import SequenceTagging
 from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
+from corinth.tasks.transcription import Transcription
 from corinth.tasks.translation import Translation
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "TabularClassification",
     "Task",
     "Term",
+    "Transcription",
     "Translation",
     "balanced_weights",
 ]

@@ -37,6 +37,15 @@ KINDS = {
             lower_is_better=True,
         ),
         Kind("sequence-tagging", "accuracy", "accuracy of tags", "accuracy per sentence", unit="sentence"),
+        Kind(
+            "transcription",
+            "error_rate",
+            "label error rate",
+            "error rate per recording",
+            unit="recording",
+            classes=False,
+            lower_is_better=True,
+        ),
         Kind("translation", "bleu", "BLEU", "chrF per sentence", unit="pair", classes=False),
         Kind(
             "language-modeling",

@@ -26,6 +26,7 @@ from corinth.data import (
     make_store,
     open_data,
 )
+from corinth.data.augmentation import SeriesAugmentation
 from corinth.data.collect import plural
 from corinth.data.dataset import DataSet
 from corinth.data.loader import Transform
@@ -36,11 +37,12 @@ from corinth.data.preparation import Preparation
 from corinth.data.rows.encoding import RowEncoding
 from corinth.data.rows.source import RowData
 from corinth.data.rows.store import RowStore
+from corinth.data.sequences.augment import SeriesTransform
 from corinth.data.sequences.encoding import target_scale
 from corinth.data.sequences.language import LANGUAGE
 from corinth.data.sequences.language_encoding import LanguageEncoding
 from corinth.data.sequences.pairs import PairSource
-from corinth.errors import DataError, TrainingError, UsageError
+from corinth.errors import DataError, TrainingError, UsageError, WeightsError
 from corinth.files import append_line, sweep
 from corinth.inspect import count_macs, count_params
 from corinth.inspect.memory import freed_memory_kept
@@ -54,6 +56,7 @@ from corinth.tasks import (
     SequenceTagging,
     TabularClassification,
     Task,
+    Transcription,
     Translation,
     balanced_weights,
 )
@@ -75,7 +78,7 @@ from corinth.training.recipe import Recipe, recipe_for
 from corinth.training.resume import restore
 from corinth.training.run import METRICS, STATE, Run, new_folder, read_origin, write_metrics, write_recipe
 from corinth.training.tensorboard import TensorBoardReporter
-from corinth.weights import save_model
+from corinth.weights import read_config, save_model
 
 # what a resumed run may do otherwise than it began; everything else would make it another run
 RESUMABLE = ("budget", "device", "early_stopping", "evaluate_every", "save_every", "tensorboard", "threads")
@@ -140,12 +143,24 @@ def settle(
 
 def open_and_check(recipe: Recipe, reporter: Reporter) -> DataSet:
     """The recipe's data, after a preflight: what it finds is said, and an error in it stops the training."""
-    data = open_data(recipe.data, **{name: getattr(recipe, name) for name in OPTIONS})
+    data = open_data(
+        recipe.data, audio_rate=sound_of_weights(recipe), **{name: getattr(recipe, name) for name in OPTIONS}
+    )
     found = preflight(data, preprocess=planned_preprocess(recipe, data))
     found.refuse_errors()
     for finding in found.findings:
         reporter.message(finding.text if finding.severity == "note" else f"{finding.severity}: {finding.text}")
     return data
+
+
+def sound_of_weights(recipe: Recipe) -> int | None:
+    """The rate at which the weights that the recipe starts from take recordings; None: that of the recordings."""
+    if recipe.weights is None or not Path(recipe.weights).exists():
+        return None
+    try:
+        return getattr(read_config(recipe.weights).preprocess, "audio_rate", None)
+    except WeightsError:
+        return None  # a foreign file, which carries weights only
 
 
 def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clock: Callable[[], float]) -> Run:
@@ -281,6 +296,7 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Prep
         "language-modeling": partial(_unweighted, lambda model, _: LanguageModeling(model)),
         "semantic-segmentation": _segmentation,
         "object-detection": partial(_unweighted, ObjectDetection),
+        "transcription": partial(_unweighted, Transcription),
         "translation": partial(_translation, preparation),
     }
     if recipe.label_smoothing and not (KINDS[data.task].classification or data.task == "translation"):
@@ -357,6 +373,8 @@ def make_loaders(
     if isinstance(preprocess, Preprocess):
         assert isinstance(data, ImageData)
         transform = make_transform(recipe, data, preprocess)
+    elif isinstance(preprocess, SeriesEncoding) and recipe.series_augmentation != SeriesAugmentation():
+        transform = SeriesTransform(preprocess, recipe.series_augmentation)
     loader = Loader(
         make_part(data, "train", preprocess, processes.device),
         int(recipe.batch_size),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from corinth.data.dataset import DataSet
+from corinth.data.sequences.source import TRANSCRIPTION, Series
 from corinth.errors import UsageError
 from corinth.registry import Entry, configure, entry
 from corinth.training.recipe import Recipe
@@ -11,6 +12,9 @@ from corinth.training.recipe import Recipe
 OF_IMAGES = ("img_size", "fit", "interpolation", "augmentation")
 OF_SEQUENCES = ("max_len",)
 OF_TEXTS = ("tokenizer", "vocab_size", "lowercase")
+OF_SERIES = ("series", "series_augmentation")
+OF_SOUND = ("pitch", "background", "filter")  # of what is done to series
+OF_TRANSCRIPTS = ("transcript_units",)
 OF_PAIRS = ("share_vocab",)
 WHAT = {
     "image": "images",
@@ -18,6 +22,7 @@ WHAT = {
     "text": "texts",
     "series": "time series",
     "sentence": "tagged sentences",
+    "recording": "recordings with transcripts",
     "pair": "translations",
     "passage": "running text",
 }
@@ -35,16 +40,23 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
     """A field that would do nothing with these data is a `UsageError`."""
     unit = data.source.unit
     idle = {
-        "image": (*OF_SEQUENCES, *OF_TEXTS, *OF_PAIRS),
-        "row": (*OF_IMAGES, *OF_SEQUENCES, *OF_TEXTS, *OF_PAIRS),
-        "text": (*OF_IMAGES, *OF_PAIRS),
-        "series": (*OF_IMAGES, *OF_TEXTS, *OF_PAIRS),
-        "passage": (*OF_IMAGES, *OF_PAIRS),
-        "sentence": (*OF_IMAGES, *OF_SEQUENCES, "tokenizer", *OF_PAIRS),
-        "pair": OF_IMAGES,
+        "image": (*OF_SEQUENCES, *OF_TEXTS, *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
+        "row": (*OF_IMAGES, *OF_SEQUENCES, *OF_TEXTS, *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
+        "text": (*OF_IMAGES, *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
+        "series": (*OF_IMAGES, *OF_TEXTS, *OF_PAIRS, *OF_TRANSCRIPTS),
+        "recording": (*OF_IMAGES, *OF_TEXTS, *OF_PAIRS),
+        "passage": (*OF_IMAGES, *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
+        "sentence": (*OF_IMAGES, *OF_SEQUENCES, "tokenizer", *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
+        "pair": (*OF_IMAGES, *OF_SERIES, *OF_TRANSCRIPTS),
     }[unit]
     if given := changed(recipe, idle):
         raise UsageError(f"{given[0]} does nothing with {WHAT[unit]}, which {data.name} are; leave it out")
+    silent = isinstance(data.source, Series) and data.source.audio_rate is None
+    if silent and (given := [name for name in OF_SOUND if getattr(recipe.series_augmentation, name)]):
+        raise UsageError(f"series_augmentation.{given[0]} is for recordings, and {data.name} has none; leave it out")
+    if data.task == TRANSCRIPTION and (recipe.max_len is not None or recipe.series_augmentation.crop):
+        name = "series_augmentation.crop" if recipe.max_len is None else "max_len"
+        raise UsageError(f"{name} cuts away what transcripts say; leave it out")
 
 
 def changed(recipe: Recipe, names: Sequence[str]) -> list[str]:

@@ -16,11 +16,12 @@ from typing import Any, Literal, Union
 
 import yaml
 
-from corinth.data.augmentation import Augmentation
+from corinth.data.augmentation import Augmentation, SeriesAugmentation, SeriesFeatures
 from corinth.errors import UsageError
 from corinth.training.budget import parse_budget
 from corinth.training.schedules import Schedule
 
+NESTED = ("augmentation", "series", "series_augmentation")  # fields that have fields of their own
 Scalar = bool | int | float | str
 OptionValue = Scalar | tuple[Scalar, ...] | None
 
@@ -87,6 +88,8 @@ class Recipe:
     save_every: float = 60.0
     """Seconds between two resume states."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    series: SeriesFeatures = field(default_factory=SeriesFeatures)
+    series_augmentation: SeriesAugmentation = field(default_factory=SeriesAugmentation)
     img_size: int | None = None
     """Side of the square that images are brought to; none: chosen from the data and the architecture."""
     fit: Literal["crop", "squash", "pad"] = "crop"
@@ -112,6 +115,8 @@ class Recipe:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    transcript_units: Literal["words", "characters"] = "words"
+    """Of recordings with transcripts, what a label is."""
     source_column: str | None = None
     """Of translations, what is translated: a column, by name or number, or the language that files end with (en)."""
     group_column: str | None = None

@@ -12,8 +12,9 @@ from corinth.data.sequences.language import LANGUAGE
 from corinth.data.sequences.language_encoding import LanguageEncoding
 from corinth.data.sequences.pair_encoding import PairEncoding
 from corinth.data.sequences.pairs import PairSource
-from corinth.data.sequences.source import MeasuredSource
+from corinth.data.sequences.source import MeasuredSource, TranscriptSource
 from corinth.data.sequences.tagged import TaggedSource
+from corinth.data.sequences.transcripts import needed_steps
 from corinth.errors import UsageError
 from corinth.registry import entry
 from corinth.training.finetune import freeze
@@ -25,6 +26,7 @@ from corinth.weights import load_weights, read_config
 ENCODINGS: dict[str, type[Any]] = {  # what a sample is called -> its encoding
     "text": TextEncoding,
     "series": SeriesEncoding,
+    "recording": SeriesEncoding,
     "sentence": WordEncoding,
     "passage": LanguageEncoding,
     "pair": PairEncoding,
@@ -34,7 +36,7 @@ ENCODINGS: dict[str, type[Any]] = {  # what a sample is called -> its encoding
 def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LanguageEncoding:
     """The encoding that the recipe's weights were trained with; without weights one made of the training part."""
     if recipe.weights is not None:
-        if own := changed(recipe, (*OF_TEXTS, *OF_SEQUENCES, *OF_PAIRS)):
+        if own := changed(recipe, (*OF_TEXTS, *OF_SEQUENCES, *OF_PAIRS, "series")):
             raise UsageError(f"{own[0]} is that of the weights {recipe.weights}, and cannot be another; leave it out")
         known: Any = read_config(recipe.weights).preprocess
         if not isinstance(known, ENCODINGS[data.source.unit]):
@@ -60,7 +62,7 @@ def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LanguageEnco
     if isinstance(data.source, TaggedSource):
         return WordEncoding.trained(data, vocab_size=recipe.vocab_size, lowercase=lowercase)
     if not data.is_text:
-        return SeriesEncoding.measured(data, max_len=recipe.max_len)
+        return SeriesEncoding.measured(data, max_len=recipe.max_len, features=recipe.series)
     return TextEncoding.trained(
         data,
         tokenizer=recipe.tokenizer or "word",
@@ -83,6 +85,17 @@ def count_cut(encoding: Encoding | LanguageEncoding, data: SequenceData) -> int:
     return int((data.source.lengths > encoding.max_len).sum())
 
 
+def check_room(encoding: Encoding | LanguageEncoding, source: TranscriptSource) -> None:
+    """Steps put together must still be enough for every transcript."""
+    assert isinstance(encoding, SeriesEncoding)
+    for place, length, labels in zip(source.places, source.lengths.tolist(), source.transcripts, strict=True):
+        if encoding.steps(length) < (needed := needed_steps(labels.tolist())):
+            raise UsageError(
+                f"{place} has {encoding.steps(length)} steps with series.stack {encoding.stack}, and its transcript "
+                f"needs {needed}; stack fewer"
+            )
+
+
 def build_sequence_model(
     recipe: Recipe, data: SequenceData, say: Callable[[str], object]
 ) -> tuple[nn.Module, Encoding | LanguageEncoding]:
@@ -100,13 +113,16 @@ def build_sequence_model(
         options |= {"pool": "none"}
     if isinstance(encoding, LanguageEncoding):
         options |= {"num_classes": encoding.vocab_size, "bidirectional": False, "crf": False}
+    if isinstance(data.source, TranscriptSource):
+        check_room(encoding, data.source)
+        options |= {"pool": "none", "crf": False, "num_classes": data.num_classes + 1}  # the blank is the last
     if isinstance(encoding, PairEncoding):
         options |= {name: getattr(encoding, name) for name in ("source_vocab_size", "target_vocab_size")}
     elif isinstance(encoding, SeriesEncoding):
-        options |= {"input_size": encoding.channels}
+        options |= {"input_size": encoding.width}
     else:
         options |= {"vocab_size": encoding.vocab_size}
-    by_step = data.task in ("sequence-tagging", LANGUAGE)
+    by_step = data.task in ("sequence-tagging", "transcription", LANGUAGE)
     if not by_step and recipe.options.get("pool") == "none":
         what = "number" if measured else "label"
         raise UsageError(

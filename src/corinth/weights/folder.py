@@ -154,7 +154,7 @@ def load_model(path: str | Path) -> tuple[nn.Module, ModelConfig]:
                 f"{file}: its tokenizers have {sizes[0]} and {sizes[1]} tokens and its network {cfg.source_vocab_size} "
                 f"and {cfg.target_vocab_size}; the tokenizers are not the run's own"
             )
-    outputs = getattr(cfg, "num_classes", 0)
+    outputs = getattr(cfg, "num_classes", 0) - (config.task == "transcription")  # the blank has no name
     if outputs and config.classes and len(config.classes) != outputs:
         raise WeightsError(f"{file}: its config names {len(config.classes)} classes for a network of {outputs}")
     return model.eval(), config

@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from hashlib import blake2b
@@ -35,7 +36,10 @@ from corinth.errors import DataError, UsageError
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".aiff", ".aif")
 WINDOW, HOP = 0.025, 0.010  # seconds that a step sees, and from step to step
 BANDS = 40
-FLOOR = 1e-6  # power below which all is silence, of samples in [-1, 1]
+FLOOR = 1e-8  # power below which all is silence, of samples in [-1, 1]
+# in ln of power, what is quieter than the loudest by more is as good as silent
+RANGE = 9.0  # of a band at a step: 39 dB
+SILENCE = 7.0  # of a step at an end: 30 dB
 
 
 def is_audio_file(path: str | Path) -> bool:
@@ -48,49 +52,91 @@ def audio_files(folder: Path) -> Iterator[LabelledFile]:
         yield LabelledFile(str(file), file.relative_to(folder).as_posix(), label, part)
 
 
+@dataclass(frozen=True)
+class Recordings:
+    """What can be used of some files: which of them, their series and digests, and the rate they were brought to."""
+
+    good: list[int]
+    series: tuple[np.ndarray, ...]
+    digests: tuple[bytes, ...]
+    rate: int
+    corrupt: list[tuple[str, str]]
+    notes: list[str]
+
+
 def collect_audio(
-    files: Sequence[LabelledFile], *, where: str, max_corrupt: float, progress: Progress | None = None
+    files: Sequence[LabelledFile],
+    *,
+    where: str,
+    max_corrupt: float,
+    audio_rate: int | None = None,
+    progress: Progress | None = None,
 ) -> Collected:
-    """Read every recording; all are brought to the rate that most of them have."""
-    library()  # its absence is said before anything is read
-    read: list[tuple[np.ndarray, int] | str] = []
-    with ThreadPoolExecutor(workers()) as pool:
-        for done, found in enumerate(pool.map(_try, files), start=1):
-            read.append(found)
-            if progress and (done % 200 == 0 or done == len(files)):
-                progress("reading recordings", done, len(files))
-    corrupt = [(file.path, found) for file, found in zip(files, read, strict=True) if isinstance(found, str)]
-    check_usable(corrupt, len(files), max_corrupt, where, "recording")
-    good = [(file, found) for file, found in zip(files, read, strict=True) if not isinstance(found, str)]
-    names = ordered({file.label for file, _ in good})
+    """Recordings with a label each."""
+    read = read_recordings([file.path for file in files], where, max_corrupt, audio_rate, progress)
+    good = [files[i] for i in read.good]
+    names = ordered({file.label for file in good})
     check_names(names, where)
     check_left(names, {file.label for file in files}, where)
-    rates = Counter(rate for _, (_, rate) in good)
-    rate = max(rates, key=lambda rate: (rates[rate], rate))
-    notes = [f"recordings become {BANDS} mel bands every {1000 * HOP:g} ms, at {rate} Hz"]
-    if len(rates) > 1:
-        notes.append(f"{len(good) - rates[rate]} recordings of another rate are brought to {rate} Hz")
     number = {name: i for i, name in enumerate(names)}
     source = SeriesSource(
-        series=tuple(features(samples, own, rate) for _, (samples, own) in good),
-        places=tuple(file.key for file, _ in good),
-        labels=np.array([number[file.label] for file, _ in good], dtype=np.int64),
+        series=read.series,
+        places=tuple(file.key for file in good),
+        labels=np.array([number[file.label] for file in good], dtype=np.int64),
         classes=tuple(names),
-        audio_rate=rate,
-        digests=tuple(_digest(samples, own) for _, (samples, own) in good),
+        audio_rate=read.rate,
+        digests=read.digests,
     )
-    return Collected(source, declared_parts([file.split for file, _ in good]), corrupt, notes, CLASSIFICATION)
+    return Collected(source, declared_parts([file.split for file in good]), read.corrupt, read.notes, CLASSIFICATION)
 
 
-def _digest(samples: np.ndarray, rate: int) -> bytes:
-    return blake2b(str(rate).encode() + samples.tobytes(), digest_size=16).digest()
+def read_recordings(
+    paths: Sequence[str], where: str, max_corrupt: float, audio_rate: int | None, progress: Progress | None
+) -> Recordings:
+    """Read every recording, at `audio_rate` or else at the rate that most of them have. The sound of each is let go as
+    soon as its series is made."""
+    library()  # its absence is said before anything is read
+    with ThreadPoolExecutor(workers()) as pool:
+        rates = Counter(rate for rate in pool.map(_rate_of, paths) if rate is not None)
+        rate = audio_rate or max(rates, key=lambda rate: (rates[rate], rate), default=0)
+        read: list[tuple[np.ndarray, bytes] | str] = []
+        for done, found in enumerate(pool.map(lambda path: _try(path, rate), paths), start=1):
+            read.append(found)
+            if progress and (done % 200 == 0 or done == len(paths)):
+                progress("reading recordings", done, len(paths))
+    corrupt = [(path, found) for path, found in zip(paths, read, strict=True) if isinstance(found, str)]
+    check_usable(corrupt, len(paths), max_corrupt, where, "recording")
+    good = [(place, found) for place, found in enumerate(read) if not isinstance(found, str)]
+    notes = [f"recordings become {BANDS} mel bands every {1000 * HOP:g} ms, at {rate} Hz"]
+    if other := sum(rates.values()) - rates[rate]:
+        notes.append(f"{other} recordings of another rate are brought to {rate} Hz")
+    return Recordings(
+        good=[place for place, _ in good],
+        series=tuple(series for _, (series, _) in good),
+        digests=tuple(digest for _, (_, digest) in good),
+        rate=rate,
+        corrupt=corrupt,
+        notes=notes,
+    )
 
 
-def _try(file: LabelledFile) -> tuple[np.ndarray, int] | str:
+def _rate_of(path: str) -> int | None:
+    """Samples a second, as the header says; None of what is no recording, whose reason is found when it is read."""
+    soundfile = library()
     try:
-        return read_audio(file.path)
+        return soundfile.info(path).samplerate
+    except (soundfile.SoundFileError, OSError):
+        return None
+
+
+def _try(path: str, rate: int) -> tuple[np.ndarray, bytes] | str:
+    """The series and a digest of the sound; or why there is none."""
+    try:
+        samples, own = read_audio(path)
     except DataError as error:
-        return str(error).removeprefix(f"{file.path}: ")
+        return str(error).removeprefix(f"{path}: ")
+    digest = blake2b(str(own).encode() + samples.tobytes(), digest_size=16).digest()
+    return features(samples, own, rate), digest
 
 
 def library() -> Any:
@@ -120,9 +166,11 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
 
 
 def features(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
-    """`log_mel` less the mean of each band over the recording, which takes the loudness and the microphone out."""
+    """`log_mel` without the silence at both ends, from -`RANGE` to 0, the loudest of it."""
     found = log_mel(samples, own_rate, rate)
-    return found - found.mean(axis=0)
+    power = np.log(np.exp(found).sum(axis=1))  # (T,)
+    heard = np.flatnonzero(power >= power.max() - SILENCE)
+    return np.maximum(found - found.max(), -RANGE)[heard[0] : heard[-1] + 1]
 
 
 def log_mel(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
@@ -142,12 +190,26 @@ def log_mel(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
 @lru_cache(maxsize=16)
 def mel_filters(rate: int, size: int) -> Tensor:
     """Triangles (size / 2 + 1, `BANDS`) that overlap by half, evenly spaced on the mel scale up to half the rate."""
-
-    def mel(frequency: float) -> float:
-        return 2595 * math.log10(1 + frequency / 700)
-
-    edges = 700 * (10 ** (torch.linspace(0, mel(rate / 2), BANDS + 2, dtype=torch.float64) / 2595) - 1)
+    edges = _hertz(torch.linspace(0, _mel(rate / 2), BANDS + 2, dtype=torch.float64))
     frequencies = torch.linspace(0, rate / 2, size // 2 + 1, dtype=torch.float64)[:, None]
     low, middle, high = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (frequencies - low) / (middle - low), (high - frequencies) / (high - middle)
     return torch.minimum(rising, falling).clamp(min=0).float()
+
+
+def band_centres(rate: int) -> Tensor:
+    """The middle of each band, (`BANDS`,) in Hz."""
+    return _hertz(torch.linspace(0, _mel(rate / 2), BANDS + 2)[1:-1])
+
+
+def band_of(frequencies: Tensor, rate: int) -> Tensor:
+    """The band that has each frequency in its middle, as fractions between two: the inverse of `band_centres`."""
+    return 2595 * torch.log10(1 + frequencies / 700) / _mel(rate / 2) * (BANDS + 1) - 1
+
+
+def _mel(frequency: float) -> float:
+    return 2595 * math.log10(1 + frequency / 700)
+
+
+def _hertz(mel: Tensor) -> Tensor:
+    return 700 * (10 ** (mel / 2595) - 1)

@@ -28,6 +28,11 @@ class Sequences:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def inside(self) -> Tensor:
+        """bool (B, T) on the device of the values, true up to each end."""
+        steps = torch.arange(self.values.shape[1], device=self.values.device)
+        return steps < self.lengths.to(self.values.device)[:, None]
+
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "Sequences":
         return Sequences(self.values.to(device, non_blocking=non_blocking), self.lengths)
 

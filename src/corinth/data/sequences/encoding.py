@@ -1,7 +1,7 @@
 """The one path from a text or a series to a network's input; it belongs to the weights and is saved with them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -10,10 +10,12 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from corinth.data.augmentation import SeriesFeatures
 from corinth.data.sequences.batch import Sequences
+from corinth.data.sequences.features import centred, normalised, stacked, with_deltas
 from corinth.data.sequences.pair_encoding import PairEncoding
 from corinth.data.sequences.series import unusable
-from corinth.data.sequences.source import MeasuredSource, SequenceData, SeriesSource, TextSource
+from corinth.data.sequences.source import MeasuredSource, SequenceData, Series, TextSource
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.sequences.tokenizing import (
     SPECIAL,
@@ -94,7 +96,12 @@ class TextEncoding(Tokens):
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesEncoding:
-    """Series (T, C) to float32 of zero mean and unit spread in each channel; the first `max_len` steps are kept."""
+    """Series (T, C) to float32 of zero mean and unit spread in each channel; the first `max_len` steps are kept.
+
+    This is done a batch at a time, with what `corinth.data.sequences.features` does: a recording's bands lose
+    their own mean, a series has zero mean and unit spread (`normalise`), its changes are channels too
+    (`deltas`), and several steps become one (`stack`).
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -102,6 +109,9 @@ class SeriesEncoding:
     typical: int = 1  # steps of the median training series
     longest: int = 1  # of the longest, as far as it is kept
     audio_rate: int | None = None  # samples a second of the sound that the series are made of
+    normalise: bool = False
+    deltas: bool = False
+    stack: int = 1
     target_mean: float | None = None  # of numbers to be predicted, in the training part
     target_std: float | None = None
     channel_names: tuple[str, ...] = ()  # where the data have some
@@ -109,20 +119,50 @@ class SeriesEncoding:
 
     @property
     def channels(self) -> int:
+        """Of the series."""
         return len(self.mean)
+
+    @property
+    def width(self) -> int:
+        """Numbers of a step, as the network takes it."""
+        return self.channels * (2 if self.deltas else 1) * self.stack
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of a typical input."""
-        return (self.typical, self.channels)
+        return (self.steps(self.typical), self.width)
+
+    def steps(self, length: int) -> int:
+        """Steps, as the network takes them, of a series of so many."""
+        return -(-min(length, self.max_len or length) // self.stack)
 
     def __call__(self, series: Sequence[np.ndarray]) -> list[Tensor]:
-        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
-        return [(torch.from_numpy(self.checked(values)[: self.max_len].copy()) - mean) / std for values in series]
+        """Each as the network takes it."""
+        return [self.finish(Sequences.of(row[None])).values[0] for row in self.rows(series)]
+
+    def rows(self, series: Sequence[np.ndarray]) -> list[Tensor]:
+        """Each (T, C), as far as it is kept, before what is done to a batch."""
+        return [torch.from_numpy(self.checked(values)[: self.max_len].copy()) for values in series]
+
+    def finish(self, inputs: Sequences) -> Sequences:
+        """Rows of `rows`, as the network takes them."""
+        return self.widened(self.levelled(inputs))
+
+    def levelled(self, inputs: Sequences) -> Sequences:
+        """The first half of `finish`, before which and behind which training series are changed."""
+        inputs = inputs if self.audio_rate is None else centred(inputs)
+        mean, std = (torch.tensor(values, device=inputs.values.device) for values in (self.mean, self.std))
+        values = (inputs.values - mean) / std * inputs.inside()[:, :, None]
+        return normalised(Sequences(values, inputs.lengths)) if self.normalise else Sequences(values, inputs.lengths)
+
+    def widened(self, inputs: Sequences) -> Sequences:
+        """The second half."""
+        inputs = with_deltas(inputs) if self.deltas else inputs
+        return stacked(inputs, self.stack) if self.stack > 1 else inputs
 
     def check_channels(self, data: SequenceData) -> None:
         """Data of another number of channels are a `DataError`."""
-        if not isinstance(data.source, SeriesSource):
+        if not isinstance(data.source, Series):
             raise DataError(f"{data.name} holds no series, and the network takes some of {self.channels} channels")
         if (found := data.source.channels) != self.channels:
             raise DataError(f"{data.name} has series of {found} channels, and the network takes {self.channels}")
@@ -135,7 +175,10 @@ class SeriesEncoding:
         rate = getattr(data.source, "audio_rate", None)
         if rate != self.audio_rate:
             have, need = (f"sound at {r} Hz" if r else "no sound" for r in (rate, self.audio_rate))
-            raise DataError(f"{data.name} has {have}, and the network was trained on {need}; bring it to that rate")
+            raise DataError(
+                f"{data.name} has {have}, and the network was trained on {need}; "
+                f"open it with audio_rate={self.audio_rate}"
+            )
 
     def checked(self, values: np.ndarray) -> np.ndarray:
         """The series, if it can be used."""
@@ -147,19 +190,24 @@ class SeriesEncoding:
 
     def random_inputs(self, size: int, steps: int | None = None) -> Sequences:
         """Made-up inputs of so many steps, by default of the longest, to time and to measure a training step with."""
-        return Sequences.of(torch.randn(size, self.longest if steps is None else steps, self.channels))
+        return Sequences.of(torch.randn(size, self.steps(self.longest) if steps is None else steps, self.width))
 
     def to_dict(self) -> dict[str, Any]:
         return to_dict(self)
 
     @classmethod
-    def measured(cls, data: SequenceData, *, max_len: int | None) -> "SeriesEncoding":
+    def measured(
+        cls, data: SequenceData, *, max_len: int | None, features: SeriesFeatures | None = None
+    ) -> "SeriesEncoding":
         """Mean and spread of the training part alone; a constant channel is only centred."""
         source = data.source
-        assert isinstance(source, SeriesSource)
+        assert isinstance(source, Series)
         rows = data.positions("train")
         lengths = source.lengths[rows] if max_len is None else np.minimum(source.lengths[rows], max_len)
-        values = np.concatenate([source.series[i][:max_len] for i in rows]).astype(np.float64)
+        series = [source.series[i][:max_len] for i in rows]
+        if source.audio_rate is not None:
+            series = [centred(Sequences.of(torch.from_numpy(values)[None])).values[0].numpy() for values in series]
+        values = np.concatenate(series).astype(np.float64)
         std = values.std(axis=0)
         return cls(
             mean=tuple(values.mean(axis=0).tolist()),
@@ -168,6 +216,7 @@ class SeriesEncoding:
             typical=int(np.median(lengths)),
             longest=int(lengths.max()),
             audio_rate=source.audio_rate,
+            **asdict(features or SeriesFeatures()),
             channel_names=source.channel_names,
             **(target_scale(data) if isinstance(source, MeasuredSource) else {}),
         )

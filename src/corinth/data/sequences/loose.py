@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from corinth.data.sequences.audio import features, is_audio_file, read_audio
+from corinth.data.sequences.audio import AUDIO_SUFFIXES, features, is_audio_file, read_audio
 from corinth.data.sequences.files import read_text
 from corinth.data.sequences.series import SERIES_SUFFIXES, read_series
 from corinth.data.sequences.steps import column_names, layout, read_steps
@@ -79,7 +79,8 @@ def loose_series(
     given: Iterable[Any], audio_rate: int | None = None, columns: Mapping[str, str | None] | None = None
 ) -> Iterator[Loose]:
     """Arrays or tensors (T, C), or (T,) of one channel; paths of .csv and .tsv files with a step a row, of .npy files
-    of one series, of .ts and .npz files of many, with labels or without. With `audio_rate` also paths of recordings.
+    of one series, of .ts and .npz files of many, with labels or without. With `audio_rate` also paths of recordings,
+    and of folders with recordings in them.
 
     With `columns`, as a training read a table of many sequences, a table that has them is read like that.
     """
@@ -90,7 +91,12 @@ def loose_series(
             continue
         path = Path(item)
         try:
-            if is_audio_file(path):
+            if path.is_dir():
+                inside = sorted(file for file in path.rglob("*") if is_audio_file(file) and file.is_file())
+                if not inside:
+                    raise DataError(f"is a folder without recordings ({', '.join(AUDIO_SUFFIXES)})")
+                yield from loose_series(inside, audio_rate)
+            elif is_audio_file(path):
                 if audio_rate is None:
                     raise DataError("is a recording, and the network was not trained on sound")
                 yield Loose(str(path), features(*read_audio(path), audio_rate))

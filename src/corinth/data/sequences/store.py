@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from corinth.data.sequences.batch import NO_TAG, Sequences
-from corinth.data.sequences.encoding import Encoding
+from corinth.data.sequences.encoding import Encoding, SeriesEncoding
 from corinth.data.sequences.language_encoding import LanguageEncoding
 from corinth.data.sequences.pair_encoding import PairEncoding
 from corinth.data.sequences.pairs import PairSource
-from corinth.data.sequences.source import MeasuredSource, SequenceData
+from corinth.data.sequences.source import MeasuredSource, SequenceData, TranscriptSource
 from corinth.data.sequences.tagged import TaggedSource
 
 POOL = 32  # batches whose sequences are sorted by length together in a shuffled pass
@@ -27,7 +27,8 @@ class SequenceStore:
     def __init__(self, data: SequenceData, split: str | np.ndarray, encoding: Encoding | LanguageEncoding) -> None:
         positions = data.positions(split) if isinstance(split, str) else np.asarray(split, dtype=np.int64)
         self.index = torch.from_numpy(positions.copy())
-        encode: Any = encoding
+        self.encoding: Any = encoding
+        encode: Any = encoding.rows if isinstance(encoding, SeriesEncoding) else encoding
         self.rows = encode([data.source.sequence(int(i)) for i in positions])
         self.targets = _targets(data, positions, encoding)
         self.lengths = torch.tensor([len(row) for row in self.rows])
@@ -52,7 +53,7 @@ class SequenceStore:
         return arrange(order, self.lengths, batch_size)
 
     def ready(self, inputs: Sequences) -> Sequences:
-        return inputs
+        return self.encoding.finish(inputs) if isinstance(self.encoding, SeriesEncoding) else inputs
 
     def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Sequences, Tensor]]:
         for rows in batches:
@@ -62,20 +63,21 @@ class SequenceStore:
 
 
 def _targets(data: SequenceData, positions: np.ndarray, encoding: Any) -> Sequence[Tensor]:
-    """A class or a number (), the tags (T,) of a sentence, or the tokens (T,) of a translation."""
+    """A class or a number (), the tags (T,) of a sentence, the tokens (T,) of a translation or the labels (U,) of a
+    recording."""
     source = data.source
     if isinstance(source, PairSource):
         assert isinstance(encoding, PairEncoding)
         return encoding.targets([source.translations[i] for i in positions])
     if isinstance(source, MeasuredSource):
         return list(torch.from_numpy(source.targets[positions].astype(np.float32)))
-    if isinstance(source, TaggedSource):
-        return [torch.from_numpy(source.tags[i]) for i in positions]
+    if isinstance(source, TaggedSource | TranscriptSource):
+        return [torch.from_numpy(source.target(i)) for i in positions]
     return list(torch.from_numpy(source.labels[positions]))
 
 
 def collate_targets(targets: Sequence[Tensor]) -> Tensor:
-    """Classes or numbers (B,), or tags or tokens (B, T) with `NO_TAG` behind each sentence's end."""
+    """Classes or numbers (B,), or tags, tokens or labels (B, T) with `NO_TAG` behind each end."""
     if targets[0].ndim == 0:
         return torch.stack(list(targets))
     return pad_sequence(list(targets), batch_first=True, padding_value=NO_TAG)
