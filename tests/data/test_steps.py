@@ -1,5 +1,6 @@
 """Time series with numbers to predict: tables with a step a row, archives, `.ts` files; groups and what leaks."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,30 @@ def test_dates_are_times_and_channels_can_be_named(tmp_path: Path) -> None:
     _, source = opened(tmp_path / "u.csv", channel_columns="seconds,volts")
     assert source.channel_names == ("seconds", "volts")
     assert source.sequence(0)[:2, 0].tolist() == [0, 10]
+
+
+def test_a_cell_that_is_missing_says_nothing_of_its_column(tmp_path: Path) -> None:
+    rows = [f"A,{i},{'NA' if i < 5 else i},{i},1,{'?' if i < 5 else i}\n" * 2 for i in range(30)]
+    (tmp_path / "t.csv").write_text(HEAD + "".join(rows), encoding="utf-8")
+    data, source = opened(tmp_path / "t.csv", time_column=None, split_group=None, max_corrupt=0.5)
+    assert source.channel_names == ("seconds", "volts", "noise")
+    assert source.targets.tolist() == list(range(5, 30))
+    assert len(data.corrupt) == 5
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone cannot be changed here")
+def test_dates_mean_the_same_in_every_time_zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hours = ["2026-03-29T01:30", "2026-03-29T02:30", "2026-03-29T03:00"]  # in Berlin there was no second of them
+    rows = [f"A,{i},{hour},{i},1,{i}\n" for i in range(30) for hour in hours]
+    (tmp_path / "t.csv").write_text(HEAD + "".join(rows), encoding="utf-8")
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        data, _ = opened(tmp_path / "t.csv", split_group=None)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert len(data) == 30
 
 
 def test_parts_that_a_column_declares(tmp_path: Path) -> None:
@@ -178,6 +203,16 @@ def test_groups_stay_together(tmp_path: Path) -> None:
     assert len(seen) > 1
     with pytest.raises(DataError, match="there are 2 different groups, and 3 are needed"):
         opened(write_steps(tmp_path / "few.csv", cells(names="AB")))
+
+
+def test_groups_of_several_classes_stay_together_whatever_comes_first(tmp_path: Path) -> None:
+    steps = [(f"{person}{(k + person) % 4}", person, "abcd"[(k + person) % 4]) for person in range(7) for k in range(4)]
+    rows = "".join(f"{name},{person},{i},{label}\n" for name, person, label in steps for i in range(3))
+    (tmp_path / "t.csv").write_text("name,person,volts,label\n" + rows, encoding="utf-8")
+    data = open_data(tmp_path / "t.csv", group_column="name", label_column="label", split_group="person")
+    assert {part: len(rows) for part, rows in data.splits.items()} == {"train": 16, "val": 4, "test": 8}
+    held = [{data.source.groups[i] for i in rows} for rows in data.splits.values()]
+    assert sum(map(len, held)) == 7
 
 
 def test_chosen_groups_are_held_out(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def _said(group: Sequence[str], key: Sequence[str]) -> str:
 
 def _holds_numbers(table: Table, column: str) -> bool:
     """Whether the first cell that says something is a number."""
-    return _is_number(next(filter(None, table.columns[column]), "nan"))
+    return _is_number(next((cell for cell in table.columns[column] if cell.lower() not in MISSING), "nan"))
 
 
 def _is_number(cell: str) -> bool:
@@ -183,12 +183,13 @@ def _check_times(table: Table, column: str, rows: Mapping[tuple[str, ...], Seque
 
 
 def _time(cell: str, table: Table, row: int, column: str) -> float:
-    """A number, or a date in ISO 8601 as seconds."""
+    """A number, or a date in ISO 8601 as seconds; one without a time zone is of UTC, wherever it is read."""
     try:
         found = float(cell)
     except ValueError:
         try:
-            found = datetime.datetime.fromisoformat(cell).timestamp()
+            date = datetime.datetime.fromisoformat(cell)
+            found = (date if date.tzinfo else date.replace(tzinfo=datetime.UTC)).timestamp()
         except ValueError:
             where = f"{table.place(row)}: column {column!r}"
             raise DataError(f"{where} says {cell!r}; times are numbers, or dates such as 2026-05-31T12:00:00") from None
