@@ -23,7 +23,7 @@ def make_splits(
 
     With nothing declared, `val_share` and `test_share` are shares of all; otherwise a missing part is its share of
     the declared training part. Every class gives at least one sample to each part. Samples that are the same stay
-    together. Within a class the order is that of a hash of seed and name, so new ones do not reshuffle old ones.
+    together; where groups do that and one has several classes, classes play no part. Within a class the order is that of a hash of seed and name, so new ones do not reshuffle old ones.
     """
     for name, share in (("val_share", val_share), ("test_share", test_share)):
         if not 0 <= share < 1:
@@ -105,13 +105,15 @@ def _carve(source: Source, pool: np.ndarray, shares: dict[str, float], seed: int
     order = np.array([_rank(seed, key) for key in keys], dtype=np.uint64)
     groups = number_groups(key.encode() for key in keys) if names else source.duplicate_groups()[pool]
     labels = _of_first(groups, source.labels[pool])
+    mixed = bool(names) and bool((labels != source.labels[pool]).any())
+    labels = np.zeros_like(labels) if mixed else labels
     parts: dict[str, list[np.ndarray]] = {name: [] for name in (*shares, "train")}
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         bundles = _bundles(groups[members], order[members])
         if len(bundles) <= len(shares):
             there = "there is" if len(bundles) == 1 else "there are"
-            has = there if isinstance(source, TargetSource) else f"class {source.classes[label]!r} has"
+            has = there if mixed or isinstance(source, TargetSource) else f"class {source.classes[label]!r} has"
             raise DataError(
                 f"{where}: {has} {len(bundles)} different {unit if len(bundles) == 1 else plural(unit)}, and "
                 f"{len(shares) + 1} are needed to give {', '.join(parts)} one each; add {plural(unit)}, or declare the "
