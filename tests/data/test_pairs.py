@@ -182,6 +182,22 @@ def test_labels_are_no_translations(tmp_path: Path) -> None:
         open_data("digits", source_column="a")
 
 
+def test_texts_and_labels_between_tabs_are_no_translations(tmp_path: Path) -> None:
+    for name, line in (("labels.txt", "the film is good {}\t1\n"), ("numbers.txt", "{}\tvalue {}\n")):
+        content = "".join(line.format(i, i) for i in range(100))
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        assert open_data(tmp_path / name).task == "language-modeling"
+
+
+def test_a_text_beside_folders_is_about_them(tmp_path: Path) -> None:
+    for name in ("good", "bad"):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            (tmp_path / name / f"{i}.txt").write_text(f"a {name} film, number {i}", encoding="utf-8")
+    (tmp_path / "README.txt").write_bytes("Grüße\tan alle\n".encode("latin-1"))
+    assert open_data(tmp_path).task == "sequence-classification"
+
+
 def test_classes_and_numbers_are_no_translations(tmp_path: Path) -> None:
     """Whatever their columns are called."""
     rows = [("web" if i % 2 else "shop", str(i), "yes" if i % 3 else "no") for i in range(40)]

@@ -205,6 +205,18 @@ def test_groups_stay_together(tmp_path: Path) -> None:
         opened(write_steps(tmp_path / "few.csv", cells(names="AB")))
 
 
+def test_groups_in_several_of_the_parts_that_a_table_declares_are_said(tmp_path: Path) -> None:
+    path = write_steps(tmp_path / "t.csv", cells())
+    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    parts = ["test" if line.startswith("D") or line.split(",")[1] == "8" else "train" for line in lines]
+    content = [f"{head},split", *(f"{line},{part}" for line, part in zip(lines, parts, strict=True))]
+    path.write_text("\n".join(content), encoding="utf-8")
+    said = [finding.text for finding in preflight(opened(path, val_share=0.0)[0]).findings]
+    torn = [text for text in said if "lie in more than one of the parts that the data declare" in text]
+    assert [text.rpartition(": ")[2] for text in torn] == ["A, B, C"]
+    assert "3 groups lie" in torn[0]
+
+
 def test_groups_of_several_classes_stay_together_whatever_comes_first(tmp_path: Path) -> None:
     steps = [(f"{person}{(k + person) % 4}", person, "abcd"[(k + person) % 4]) for person in range(7) for k in range(4)]
     rows = "".join(f"{name},{person},{i},{label}\n" for name, person, label in steps for i in range(3))

@@ -279,7 +279,10 @@ def _pairs(path: Path, columns: dict[str, str | None], max_corrupt: float) -> Co
         return open_aligned(path, files, two, max_corrupt=max_corrupt)
     if two[0] is None and others:  # a target_column alone may be a number's too
         return None
-    inside = [p for p in path.iterdir() if p.suffix.lower() in (*TABLE_SUFFIXES, ".txt")] if path.is_dir() else [path]
+    inside = [path]
+    if path.is_dir():  # beside folders, images or recordings a text is about them
+        suffixes = TABLE_SUFFIXES if _holds_others(path) else (*TABLE_SUFFIXES, ".txt")
+        inside = [file for file in path.iterdir() if file.suffix.lower() in suffixes and file.name[0] != "."]
     tables: list[tuple[Any, str | None]] = [(read_table(table), part) for table, part in parts_of(path)]
     if not tables and len(inside) == 1:
         (only,) = inside

@@ -15,6 +15,7 @@ from corinth.data.rows.source import RowData
 from corinth.data.sequences.leaks import leaks
 from corinth.data.sequences.source import LENGTHS, MeasuredSource, SequenceData
 from corinth.data.source import TargetSource
+from corinth.data.splits import groups_of
 from corinth.data.store import decode_all, free_memory, held_bytes
 from corinth.errors import DataError
 
@@ -241,6 +242,14 @@ def _duplicates(data: DataSet) -> tuple[dict[str, int], list[list[int]], list[li
     return within, across, conflicting
 
 
+def _torn(data: DataSet) -> list[str]:
+    """The groups that are in several parts, which only parts that the data declare can do."""
+    groups = groups_of(data.source)
+    parts = [{groups[i] for i in rows} for rows in data.splits.values()] if groups else []
+    counts = Counter(name for names in parts for name in names)
+    return sorted(name for name, count in counts.items() if count > 1 and name)
+
+
 def _findings(data: DataSet, facts: Preflight, preprocess: Preprocess | None) -> Iterable[Finding]:
     unit, several = facts.unit, plural(facts.unit)
     if facts.corrupt:
@@ -255,6 +264,13 @@ def _findings(data: DataSet, facts: Preflight, preprocess: Preprocess | None) ->
             "warning",
             f"{_count(facts.duplicates_across, f'{unit} lies', f'{several} lie')} in more than one part, "
             f"so scores on them are flattering: {first}",
+        )
+    if torn := _torn(data):
+        said = ", ".join(torn[:_SHOWN]) + (", …" if len(torn) > _SHOWN else "")
+        yield Finding(
+            "warning",
+            f"{_count(len(torn), 'group lies', 'groups lie')} in more than one of the parts that the data declare, "
+            f"so scores on them are flattering: {said}",
         )
     if facts.conflicting:
         first = " and ".join(facts.examples["conflicting"][0][:2])

@@ -186,13 +186,15 @@ def are_texts(cells: Sequence[str]) -> bool:
 
 def read_tabbed(path: Path) -> Table | None:
     """A text file whose lines all have a tab between two texts (Tatoeba's and Anki's layout), what follows a second
-    tab left out; None of any other."""
+    tab left out; None of any other, such as one of texts and labels."""
     if path.suffix.lower() != ".txt" or not path.is_file():
         return None
     rows = [(n, line.split("\t")) for n, line in enumerate(read_text(path).split("\n"), start=1) if line.strip()]
     if not rows or any(len(cells) < 2 for _, cells in rows):
         return None
     columns = {name: [cells[i].strip() for _, cells in rows] for i, name in enumerate(NUMBERED)}
+    if not all(map(are_texts, columns.values())):
+        return None
     return Table(path, columns, [number for number, _ in rows])
 
 
@@ -207,7 +209,10 @@ def open_pair_tables(tables: Sequence[tuple[Table, str | None]], columns: Column
             raise DataError(f"{table.path}: has the columns {', '.join(table.columns)}, and other parts have others")
         direction = found
         split_in = split_column(table, found) if part is None else None
-        notes.append(f"texts are read from column {found[0]!r} and translations from {found[1]!r} of {table.path.name}")
+        headless = "there is no header: " if list(table.columns) == NUMBERED else ""
+        notes.append(
+            f"{headless}texts are read from column {found[0]!r} and translations from {found[1]!r} of {table.path.name}"
+        )
         for row, (source, target) in enumerate(zip(*(table.columns[name] for name in found))):
             place = table.place(row)
             split = part if split_in is None else split_of(table.columns[split_in][row], place, split_in)
