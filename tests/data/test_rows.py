@@ -164,5 +164,30 @@ def test_other_columns_are_refused(people: RowData, tmp_path: Path) -> None:
     path = tmp_path / "other.csv"
     path.write_text("age,class\n" + "".join(f"{i},{('old', 'young')[i % 2]}\n" for i in range(30)))
     encoding = RowEncoding.measured(people)
-    with pytest.raises(DataError, match="other has the columns 'age', and the network was trained on 'age', 'height'"):
+    with pytest.raises(DataError, match="other has the columns 'age' that can be used, and the network was trained on 'age'"):
+        encoding.check_columns(open_data(path))
+
+
+def test_columns_in_another_order_and_more_of_them_are_read_alike(people: RowData, tmp_path: Path) -> None:
+    encoding, source = RowEncoding.measured(people), people.source
+    names = (*reversed(source.word_names), "more", *reversed(source.number_names), "class")
+    lines = []
+    for i in range(len(source)):
+        row = source.row(i) | {"more": str(i % 7), "class": source.classes[source.labels[i]]}
+        lines.append(",".join(str(row.get(name, "")) for name in names))
+    path = tmp_path / "other.csv"
+    path.write_text("\n".join([",".join(names), *lines]) + "\n")
+    other = open_data(path)
+    assert isinstance(other, RowData)
+    encoding.check_columns(other)
+    rows = np.arange(len(source))
+    assert torch.equal(encoding.encode(other.source, rows), encoding.encode(source, rows))
+
+
+def test_words_where_numbers_were_are_refused(people: RowData, tmp_path: Path) -> None:
+    path = tmp_path / "other.csv"
+    encoding = RowEncoding.measured(people)
+    cells = [f"{','.join('abcdefg'[i % 7] for _ in (*encoding.numbers, *encoding.words))},{i % 2}\n" for i in range(30)]
+    path.write_text(",".join((*encoding.numbers, *encoding.words, "class")) + "\n" + "".join(cells))
+    with pytest.raises(DataError, match="other: the network was trained on numbers in column 'age', and there are"):
         encoding.check_columns(open_data(path))

@@ -46,14 +46,24 @@ class RowEncoding:
         return torch.from_numpy(np.concatenate(parts, axis=1))
 
     def encode(self, source: RowSource, rows: np.ndarray) -> Tensor:
-        return self(source.numbers[rows], source.words[rows])
+        """Of a source that has the columns, in whatever order; others do nothing."""
+        numbers = [source.number_names.index(name) for name in self.numbers]
+        words = [source.word_names.index(name) for name in self.words]
+        return self(source.numbers[rows][:, numbers], source.words[rows][:, words])
 
     def check_columns(self, data: RowData) -> None:
-        """Data of other columns are a `DataError`."""
-        found = (data.source.number_names, data.source.word_names)
-        if found != (self.numbers, self.words):
-            have, need = (", ".join(map(repr, (*a, *b))) for a, b in (found, (self.numbers, self.words)))
-            raise DataError(f"{data.name} has the columns {have}, and the network was trained on {need}")
+        """Data that lack a column, or have numbers where words were or the other way round, are a `DataError`."""
+        numbers, words = data.source.number_names, data.source.word_names
+        if not {*self.numbers, *self.words} <= {*numbers, *words}:
+            have, need = (", ".join(map(repr, names)) for names in ((*numbers, *words), (*self.numbers, *self.words)))
+            raise DataError(
+                f"{data.name} has the columns {have} that can be used, and the network was trained on {need}"
+            )
+        for needed, found, what in ((self.numbers, numbers, "numbers"), (self.words, words, "words")):
+            if other := [name for name in needed if name not in found]:
+                raise DataError(
+                    f"{data.name}: the network was trained on {what} in column {other[0]!r}, and there are none in it"
+                )
 
     def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> Tensor:
         """Of rows by column, as a person gives them; a column that is missing is a `DataError`, others do nothing."""
