@@ -160,6 +160,14 @@ def test_preflight(people: RowData) -> None:
     assert preflight(people).to_dict()["columns_of_numbers"] == 2
 
 
+def test_words_that_are_names_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "photos.csv"
+    path.write_text("photo,place,label\n" + "".join(f"img{i},{'ab'[i % 3 > 0]},{i % 2}\n" for i in range(30)))
+    said = [finding.text for finding in preflight(open_data(path)).findings if finding.severity == "warning"]
+    assert "column 'photo' has another word in every training row, as names are: nothing can be learnt from it" in said
+    assert not any("'place'" in text for text in said)
+
+
 def test_other_columns_are_refused(people: RowData, tmp_path: Path) -> None:
     path = tmp_path / "other.csv"
     path.write_text("age,class\n" + "".join(f"{i},{('old', 'young')[i % 2]}\n" for i in range(30)))

@@ -318,7 +318,19 @@ def _findings(data: DataSet, facts: Preflight, preprocess: Preprocess | None) ->
         yield from _fit_findings(data, sizes, preprocess)
     if isinstance(data.source, MeasuredSource):
         yield from _target_findings(data, data.source)
+    if isinstance(data, RowData):
+        yield from _column_findings(data)
     yield from (Finding("note", text) for text in data.notes)
+
+
+def _column_findings(data: RowData) -> Iterable[Finding]:
+    train = data.positions("train")
+    for name, words in zip(data.source.word_names, data.source.words[train].T):
+        if len(train) > 1 and len(set(words)) == len(train):
+            yield Finding(
+                "warning",
+                f"column {name!r} has another word in every training row, as names are: nothing can be learnt from it",
+            )
 
 
 def _target_findings(data: DataSet, source: MeasuredSource) -> Iterable[Finding]:
