@@ -167,6 +167,16 @@ def test_accumulation_has_the_same_result(data: SequenceData, tmp_path: Path) ->
         torch.testing.assert_close(value, b[name], rtol=1e-4, atol=1e-6)
 
 
+def test_pairs_the_other_way_round_are_refused(data: SequenceData, tmp_path: Path) -> None:
+    run = quick(data, tmp_path / "run", budget="16samples")
+    turned = open_data(data.spec, source_column="de")
+    said = "translates de to en, and the network en to de; turn it round with source_column en"
+    with pytest.raises(DataError, match=said):
+        load_run(run.path).evaluate(turned, "all")
+    with pytest.raises(DataError, match=said):
+        quick(turned, tmp_path / "next", weights=str(run.path), tokenizer=None)
+
+
 def test_a_run_can_start_from_another_one(data: SequenceData, tmp_path: Path) -> None:
     first = quick(data, tmp_path / "first", budget="2ep")
     second = quick(data, tmp_path / "second", budget="16samples", lr=1e-9, weights=str(first.path), tokenizer=None)

@@ -41,6 +41,9 @@ def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LanguageEnco
         known: Any = read_config(recipe.weights).preprocess
         if not isinstance(known, ENCODINGS[data.source.unit]):
             raise UsageError(f"{recipe.weights} was not trained on {WHAT[data.source.unit]}")
+        if isinstance(known, PairEncoding):
+            assert isinstance(data.source, PairSource)
+            known.check_direction(data.source, data.name)
         if isinstance(known, SeriesEncoding):
             known.check_channels(data)
             if isinstance(data.source, MeasuredSource) and known.target_mean is None:  # of a network for classes

@@ -14,6 +14,7 @@ from torch import Tensor
 from corinth.data.sequences.batch import Sequences
 from corinth.data.sequences.pairs import PairSource
 from corinth.data.sequences.tokenizing import Kind, read_tokenizer, train_tokenizer
+from corinth.errors import DataError
 
 END_NAME = "end"  # of the token behind a sentence, for people
 LONGEST_SENTENCE = 256  # tokens, unless a person says otherwise
@@ -78,6 +79,15 @@ class PairEncoding:
         end = tokenizer.get_vocab_size() + 1
         found = (encoding.ids[: self.max_len - 1] for encoding in tokenizer.encode_batch(list(texts)))
         return [torch.tensor([*ids, end], dtype=torch.int64) for ids in found]
+
+    def check_direction(self, source: PairSource, where: str) -> None:
+        """Pairs the other way round are a `DataError`; columns that have other names may be of the same languages."""
+        ours, theirs = self.direction
+        if source.direction == (theirs, ours) and not (ours + theirs).isdecimal():
+            raise DataError(
+                f"{where} translates {theirs} to {ours}, and the network {ours} to {theirs}; "
+                f"turn it round with source_column {ours}"
+            )
 
     def count_cut(self, source: PairSource) -> int:
         """How many pairs have a side that is longer than is kept."""
