@@ -92,7 +92,7 @@ def test_it_starts_from_another_runs_weights(run: Run, data: RowData, tmp_path: 
     other = tmp_path / "other.csv"
     other.write_text("age,label\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(40)))
     with pytest.raises(
-        DataError, match="other has the columns 'age', and the network was trained on 'height', 'colour'"
+        DataError, match="other has the columns 'age' that can be used, and the network was trained on 'height'"
     ):
         train(arch="mlp", data=str(other), weights=str(run.path), output=str(tmp_path / "no"))
 
@@ -149,3 +149,15 @@ def test_the_commands(run: Run, people: Path, capsys: pytest.CaptureFixture[str]
     assert "gone.csv cannot be read (No such file or directory)" in capsys.readouterr().err
     assert main(["doctor", "--data", str(people), "--model", "mlp"]) == 0
     assert "200 rows (" in capsys.readouterr().out
+
+
+def test_a_network_of_rows_can_be_frozen_in_part_and_fine_tuned(run: Run, people: Path, tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"budget": "1ep", "weights": str(run.path)}
+    frozen = train(arch="mlp", data=str(people), output=str(tmp_path / "a"), freeze=1, **(QUICK | fields))
+    before, after = (load_run(found.path).model.state_dict() for found in (run, frozen))
+    first, *_, last = before
+    assert torch.equal(before[first], after[first])
+    assert not torch.equal(before[last], after[last])
+    fields |= {"options": QUICK["options"], "finetune": True}
+    tuned = train(arch="mlp", data=str(people), output=str(tmp_path / "b"), **fields)
+    assert tuned.recipe.layer_decay < 1

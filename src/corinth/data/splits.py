@@ -23,7 +23,8 @@ def make_splits(
 
     With nothing declared, `val_share` and `test_share` are shares of all; otherwise a missing part is its share of
     the declared training part. Every class gives at least one sample to each part. Samples that are the same stay
-    together; where groups do that and one has several classes, classes play no part. Within a class the order is that of a hash of seed and name, so new ones do not reshuffle old ones.
+    together; where groups do that and one has several classes, classes play no part. Within a class the order is that
+    of a hash of seed and name, so new ones do not reshuffle old ones.
     """
     for name, share in (("val_share", val_share), ("test_share", test_share)):
         if not 0 <= share < 1:

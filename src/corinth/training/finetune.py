@@ -1,15 +1,18 @@
 """Fine-tuning: which stages stay as they are, how fast the others learn, and the recipe that starts from weights."""
 
 import difflib
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from corinth.errors import UsageError
+from corinth.data.rows.encoding import RowEncoding
+from corinth.errors import UsageError, WeightsError
 from corinth.inspect import Stage, stages
 from corinth.registry import configure, entry
 from corinth.training.recipe import Recipe
+from corinth.weights import read_config
 
 # The numbers of a fine-tuning recipe; docs/training.md has the reasons.
 BATCH_SIZE = 16  # at most
@@ -92,5 +95,15 @@ def finetuned(own: Recipe) -> dict[str, Any]:
         "schedule": "cosine",
         "warmup": WARMUP,
         "budget": f"{EPOCHS}ep",
-        **({} if found.card.family == "recurrent" else images),
+        **({} if found.card.family == "recurrent" or _take_rows(own.weights) else images),
     }
+
+
+def _take_rows(weights: str | None) -> bool:
+    """Whether weights are of a network that rows of tables were given to."""
+    if weights is None or not Path(weights).exists():
+        return False
+    try:
+        return isinstance(read_config(weights).preprocess, RowEncoding)
+    except WeightsError:
+        return False  # a foreign file

@@ -248,7 +248,7 @@ def recipe_for(arch: str, data: str, *, published: bool = False, finetune: bool 
             raise UsageError(
                 "finetune starts from weights and none are given; name a run folder, a checkpoint file or an id"
             )
-        given = {key: overrides[key] for key in ("optimizer", "options") if key in overrides}
+        given = {key: overrides[key] for key in ("optimizer", "options", "weights") if key in overrides}
         values |= finetuned(Recipe.from_dict({**values, **given, "arch": arch, "data": data}))
     return Recipe.from_dict({**values, **overrides, "arch": arch, "data": data})
 
