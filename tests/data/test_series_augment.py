@@ -196,3 +196,29 @@ def test_nothing_becomes_too_short_for_its_transcript() -> None:
         assert (found.lengths >= fewest_steps(targets)).all()
         shortest = min(shortest, int(found.lengths[0]))
     assert shortest == 4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"crop": 0.2},
+        {"speed": 0.2},
+        {"pitch": 0.2},
+        {"background": 20.0},
+        {"filter": 0.5},
+        {"scale": 0.2},
+        {"noise": 0.5},
+        {"time_masks": 1},
+        {"channel_masks": 1},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_series_on_a_device_stay_there(change: dict[str, Any]) -> None:
+    """The lengths and what is random are on the CPU; mixed with the values they would be refused."""
+    inputs = batch(BANDS)
+    transform = SeriesTransform(encoding(BANDS, audio_rate=8000, deltas=True), SeriesAugmentation(**change))
+    found, _ = transform(Sequences(inputs.values.to("meta"), inputs.lengths), torch.zeros(4, device="meta"), chance())
+    wanted, _ = transform(inputs, torch.zeros(4), chance())
+    assert found.values.is_meta
+    assert found.lengths.is_cpu
+    assert found.values.shape == wanted.values.shape

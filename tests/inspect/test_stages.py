@@ -41,6 +41,11 @@ def test_every_parameter_is_in_one_stage_and_the_head_is_the_last(name: str) -> 
     assert head_names(model) & dict(pairs).keys() <= found[-1].parameters.keys()
 
 
+def test_the_stages_of_a_network_for_rows_of_tables() -> None:
+    found = stages(corinth.create_model("mlp", input_size=5, fc_dims=(4, 3), num_classes=2))
+    assert [stage.name for stage in found] == ["hidden.0", "hidden.3", "head"]
+
+
 @every_image_model
 def test_stages_follow_each_other(name: str) -> None:
     """No layer of a frozen stage sees what a stage after it made: nothing in front needs a gradient.

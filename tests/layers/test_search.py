@@ -91,7 +91,7 @@ def test_the_length_penalty_is_that_of_wu_and_others() -> None:
 def test_a_beam_of_one_is_greedy_search(alpha: float) -> None:
     limits = torch.tensor([6, 2, 6, 6, 1, 6])
     by_beam, _ = beam_search(step, start(6), limits, 1, begin=BEGIN, end=END, alpha=alpha)
-    by_greed, _ = greedy(step, start(6), limits, begin=BEGIN, end=END)
+    by_greed = greedy(step, start(6), limits, begin=BEGIN, end=END)
     assert by_beam == by_greed
     assert any(row[-1] == END for row in by_greed)
     assert all(len(row) <= limit and BEGIN not in row for row, limit in zip(by_greed, limits.tolist()))

@@ -170,6 +170,18 @@ def test_writing_token_by_token_is_the_same_as_reading_all(form: dict[str, Any])
                 assert not state.weights[1, 1:].any(), "it looks behind the end of a source"
 
 
+@pytest.mark.parametrize("attention", ["additive", "general"])
+def test_weights_are_of_the_words_as_they_stand(attention: str) -> None:
+    """Also where the encoder reads from the end: as another reads the sentence that is written backwards."""
+    model, other = (build({"attention": attention, "reverse_source": reverse}).eval() for reverse in (True, False))
+    source, target = tokens(1, 11, 5), tokens(1, 13, 4)
+    for lengths in (None, torch.tensor([5])):
+        found, weights = model.forward_features(source, lengths, target)
+        wanted, backwards = other.forward_features(source.flip(1), lengths, target)
+        torch.testing.assert_close(found, wanted)
+        torch.testing.assert_close(weights, backwards.flip(2))
+
+
 def test_a_state_can_be_of_other_rows() -> None:
     model = build({"attention": "general", "bidirectional": True, "input_feeding": True, "cell": "lstm"}).eval()
     source, rows = tokens(3, 11, 5), torch.tensor([2, 0, 2, 1])

@@ -1,6 +1,7 @@
 """`optimize` in OpenVINO: the outputs are the model's, in every batch size, and stay what they were."""
 
 import copy
+import importlib
 import sys
 import threading
 from collections.abc import Callable
@@ -131,6 +132,20 @@ def test_an_operator_that_openvino_lacks_is_named() -> None:
         "it cannot take in this network: No conversion rule found for operations: aten.special_bessel_j1.default"
     )
     torch.testing.assert_close(fast(images), Bessel()(images))
+
+
+def test_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO's own conversion tells Intel of its use, where `openvino_telemetry` is installed."""
+    library = importlib.import_module("openvino.tools.ovc.telemetry_utils").tm
+    asked: list[object] = []
+
+    class Listening(library.Telemetry):
+        def __init__(self, *args: object, **options: object) -> None:
+            asked.append(self)
+
+    monkeypatch.setattr(library, "Telemetry", Listening)
+    assert last(quick(*network("lenet5")).report).kept
+    assert not asked
 
 
 def test_it_may_be_left_out() -> None:

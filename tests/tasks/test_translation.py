@@ -10,7 +10,7 @@ from sacrebleu.metrics import BLEU
 from corinth.data import Batch, Sequences
 from corinth.data.sequences.batch import NO_TAG
 from corinth.models.recurrent.seq2seq import Seq2Seq, Seq2SeqConfig
-from corinth.tasks import Translation
+from corinth.tasks import Translation, translation
 from corinth.tasks.bleu import CorpusBleu, bleu_tokenizer
 from corinth.training.stepping import split
 
@@ -61,12 +61,19 @@ def test_parts_of_a_batch_weigh_by_their_tokens() -> None:
     assert total / 9 == pytest.approx(whole.value.item(), rel=1e-5)
 
 
-def test_the_metrics_are_plain_and_bleu_is_of_greedy_translations() -> None:
+@pytest.mark.parametrize(("at_once", "sizes"), [(translation.LOGITS, [9]), (2 * 13, [2, 2, 2, 2, 1])])
+def test_the_metrics_are_plain_and_bleu_is_of_greedy_translations(
+    at_once: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(translation, "LOGITS", at_once)
     task = make(label_smoothing=0.3)
+    seen: list[int] = []
+    task.nets["model"].get_submodule("head").register_forward_hook(lambda _, args, out: seen.append(len(out)))
     task.nets.eval()
     metrics = task.metrics()
     with torch.no_grad():
         task.measure(metrics, batch())
+        assert seen[: len(sizes)] == sizes
         values = {name: float(value) for name, value in metrics.compute().items()}
         logits, targets = task._logits(batch())
     assert values["loss"] == pytest.approx(float(F.cross_entropy(logits, targets)), rel=1e-5)

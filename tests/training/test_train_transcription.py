@@ -1,5 +1,6 @@
 """Transcription from the recipe to the run folder, its answers, its report; and compared."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from corinth.cli import main
 from corinth.compare.bakeoff import compare
 from corinth.data import Sequences, open_data
 from corinth.data.dataset import DataSet
-from corinth.errors import DataError, UsageError
+from corinth.errors import DataError, UsageError, WeightsError
 from corinth.predictor import Transcriber, load_run
 from corinth.registry import list_models
 from corinth.report import run_report
@@ -99,6 +100,15 @@ def test_what_cannot_be_heard(network: Transcriber, tmp_path: Path) -> None:
     for bad in ({"beam": 0}, {"batch_size": 0}):
         with pytest.raises(UsageError, match="0 is not at least 1"):
             network.predict(names, **bad)
+
+
+def test_damaged_weights_are_said(network: Transcriber, data: DataSet, table: Path) -> None:
+    damaged = copy.copy(network)
+    damaged.model = copy.deepcopy(network.model)
+    next(damaged.model.parameters()).data.fill_(torch.nan)
+    for call in (lambda: damaged.predict(table.parent / "0.wav"), lambda: damaged.evaluate(data, "test")):
+        with pytest.raises(WeightsError, match="outputs are not finite"):
+            call()
 
 
 def test_other_data(network: Transcriber, data: DataSet, tmp_path: Path) -> None:

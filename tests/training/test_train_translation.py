@@ -14,7 +14,7 @@ from corinth.cli import main
 from corinth.compare.bakeoff import compare
 from corinth.data import SequenceData, open_data
 from corinth.errors import DataError, UsageError, WeightsError
-from corinth.predictor import Translator, load_run
+from corinth.predictor import Translator, load_run, translation
 from corinth.predictor.translation import TranslationEvaluation
 from corinth.report import run_report
 from corinth.training import Run, train
@@ -96,6 +96,16 @@ def test_predictions(run: Run, tmp_path: Path) -> None:
         predictor.predict(SENTENCE, beam=0)
     with pytest.raises(UsageError, match="a sentence is a string or a path, and this is int"):
         predictor.predict([3])  # ty: ignore[invalid-argument-type]
+
+
+def test_a_beam_may_be_wider_than_what_is_searched_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = load_run(run.path)
+    assert isinstance(predictor, Translator)
+    wanted = predictor.predict([SENTENCE, "one green cat sleeps."], beam=5)
+    monkeypatch.setattr(translation, "AT_ONCE", 2)
+    assert [f.tokens for f in predictor.predict([SENTENCE, "one green cat sleeps."], beam=5)] == [
+        w.tokens for w in wanted
+    ]
 
 
 def test_alignments_add_up_to_one(run: Run) -> None:

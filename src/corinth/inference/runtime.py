@@ -30,7 +30,7 @@ class OpenVino:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's and its own, about their own code
             try:
-                self._network = self._library.convert_model(export_for_any_batch(graph, images))
+                self._network = _converted(export_for_any_batch(graph, images))
             except Exception as error:  # its errors have no class in common
                 raise RuntimeError(f"it cannot take in this network: {_cause(error)}") from error
 
@@ -67,6 +67,16 @@ class Request:
 
     def __deepcopy__(self, memo: object) -> "Request":
         return self  # it keeps nothing between calls
+
+
+def _converted(program: torch.export.ExportedProgram) -> Any:
+    """The program as OpenVINO's model, by its frontend itself: `openvino.convert_model` sends usage data to Intel where
+    `openvino_telemetry` is installed, as it is with OpenVINO from PyPI."""
+    frontends = importlib.import_module("openvino.frontend")
+    decoders = importlib.import_module("openvino.frontend.pytorch.fx_decoder")
+    frontend = frontends.FrontEndManager().load_by_framework("pytorch")
+    decoder = decoders.TorchFXPythonDecoder.from_exported_program(program)  # is read in `convert` and must live on
+    return frontend.convert(frontend.load(decoder))
 
 
 def library() -> Any:

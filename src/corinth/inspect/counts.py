@@ -37,8 +37,8 @@ def meta_twin(model: nn.Module) -> nn.Module:
 
 
 def smallest_input(cfg: Any) -> tuple[int, ...]:
-    """The smallest input that a network of this config takes: (C, H, W), a row (N,), or one step of a sequence: (1, I)
-    numbers, or (1,) token."""
+    """The smallest input that a network of this config takes: (C, H, W), a row of a table (N,), or one step of a
+    sequence: (1, I) numbers, or (1,) token."""
     if not hasattr(cfg, "in_chans"):
         return (1, cfg.input_size) if hasattr(cfg, "input_size") else (1,)
     if getattr(cfg, "input_size", 0):

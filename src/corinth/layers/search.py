@@ -28,23 +28,21 @@ class State(Protocol):
 Step = Callable[[Any, Tensor], tuple[Tensor, Any]]  # state and tokens (B,) to logits (B, V) and the state behind
 
 
-def greedy(step: Step, state: State, limits: Tensor, *, begin: int, end: int) -> tuple[list[list[int]], list[Any]]:
-    """The tokens of each sequence, up to `end`, which is among them, or to as many as `limits` (B,) says; and the
-    states behind each step, of all sequences."""
+def greedy(step: Step, state: State, limits: Tensor, *, begin: int, end: int) -> list[list[int]]:
+    """The tokens of each sequence, up to `end`, which is among them, or to as many as `limits` (B,) says."""
     token = torch.full_like(limits, begin)
     open_ = torch.ones_like(limits, dtype=torch.bool)
-    tokens, states = [], []
+    tokens = []
     for step_number in range(int(limits.max())):
         logits, state = step(state, token)
         logits[:, begin] = -math.inf
         token = torch.where(open_, logits.argmax(1), end)
         tokens.append(token)
-        states.append(state)
         open_ &= (token != end) & (step_number + 1 < limits)
         if not open_.any():
             break
     found = torch.stack(tokens, dim=1).tolist()
-    return [_until(row, end, limit) for row, limit in zip(found, limits.tolist())], states
+    return [_until(row, end, limit) for row, limit in zip(found, limits.tolist())]
 
 
 def _until(tokens: list[int], end: int, limit: int) -> list[int]:
@@ -66,7 +64,7 @@ def beam_search(
     A sequence that has reached its limit, of `limits` (B,) tokens, counts as ended as it is. The search for a sequence
     is over when as many as the beam is wide have ended, or no open one can overtake the best of them.
     """
-    sequences, device = len(limits), limits.device
+    sequences, device, most = len(limits), limits.device, limits.tolist()
     rows = torch.arange(sequences, device=device)
     state = state.select(rows.repeat_interleave(beam))
     scores = torch.full((sequences, beam), -math.inf, device=device)
@@ -75,7 +73,7 @@ def beam_search(
     history = torch.empty(sequences, beam, 0, dtype=torch.int64, device=device)
     ended: list[list[tuple[float, list[int]]]] = [[] for _ in range(sequences)]
     alive = list(range(sequences))  # the sequences that are searched still, in the order of the tensors
-    for length in range(1, int(limits.max()) + 1):
+    for length in range(1, max(most) + 1):
         logits, state = step(state, token)
         logits[:, begin] = -math.inf
         logs = logits.float().log_softmax(1).view(len(alive), beam, -1)
@@ -83,19 +81,20 @@ def beam_search(
         best, places = (scores[:, :, None] + logs).flatten(1).topk(min(2 * beam, beam * vocabulary), dim=1)
         origins, tokens = places // vocabulary, places % vocabulary
         taken, next_alive = [], []
+        likeliest, found, by = best.tolist(), tokens.tolist(), origins.tolist()  # one wait for the device for all
         for number, sequence in enumerate(alive):
             kept = _extend(
-                best[number].tolist(),
-                origins[number].tolist(),
-                tokens[number].tolist(),
+                likeliest[number],
+                by[number],
+                found[number],
                 history[number],
                 ended[sequence],
                 beam=beam,
                 end=end,
                 penalty=length_penalty(length, alpha),
-                last=length == int(limits[sequence]),
+                last=length == most[sequence],
             )
-            if kept and not _settled(ended[sequence], best[number][kept[0]].item(), beam, int(limits[sequence]), alpha):
+            if kept and not _settled(ended[sequence], likeliest[number][kept[0]], beam, most[sequence], alpha):
                 next_alive.append(number)
                 taken.append(kept + [kept[-1]] * (beam - len(kept)))
         if not next_alive:
@@ -112,7 +111,7 @@ def beam_search(
         state = state.select((rows[:, None] * beam + origin).flatten())
         token = fresh.flatten()
         alive = [alive[number] for number in next_alive]
-    winners = [max(found, key=lambda entry: entry[0]) for found in ended]
+    winners = [max(entries, key=lambda entry: entry[0]) for entries in ended]
     return [tokens for _, tokens in winners], [score for score, _ in winners]
 
 

@@ -112,7 +112,10 @@ class Transcriber(Predictor):
     def logits(self, inputs: Sequences) -> Tensor:
         """Encoded recordings to (B, T, K + 1), the blank last."""
         batch = Batch(inputs.to(self.device), torch.empty(0), torch.arange(len(inputs)))
-        return Transcription(self.model, self.classes).predict(batch).logits.float()
+        found = Transcription(self.model, self.classes).predict(batch).logits.float()
+        if not found.isfinite().all():
+            raise WeightsError("the network's outputs are not finite; its weights are damaged")
+        return found
 
     def _heard(self, inputs: Sequences, beam: int) -> list[tuple[list[int], float]]:
         return beam_search(self.logits(inputs), inputs.lengths, beam)
@@ -126,8 +129,6 @@ class Transcriber(Predictor):
             raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
         if not isinstance(data.source, TranscriptSource):
             raise UsageError(f"{data.name} holds no recordings with transcripts, which this {self.arch} needs")
-        if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
-            raise WeightsError("the network's weights are not finite; they are damaged")
         self.preprocess.check_channels(data)
         source = data.source.onto(self.classes, data.name)
         index, edits, counts, words, kinds = [], [], [], [], np.zeros(3, dtype=np.int64)

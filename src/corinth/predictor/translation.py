@@ -118,7 +118,7 @@ class Translator(Predictor):
         model: Any = self.model
         tokens: list[list[int]] = []
         scores: list[float] = []
-        for part in inputs.tensor_split(-(-len(inputs) * beam // AT_ONCE)):
+        for part in inputs.tensor_split(min(len(inputs), -(-len(inputs) * beam // AT_ONCE))):
             part = part.to(self.device)
             found, values = beam_search(
                 model.decode_step,

@@ -36,9 +36,9 @@ class CorpusBleu(Metric):
 
         self.most = most
         self.bleu = BLEU(tokenize=tokenizer)
-        self.add_state("sentences", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("counts", torch.zeros(2, ORDERS, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("lengths", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("sentences", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("counts", torch.zeros(2, ORDERS, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("lengths", torch.zeros(2, dtype=torch.int64), dist_reduce_fx="sum")
 
     @property
     def left(self) -> int:
@@ -50,11 +50,10 @@ class CorpusBleu(Metric):
             return
         found = self.bleu.corpus_score(list(texts), [list(references)])
         self.sentences += len(texts)
-        self.counts += torch.tensor([found.counts, found.totals], dtype=torch.float64, device=self.counts.device)
+        self.counts += torch.tensor([found.counts, found.totals], dtype=torch.int64, device=self.counts.device)
         lengths = [found.sys_len, found.ref_len]
-        self.lengths += torch.tensor(lengths, dtype=torch.float64, device=self.lengths.device)
+        self.lengths += torch.tensor(lengths, dtype=torch.int64, device=self.lengths.device)
 
     def compute(self) -> Tensor:
-        right, total = ([int(n) for n in row] for row in self.counts.tolist())
-        ours, theirs = map(int, self.lengths.tolist())
+        (right, total), (ours, theirs) = self.counts.tolist(), self.lengths.tolist()
         return torch.tensor(self.bleu.compute_bleu(right, total, ours, theirs).score / 100)

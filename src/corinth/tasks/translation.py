@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from corinth.tasks.task import Phase, Task, Term
 Decode = Callable[[Sequence[Sequence[int]]], list[str]]  # tokens of translations to texts
 MOST_TOKENS, SPARE_TOKENS = 2, 10  # of a translation: so many times the source's, and some more
 VALIDATED = 1024  # sentences of the validation part that are translated after each epoch, at most
+LOGITS = 2**25  # of a batch that is measured, at once: of long sentences all together would not fit the memory
 
 
 def limits(lengths: Tensor) -> Tensor:
@@ -66,11 +67,15 @@ class Translation(Task):
 
     def _logits(self, batch: Any) -> tuple[Tensor, Tensor]:
         """Logits (N, V) of all steps, padded ones too, and their targets (N,)."""
+        before, targets = self._tokens(batch)
+        logits = self.nets["model"](batch.inputs.values, batch.inputs.lengths, before)
+        return logits.flatten(0, 1).float(), targets.flatten()
+
+    def _tokens(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """What the decoder reads, (B, T), and what shall follow each."""
         targets = batch.targets[:, : int((batch.targets != NO_TAG).sum(1).max())]
         before = torch.cat((torch.full_like(targets[:, :1], self.begin), targets[:, :-1]), dim=1)
-        model: Any = self.nets["model"]
-        logits = model(batch.inputs.values, batch.inputs.lengths, before.masked_fill(before == NO_TAG, self.end))
-        return logits.flatten(0, 1).float(), targets.flatten()
+        return before.masked_fill(before == NO_TAG, self.end), targets
 
     def metrics(self, validated: int = VALIDATED) -> MetricCollection:
         """`loss` (plain cross-entropy) and `accuracy` over tokens; `bleu` of the first `validated` sentences by greedy
@@ -81,11 +86,14 @@ class Translation(Task):
         return MetricCollection(named, compute_groups=False)
 
     def measure(self, metrics: MetricCollection, batch: Any) -> None:
-        logits, targets = self._logits(batch)
-        found: Any = metrics
-        count = int((targets != NO_TAG).sum())
-        found["loss"].update(F.cross_entropy(logits, targets), count)
-        found["accuracy"].update(_right(logits, targets), count)
+        before, targets = self._tokens(batch)
+        model, found, real = cast(Any, self.nets["model"]), cast(Any, metrics), targets != NO_TAG
+        features = model.forward_features(batch.inputs.values, batch.inputs.lengths, before)[0]
+        at_once = max(1, LOGITS // model.head.out_features)
+        for some, true in zip(features[real].split(at_once), targets[real].split(at_once)):
+            logits = model.head(some).float()
+            found["loss"].update(F.cross_entropy(logits, true), len(true))
+            found["accuracy"].update(_right(logits, true), len(true))
         if "bleu" in found and (left := found["bleu"].left) > 0:
             values, lengths = batch.inputs.values[:left], batch.inputs.lengths[:left]
             texts = self.decode(self._greedy(values, lengths))
@@ -99,7 +107,7 @@ class Translation(Task):
     def _greedy(self, values: Tensor, lengths: Tensor) -> list[list[int]]:
         model: Any = self.nets["model"]
         most = limits(lengths).to(values.device)
-        return greedy(model.decode_step, model.encode(values, lengths), most, begin=self.begin, end=self.end)[0]
+        return greedy(model.decode_step, model.encode(values, lengths), most, begin=self.begin, end=self.end)
 
     def random_targets(self, size: int, shape: tuple[int, ...]) -> Tensor:
         return torch.full((size, *shape[:1]), self.end, dtype=torch.int64)

@@ -105,8 +105,8 @@ def random_filter(inputs: Sequences, strength: float, chance: Generator) -> Sequ
 
 def add_noise(inputs: Sequences, spread: float, chance: Generator) -> Sequences:
     """Normal noise on each value, none behind the ends."""
-    noise = torch.randn(inputs.values.shape, generator=chance) * inputs.inside()[:, :, None]
-    return Sequences(inputs.values + spread * noise.to(inputs.values.device), inputs.lengths)
+    noise = torch.randn(inputs.values.shape, generator=chance).to(inputs.values.device)
+    return Sequences(inputs.values + spread * noise * inputs.inside()[:, :, None], inputs.lengths)
 
 
 def mask_steps(inputs: Sequences, share: float, chance: Generator) -> Sequences:

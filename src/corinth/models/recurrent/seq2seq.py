@@ -184,11 +184,15 @@ class Seq2Seq(nn.Module):
         ends = None if lengths is None else torch.as_tensor(lengths, device=source.device)
         steps = torch.arange(source.shape[1], device=source.device)
         padding = None if ends is None else steps >= ends[:, None]
+        order: Tensor | None = None
         if self.cfg.reverse_source:
             order = steps.flip(0).expand(source.shape) if ends is None else ends[:, None] - 1 - steps
-            source = source.gather(1, torch.where(order >= 0, order, steps))
+            order = torch.where(order >= 0, order, steps)
+            source = source.gather(1, order)
         embedded = self.dropout(self.source_embed(source))
         memory, last = self.encoder.forward_features(embedded, lengths)
+        if order is not None and self.attention is not None:  # as the words stand, for whoever reads the weights
+            memory = memory.gather(1, order[:, :, None].expand(memory.shape))
         hidden = last if isinstance(last, tuple) else (last,)
         if self.bridge:
             hidden = tuple(
