@@ -227,6 +227,12 @@ def test_groups_of_several_classes_stay_together_whatever_comes_first(tmp_path: 
     assert sum(map(len, held)) == 7
 
 
+def test_an_empty_cell_names_no_group(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("name,person,volts,label\na,1,0.1,x\nb,,0.2,y\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"t\.csv, line 3: column 'person' is empty; every sequence needs a group"):
+        open_data(tmp_path / "t.csv", group_column="name", label_column="label", split_group="person")
+
+
 def test_chosen_groups_are_held_out(tmp_path: Path) -> None:
     path = write_steps(tmp_path / "t.csv", cells())
     data, source = opened(path, test_groups="B,D", val_groups="A")

@@ -133,6 +133,16 @@ def test_the_same_seed_gives_the_same_run_and_a_resumed_one_too(data: DataSet, t
     assert plain.metrics[-1]["train_loss"] != whole.metrics[-1]["train_loss"]
 
 
+def test_a_run_does_not_go_on_with_sound_at_another_rate(table: Path, tmp_path: Path) -> None:
+    slower = open_data(table, audio_rate=4000)
+    part = quick(slower, tmp_path / "run", budget="1ep")
+    with pytest.raises(
+        DataError, match="was trained on sound at 4000 Hz; open it with audio_rate=4000"
+    ):
+        train(resume=part.path, budget="2ep")
+    assert train(data=slower, resume=part.path, budget="2ep").metrics[-1]["epoch"] == 2
+
+
 def test_accumulated_parts_train_as_one_batch(data: DataSet, tmp_path: Path) -> None:
     options = {"hidden_size": 16, "drop_rate": 0.0}
     runs = [quick(data, tmp_path / str(n), budget="1ep", accumulate=n, options=options) for n in (1, 3)]

@@ -174,6 +174,9 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
     if "network" in before:
         network = before["network"]
         model, preprocess = rebuild_model(recipe, network)
+        if isinstance(preprocess, SeriesEncoding):  # recordings may have been brought to another rate
+            assert isinstance(data, SequenceData)
+            preprocess.check_channels(data)
     else:
         model, preprocess = build_model(recipe, data, reporter.message)
         network = describe_network(recipe, model, preprocess)

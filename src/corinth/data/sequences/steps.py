@@ -120,10 +120,10 @@ def read_steps(table: Table, its: Layout, part: str | None = None) -> list[Label
             LabelledSeries(
                 values=values[mine],
                 place=f"{table.path.name}, {_said(its.group, key)}",
-                label="" if its.label is None else _label(table, its.label, mine),
+                label="" if its.label is None else _filled(table, its.label, mine, "label"),
                 split=split,
                 target=None if targets is None else _target(table, its, targets, mine),
-                group="" if its.together is None else _one(table, its.together, mine),
+                group="" if its.together is None else _filled(table, its.together, mine, "group"),
                 order=places[key],
                 problem=_problem(table, its.channels, values[mine], mine),
             )
@@ -210,11 +210,12 @@ def _one(table: Table, column: str, rows: Sequence[int]) -> str:
     return first
 
 
-def _label(table: Table, column: str, rows: Sequence[int]) -> str:
-    label = _one(table, column, rows)
-    if not label:
-        raise DataError(f"{table.place(rows[0])}: column {column!r} is empty; every sequence needs a label")
-    return label
+def _filled(table: Table, column: str, rows: Sequence[int], what: str) -> str:
+    """The same, where an empty cell says nothing."""
+    found = _one(table, column, rows)
+    if not found:
+        raise DataError(f"{table.place(rows[0])}: column {column!r} is empty; every sequence needs a {what}")
+    return found
 
 
 def _target(table: Table, its: Layout, targets: np.ndarray, rows: Sequence[int]) -> float:
