@@ -9,6 +9,7 @@ import numpy as np
 from corinth.data import Sequences
 from corinth.predictor import Transcriber
 from corinth.report.images import data_uri, svg_uri
+from corinth.report.look import Look
 from corinth.tasks.editing import alignment
 
 WIDTH, HEIGHT, ROOM = 480, 120, 38  # of the chart of labels; above it there is room for their names
@@ -94,3 +95,10 @@ def _peaks(probabilities: np.ndarray, labels: list[int]) -> list[tuple[int, int]
         for stretch in np.split(likely, np.flatnonzero(np.diff(likely) > 1) + 1):
             found.append((int(stretch[column[stretch].argmax()]), label))
     return sorted(found)
+
+
+LOOK = Look(
+    heard,
+    hint="loudness of the bands over time, below it how likely the network finds each label at each step, the blank "
+    "dotted; then what is said, and where something else was heard, that struck out",
+)
