@@ -89,8 +89,10 @@ def test_what_cannot_be_heard(network: Transcriber, tmp_path: Path) -> None:
     (tmp_path / "broken.wav").write_bytes(b"none")
     soundfile.write(tmp_path / "fine.wav", said(["low"]), 8000)
     (tmp_path / "empty").mkdir()
-    names = [tmp_path / name for name in ("broken.wav", "fine.wav", "gone.wav", "empty")]
-    broken, fine, gone, empty = network.predict(names)
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG")
+    names = [tmp_path / name for name in ("broken.wav", "fine.wav", "gone.wav", "empty", "photo.png")]
+    broken, fine, gone, empty, photo = network.predict(names)
+    assert f"{tmp_path / 'photo.png'}: is no recording (.wav" in str(photo.error)
     assert "not a readable recording" in str(broken.error)
     assert fine.error is None
     assert "there is no such file" in str(gone.error)

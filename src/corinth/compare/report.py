@@ -88,7 +88,7 @@ def _charts(board: Leaderboard, data: DataSet, folder: Path) -> dict[str, Any]:
     against = {
         "against_params": _against(finished, board.kind, lambda cost: cost.params, "parameters"),
         "against_latency": _against(
-            finished, board.kind, lambda cost: cost.latency_ms, f"latency of one {board.kind.unit}, ms", unit=" ms"
+            finished, board.kind, lambda cost: cost.latency_ms, f"latency of one {data.source.unit}, ms", unit=" ms"
         ),
     }
     charts |= {name: chart for name, chart in against.items() if chart is not None}
@@ -161,7 +161,7 @@ def _latency_text(board: Leaderboard) -> str:
     if board.latency_basis:
         timed = f"Latency is the median time of one forward pass after all training was done, on {board.latency_basis}."
     return (
-        f"{timed} Multiply-adds are those of convolutions and matrix products, for one {board.kind.unit}. Training "
+        f"{timed} Multiply-adds are those of convolutions and matrix products, for one {board.data['unit']}. Training "
         "time and memory are means and maxima over seeds."
     )
 
