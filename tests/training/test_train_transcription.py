@@ -180,6 +180,8 @@ def test_a_run_goes_on_from_weights_at_their_own_rate(run: Run, tmp_path: Path) 
 
 def test_the_report_shows_what_was_heard(run: Run) -> None:
     page = run_report(run.path)[0].read_text()
+    assert "Without an error" in page
+    assert " substituted, " in page
     assert "label error rate on the validation recordings of said" in page
     assert page.count('<img class="sound" src="data:image/png;base64,') == 8
     assert page.count("data:image/svg+xml;base64,") == 8
