@@ -44,6 +44,10 @@ def test_from_masks_to_drawings(cli: Cli, plates: Path, tmp_path: Path) -> None:
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["samples"] == 2
     assert scores["miou"] > 0.6
+    for flag in ("--beam", "--text-column"):
+        refused = cli("predict", run, plates / "images", flag, "1")
+        assert refused.code == 2
+        assert f"{flag} is for " in refused.err
     drawn = cli("predict", run, plates / "images", "--draw", tmp_path / "drawn", "--format", "json")
     assert drawn.code == 0, drawn.err
     assert len(json.loads(drawn.out)) == 12

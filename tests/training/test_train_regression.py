@@ -90,6 +90,27 @@ def test_predictions_of_arrays_and_tables(run: Run, data: SequenceData, table: P
         predictor.predict(arrays, batch_size=0)
 
 
+def test_one_series_in_a_file_has_its_channels_by_name(run: Run, data: SequenceData, tmp_path: Path) -> None:
+    values = data.source.sequence(0)
+    files = {
+        "bare": ["", *(f"{v},{n}" for v, n in values)],
+        "named": ["seconds,noise,volts", *(f"{i},{n},{v}" for i, (v, n) in enumerate(values))],
+        "other": ["a,b", *(f"{v},{n}" for v, n in values)],
+        "short": ["noise,volts", *(f"1,{n},{v}" for v, n in values)],
+    }
+    paths = [tmp_path / f"{name}.csv" for name in (*files, "gone")]
+    for path, lines in zip(paths, files.values()):
+        path.write_text("\n".join(lines))
+    expected, bare, named, *bad = regressor(run).predict([values, *paths])
+    assert bare.value == pytest.approx(expected.value, rel=1e-4)
+    assert named.value == pytest.approx(expected.value, rel=1e-4)
+    assert [p.error for p in bad] == [
+        f"{paths[2]}: there is no column 'volts'; the network needs volts, noise",
+        f"{paths[3]}: line 2: 3 values for 2 columns; quote values that contain the separator",
+        f"{paths[4]}: there is no such file",
+    ]
+
+
 def test_what_other_data_are_is_said(run: Run, data: SequenceData, tmp_path: Path) -> None:
     classes = open_data(write_ts(tmp_path / "w.ts", *waves()))
     with pytest.raises(UsageError, match="w holds no series with a number each, which this gru needs"):

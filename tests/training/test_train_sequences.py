@@ -17,7 +17,7 @@ from corinth.registry import list_models
 from corinth.report import run_report
 from corinth.training import Recipe, Run, recipe_for, train
 from corinth.weights import read_config
-from sequence_sets import text_rows, waves, write_table, write_ts
+from sequence_sets import cells, text_rows, waves, write_steps, write_table, write_ts
 
 OPTIONS = {"hidden_size": 16}
 TEXT_OPTIONS = {**OPTIONS, "input_size": 8}
@@ -365,3 +365,16 @@ def test_a_comparison_of_an_older_version_goes_on(texts: SequenceData, tmp_path:
     del plan["plan"]["recipes"]["gru"]["tokenizer"]
     path.write_text(json.dumps(plan))
     assert compare(texts, "gru", **how).exit_code == 0
+
+
+def test_a_classifier_of_a_table_with_a_step_a_row_predicts_such_a_table(tmp_path: Path) -> None:
+    table = write_steps(tmp_path / "cells.csv", cells("ABCDEF", each=4))
+    lines = table.read_text().splitlines()
+    kinds = ["kind", *("even" if int(line.split(",")[1]) % 2 == 0 else "odd" for line in lines[1:])]
+    table.write_text("\n".join(f"{line},{kind}" for line, kind in zip(lines, kinds)))
+    how = {"group_column": "cell,cycle", "label_column": "kind", "time_column": "seconds", "channel_columns": "volts"}
+    data = open_data(table, **how)  # ty: ignore
+    run = quick(data, tmp_path / "run", budget="1ep")  # ty: ignore
+    said = load_run(run.path).predict(table)  # ty: ignore
+    assert [answer.error for answer in said] == [None] * 24
+    assert said[0].name == f"{table}, cell A, cycle 1"

@@ -90,8 +90,10 @@ def test_what_cannot_be_heard(network: Transcriber, tmp_path: Path) -> None:
     (tmp_path / "broken.wav").write_bytes(b"none")
     soundfile.write(tmp_path / "fine.wav", said(["low"]), 8000)
     (tmp_path / "empty").mkdir()
-    names = [tmp_path / name for name in ("broken.wav", "fine.wav", "gone.wav", "empty")]
-    broken, fine, gone, empty = network.predict(names)
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG")
+    names = [tmp_path / name for name in ("broken.wav", "fine.wav", "gone.wav", "empty", "photo.png")]
+    broken, fine, gone, empty, photo = network.predict(names)
+    assert f"{tmp_path / 'photo.png'}: is no recording (.wav" in str(photo.error)
     assert "not a readable recording" in str(broken.error)
     assert fine.error is None
     assert "there is no such file" in str(gone.error)
@@ -198,6 +200,8 @@ def test_a_run_goes_on_from_weights_at_their_own_rate(run: Run, tmp_path: Path) 
 
 def test_the_report_shows_what_was_heard(run: Run) -> None:
     page = run_report(run.path)[0].read_text()
+    assert "Without an error" in page
+    assert " substituted, " in page
     assert "label error rate on the validation recordings of said" in page
     assert page.count('<img class="sound" src="data:image/png;base64,') == 8
     assert page.count("data:image/svg+xml;base64,") == 8

@@ -1,7 +1,7 @@
 """`corinth predict`: what is in these images, what are these rows, texts or time series?"""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -57,69 +57,91 @@ def main(args: Sequence[str]) -> int:
         raise UsageError(f"--top {options.top} is not at least 1")
     if not options.run.exists():
         raise UsageError(f"there is no run {options.run}; `corinth train` prints the folder it leaves")
-    from corinth.predictor import (
-        Classifier,
-        DensePredictor,
-        LanguageModel,
-        RowClassifier,
-        SequenceClassifier,
-        SequenceRegressor,
-        Tagger,
-        Transcriber,
-        Translator,
-        load_run,
-    )
+    from corinth.predictor import DensePredictor, load_run
 
-    predictor = load_run(options.run, device=options.device)
-    how: dict[str, Any] = {}
-    if isinstance(predictor, LanguageModel):
+    predictor: Any = load_run(options.run, device=options.device)
+    if predictor.task == "language-modeling":
         raise UsageError(
             f"{options.run} is a language model, which writes: use corinth generate {options.run} --prompt TEXT"
         )
+    _refuse_of_others(options, predictor)
     if isinstance(predictor, DensePredictor):
         return _dense(predictor, options)
-    if options.text_column is not None and not (isinstance(predictor, SequenceClassifier) and predictor.is_text):
-        raise UsageError(f"--text-column is for tables of texts; {options.run} was not trained on texts")
-    if options.draw is not None:
-        raise UsageError(f"--draw is for segmentation and detection; {options.run} does {predictor.task}")
-    if options.beam is not None and not isinstance(predictor, Translator | Transcriber):
-        raise UsageError(f"--beam is for translation and transcription; {options.run} does {predictor.task}")
-    if isinstance(predictor, Translator):
-        how = {} if options.beam is None else {"beam": options.beam}
-        said = predictor.predict([_given(word) for word in options.files], batch_size=options.batch_size, **how)
-        lines = [(p.source or p.name, "cannot be translated" if p.error is not None else p.translation) for p in said]
-        _show(options, said, _dense_csv(said), {"source": "left", "translation": "left"}, lines)
-        return _exit_code(said)
-    if isinstance(predictor, Tagger):
-        tagged = predictor.predict([_given(word) for word in options.files], batch_size=options.batch_size)
-        lines = [(p.name, "cannot be tagged" if p.error is not None else p.summary) for p in tagged]
-        _show(options, tagged, _dense_csv(tagged), {"name": "left", "tags": "left"}, lines)
-        return _exit_code(tagged)
-    if isinstance(predictor, Transcriber):
-        beam = {} if options.beam is None else {"beam": options.beam}
-        heard = predictor.predict(list(map(Path, options.files)), batch_size=options.batch_size, **beam)
-        columns = {"name": "left", "transcript": "left", "probability": "right"}
-        _show(options, heard, _transcripts_csv(heard), columns, [_heard(p) for p in heard])
-        return _exit_code(heard)
-    if isinstance(predictor, SequenceRegressor):
-        from corinth.report.formats import number
+    told = _TOLD.get(predictor.task, _classified)(predictor, options)
+    _show(options, told.found, told.csv, told.columns, told.rows)
+    return _exit_code(told.found)
 
-        values = predictor.predict(list(map(Path, options.files)), batch_size=options.batch_size)
-        cells = [[p.name, "" if p.value is None else f"{p.value:.6g}", p.error or ""] for p in values]
-        shown = [(p.name, "cannot be used" if p.value is None else number(p.value)) for p in values]
-        columns = {"name": "left", predictor.target_name: "right"}
-        _show(options, values, to_csv(["name", "value", "error"], cells), columns, shown)
-        return _exit_code(values)
-    how = {"batch_size": options.batch_size, "top": options.top}
-    if isinstance(predictor, SequenceClassifier):
+
+def _refuse_of_others(options: Options, predictor: Any) -> None:
+    """What is for networks of other tasks would be ignored."""
+    task = predictor.task
+    if options.text_column is not None and not (task == "sequence-classification" and predictor.is_text):
+        raise UsageError(f"--text-column is for tables of texts; {options.run} was not trained on texts")
+    if options.draw is not None and task not in ("semantic-segmentation", "object-detection"):
+        raise UsageError(f"--draw is for segmentation and detection; {options.run} does {task}")
+    if options.beam is not None and task not in ("translation", "transcription"):
+        raise UsageError(f"--beam is for translation and transcription; {options.run} does {task}")
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Predictions, and how they are shown: as CSV, or by columns (name, how they are aligned) and rows."""
+
+    found: "Sequence[Answer]"
+    csv: str
+    columns: dict[str, str]
+    rows: Sequence[Sequence[Cell]]
+
+
+def _translated(predictor: Any, options: Options) -> _Told:
+    beam = {} if options.beam is None else {"beam": options.beam}
+    found = predictor.predict([_given(word) for word in options.files], batch_size=options.batch_size, **beam)
+    rows = [(p.source or p.name, "cannot be translated" if p.error is not None else p.translation) for p in found]
+    return _Told(found, _dense_csv(found), {"source": "left", "translation": "left"}, rows)
+
+
+def _tagged(predictor: Any, options: Options) -> _Told:
+    found = predictor.predict([_given(word) for word in options.files], batch_size=options.batch_size)
+    rows = [(p.name, "cannot be tagged" if p.error is not None else p.summary) for p in found]
+    return _Told(found, _dense_csv(found), {"name": "left", "tags": "left"}, rows)
+
+
+def _transcribed(predictor: Any, options: Options) -> _Told:
+    beam = {} if options.beam is None else {"beam": options.beam}
+    found = predictor.predict(list(map(Path, options.files)), batch_size=options.batch_size, **beam)
+    columns = {"name": "left", "transcript": "left", "probability": "right"}
+    return _Told(found, _transcripts_csv(found), columns, [_heard(p) for p in found])
+
+
+def _measured(predictor: Any, options: Options) -> _Told:
+    from corinth.report.formats import number
+
+    found = predictor.predict(list(map(Path, options.files)), batch_size=options.batch_size)
+    cells = [[p.name, "" if p.value is None else f"{p.value:.6g}", p.error or ""] for p in found]
+    rows = [(p.name, "cannot be used" if p.value is None else number(p.value)) for p in found]
+    columns = {"name": "left", predictor.target_name: "right"}
+    return _Told(found, to_csv(["name", "value", "error"], cells), columns, rows)
+
+
+def _classified(predictor: Any, options: Options) -> _Told:
+    """Images, rows, texts or time series."""
+    given: Sequence[Any] = options.files
+    how: dict[str, Any] = {"batch_size": options.batch_size, "top": options.top}
+    if predictor.task == "sequence-classification":
         given = [_given(word) for word in options.files] if predictor.is_text else list(map(Path, options.files))
-        found = predictor.predict(given, text_column=options.text_column, **how)
-    else:
-        assert isinstance(predictor, Classifier | RowClassifier)
-        found = predictor.predict(options.files, **how)
+        how["text_column"] = options.text_column
+    found = predictor.predict(given, **how)
     columns = {"name": "left", "label": "left", "probability": "right", "then": "left"}
-    _show(options, found, _csv(found, min(options.top, len(predictor.classes))), columns, [_row(p) for p in found])
-    return _exit_code(found)
+    csv = _csv(found, min(options.top, len(predictor.classes)))
+    return _Told(found, csv, columns, [_row(p) for p in found])
+
+
+_TOLD: dict[str, Callable[[Any, Options], _Told]] = {  # the others are classified
+    "sequence-regression": _measured,
+    "sequence-tagging": _tagged,
+    "transcription": _transcribed,
+    "translation": _translated,
+}
 
 
 def _given(word: str) -> str | Path:

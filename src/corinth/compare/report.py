@@ -14,20 +14,16 @@ from corinth.compare.leaderboard import Cost, Leaderboard, Row
 from corinth.compare.plan import FILE
 from corinth.data.collect import plural
 from corinth.data.dataset import DataSet
-from corinth.data.sequences.source import MeasuredSource
-from corinth.predictor import Translator, load_run
-from corinth.report import figures, page, values
+from corinth.predictor import load_run
+from corinth.report import figures, page
 from corinth.report.formats import number, percent
-from corinth.report.language import LEGEND, Written, written
+from corinth.report.look import NEUTRAL, Entrant, Extra
+from corinth.report.looks import LOOKS, hardest
 from corinth.report.machine import machine_lines
-from corinth.report.pictures import Mistake, hardest, mistakes
-from corinth.report.translations import Together, typical
 from corinth.tasks.kinds import Kind
 from corinth.training.run import METRICS, read_metrics
 
 REPORT = "report.html"
-TOGETHER = 4  # of the hardest sentences, and as many in the middle, that are shown by each network
-SAMPLED_AT = 0.8  # the temperature of texts that language models write
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,13 +48,14 @@ class Axis:
 def write_report(board: Leaderboard, data: DataSet, folder: Path) -> tuple[Path, str | None]:
     """Write report.html; returns its path, and a sentence if the charts had to be left out."""
     path = folder / REPORT
-    note = page.write(path, "compare.html", _context(board, data, folder), _charts(board, data, folder))
-    return path, note
+    entrants = [_entrant(row, folder) for row in _finished(board)]
+    extra = LOOKS[board.task].of_comparison(entrants, data)
+    context = _context(board, data, folder, entrants, extra)
+    return path, page.write(path, "compare.html", context, {**_charts(board, data, folder), **extra.charts})
 
 
-def _context(board: Leaderboard, data: DataSet, folder: Path) -> dict[str, Any]:
-    finished = _finished(board)
-    tested, by_class = len(data.positions("test")), board.kind.classification
+def _context(board: Leaderboard, data: DataSet, folder: Path, entrants: list[Entrant], extra: Extra) -> dict[str, Any]:
+    finished, tested, look = _finished(board), len(data.positions("test")), LOOKS[board.task]
     lead = (
         f"{len(board.rows)} architectures, {len(board.seeds)} seed{'s' if len(board.seeds) > 1 else ''} each, a budget "
         f"of {board.budget} for every run; scored once on {tested:,} test {plural(data.source.unit)}"
@@ -66,6 +63,7 @@ def _context(board: Leaderboard, data: DataSet, folder: Path) -> dict[str, Any]:
     )
     recipes = json.loads((folder / FILE).read_text(encoding="utf-8"))["plan"]["recipes"]
     return {
+        **NEUTRAL,
         "board": board,
         "lead": lead,
         "one_seed": max(len(row.scores) for row in board.rows) == 1,
@@ -73,16 +71,14 @@ def _context(board: Leaderboard, data: DataSet, folder: Path) -> dict[str, Any]:
         "costed": [row for row in finished if row.cost is not None],
         "batch": next((row.cost.batch for row in finished if row.cost and row.cost.batch), None),
         "latency_text": _latency_text(board),
-        "mistakes": [(row.label, _mistakes(row, data, folder)) for row in finished] if by_class else [],
-        "answers": [] if by_class else [(row.label, _answers(row, data, folder)) for row in finished],
-        "together": _together(finished, data, folder) if board.kind.name == "translation" else [],
-        "written": _written(finished, folder) if board.task == "language-modeling" else [],
-        "legend": LEGEND,
+        "hint": look.hint,
+        "answers": [(entrant.label, _answers(entrant, data)) for entrant in entrants] if look.shown is not None else [],
         "recipes": [(label, recipe["arch"], _as_text(recipe)) for label, recipe in recipes.items()],
         "setting": _setting(board),
         "machine": board.machine,
         "unit": data.source.unit,
         "several": plural(data.source.unit),
+        **extra.context,
     }
 
 
@@ -92,7 +88,7 @@ def _charts(board: Leaderboard, data: DataSet, folder: Path) -> dict[str, Any]:
     against = {
         "against_params": _against(finished, board.kind, lambda cost: cost.params, "parameters"),
         "against_latency": _against(
-            finished, board.kind, lambda cost: cost.latency_ms, f"latency of one {board.kind.unit}, ms", unit=" ms"
+            finished, board.kind, lambda cost: cost.latency_ms, f"latency of one {data.source.unit}, ms", unit=" ms"
         ),
     }
     charts |= {name: chart for name, chart in against.items() if chart is not None}
@@ -115,17 +111,6 @@ def _charts(board: Leaderboard, data: DataSet, folder: Path) -> dict[str, Any]:
                 for choice, (key, title) in by.items()
             }
         )
-    if isinstance(data.source, MeasuredSource):
-        found = {row.label: _values(row, folder) for row in finished}
-        charts["values"] = figures.choices(
-            {label: values.scatter(its, data.source, series=i) for i, (label, its) in enumerate(found.items())}
-        )
-        if orders := values.orders(found, data.source, data.positions("train")):
-            charts["orders"] = figures.choices(orders)
-    if data.num_classes <= figures.MOST_CLASSES and kind.classification:
-        charts["confusion"] = figures.choices(
-            {row.label: figures.confusion(_confusion(row, data, folder), data.classes) for row in finished}
-        )
     return charts
 
 
@@ -139,67 +124,21 @@ def _against(rows: list[Row], kind: Kind, cost_of: Callable[[Cost], float | None
     return figures.choices({title: figures.score_against(names, costs, scores, kind=kind, title=title, unit=unit)})
 
 
-def _confusion(row: Row, data: DataSet, folder: Path) -> np.ndarray:
-    """Counts (true, predicted), summed over seeds."""
-    counts = np.zeros((data.num_classes, data.num_classes), dtype=np.int64)
-    for seed in row.scores:
-        found = jobs.answers(folder, row.label, seed)
-        np.add.at(counts, found.labels, 1)
-    return counts
+def _entrant(row: Row, folder: Path) -> Entrant:
+    assert row.score_test is not None  # it has finished
+    return Entrant(
+        label=row.label,
+        score=row.score_test,
+        answers=lambda: [jobs.answers(folder, row.label, seed) for seed in row.scores],
+        network=lambda: load_run(jobs.run_folder(folder, row.label, next(iter(row.scores)))),
+    )
 
 
-def _values(row: Row, folder: Path) -> values.Values:
-    """What every seed predicted."""
-    found = [jobs.answers(folder, row.label, seed) for seed in row.scores]
-    first, predicted = found[0], [answers.value for answers in found if answers.value is not None]
-    assert first.target is not None
-    return values.Values(first.index, first.target, np.stack(predicted))
-
-
-def _mistakes(row: Row, data: DataSet, folder: Path) -> list[Mistake]:
-    found = [jobs.answers(folder, row.label, seed) for seed in row.scores]
-    probs = np.stack([answers.probs for answers in found if answers.probs is not None])
-    return mistakes(data, found[0].index, found[0].labels[0], probs, data.classes)
-
-
-def _answers(row: Row, data: DataSet, folder: Path) -> list[Any]:
+def _answers(entrant: Entrant, data: DataSet) -> list[Any]:
     """The test samples that the seeds do worst on, as the first seed answers for them."""
-    found = [jobs.answers(folder, row.label, seed) for seed in row.scores]
-    predictor = load_run(jobs.run_folder(folder, row.label, next(iter(row.scores))))
+    found = entrant.answers()
     scores = np.mean([answers.score for answers in found], axis=0)
-    return hardest(predictor, data, found[0].index, scores, most=6)
-
-
-def _together(rows: list[Row], data: DataSet, folder: Path) -> list[Together]:
-    """The same sentences as each network translates them: the hardest of all, and some in the middle."""
-    found = {row.label: jobs.answers(folder, row.label, next(iter(row.scores))) for row in rows}
-    index = next(iter(found.values())).index
-    mean = np.mean([answers.score for answers in found.values()], axis=0)
-    first = {data.source.texts[position]: place for place, position in reversed(list(enumerate(index.tolist())))}
-    places = np.array(sorted(first.values()))  # of sentences that are alike, one
-    mean = mean[places]
-    places = places[[*np.argsort(mean, kind="stable")[:TOGETHER], *typical(mean, TOGETHER)]]
-    networks = {row.label: load_run(jobs.run_folder(folder, row.label, next(iter(row.scores)))) for row in rows}
-    texts = [data.source.texts[int(index[place])] for place in places]
-    said: dict[str, Any] = {}
-    for label, network in networks.items():
-        assert isinstance(network, Translator)
-        said[label] = network.predict(texts)
-    return [
-        Together(
-            name=data.source.name(int(index[place])),
-            source=text,
-            reference=data.source.translations[int(index[place])],
-            answers=tuple((label, said[label][i].translation, float(found[label].score[place])) for label in said),
-        )
-        for i, (place, text) in enumerate(zip(places, texts))
-    ]
-
-
-def _written(rows: list[Row], folder: Path) -> list[tuple[Row, Written]]:
-    """A text that the first seed of each architecture writes."""
-    predictors = [load_run(jobs.run_folder(folder, row.label, next(iter(row.scores)))) for row in rows]
-    return [(row, written(predictor, (SAMPLED_AT,))[0]) for row, predictor in zip(rows, predictors)]
+    return hardest(entrant.network(), data, found[0].index, scores, most=6)
 
 
 def _finished(board: Leaderboard) -> list[Row]:
@@ -222,7 +161,7 @@ def _latency_text(board: Leaderboard) -> str:
     if board.latency_basis:
         timed = f"Latency is the median time of one forward pass after all training was done, on {board.latency_basis}."
     return (
-        f"{timed} Multiply-adds are those of convolutions and matrix products, for one {board.kind.unit}. Training "
+        f"{timed} Multiply-adds are those of convolutions and matrix products, for one {board.data['unit']}. Training "
         "time and memory are means and maxima over seeds."
     )
 

@@ -1,6 +1,6 @@
 """Regression for its user: sequences in, a number for each out, in the unit of the targets."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from corinth.data.sequences.loose import loose_series
 from corinth.data.sequences.source import MeasuredSource
 from corinth.errors import DataError, UsageError, WeightsError
 from corinth.predictor.predictor import Predictor
+from corinth.predictor.sequences import columns_of
 from corinth.tasks import SequenceRegression
 
 
@@ -99,7 +100,7 @@ class SequenceRegressor(Predictor):
             sequences = [sequences]
         found: list[ValuePrediction] = []
         ready: list[tuple[int, Tensor]] = []
-        for entry in loose_series(sequences, self.preprocess.audio_rate, self._columns()):
+        for entry in loose_series(sequences, self.preprocess.audio_rate, columns_of(self)):
             problem = entry.error
             if problem is None:
                 try:
@@ -113,11 +114,6 @@ class SequenceRegressor(Predictor):
             for place, value in zip(places, self._values(Sequences.of(rows)).tolist(), strict=True):
                 found[place] = ValuePrediction(found[place].name, value)
         return found
-
-    def _columns(self) -> Mapping[str, str | None]:
-        """How the table of the training was read, its inputs by name."""
-        read = {name: value for name, value in (self.data or {}).items() if name.endswith("_column")}
-        return read | {"channel_columns": ",".join(self.preprocess.channel_names)}
 
     @torch.inference_mode()
     def _values(self, inputs: Sequences) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Classification of texts and time series for its user: sequences in, named classes out."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,8 +39,10 @@ class SequenceClassifier(Predictor):
         if isinstance(sequences, str | Path | Tensor) or (isinstance(sequences, np.ndarray) and not self.is_text):
             sequences = [sequences]
         usual = (self.data or {}).get("text_column")
-        rate = self.preprocess.audio_rate if isinstance(self.preprocess, SeriesEncoding) else None
-        loose = loose_texts(sequences, text_column, usual) if self.is_text else loose_series(sequences, rate)
+        if isinstance(self.preprocess, SeriesEncoding):
+            loose = loose_series(sequences, self.preprocess.audio_rate, columns_of(self))
+        else:
+            loose = loose_texts(sequences, text_column, usual)
 
         def ask(names: Sequence[str], inputs: Sequences) -> list[Prediction]:
             return ranked(names, self.probabilities(inputs), self.classes, top)
@@ -81,6 +83,12 @@ class SequenceClassifier(Predictor):
             keep_probs=keep_probs,
             device=self.device,
         )
+
+
+def columns_of(predictor: Predictor) -> Mapping[str, str | None]:
+    """How the table of the training was read, its inputs by name."""
+    read = {name: value for name, value in (predictor.data or {}).items() if name.endswith("_column")}
+    return read | {"channel_columns": ",".join(predictor.preprocess.channel_names)}
 
 
 def answers(

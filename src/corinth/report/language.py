@@ -6,8 +6,11 @@ from typing import Any
 from corinth.data.sequences.language import PASSAGE
 from corinth.predictor import LanguageModel, Predictor
 from corinth.predictor.language import Foretold
+from corinth.report.formats import number
+from corinth.report.look import Entrant, Extra, Look, Scored
 
 TEMPERATURES = (0.0, 0.5, 0.8, 1.0)
+COMPARED_AT = 0.8  # the temperature of the texts of several networks
 LENGTH = 400  # tokens of a text that is written for a page
 STRETCH = 1200  # characters of the text that are shown in one go
 BEFORE = 2 * PASSAGE  # characters that are read before what is shown
@@ -84,3 +87,27 @@ def _share(probability: float) -> str:
 
 def _visible(piece: str) -> str:
     return {" ": "a blank", "\n": "a line end", "\t": "a tab"}.get(piece, piece)
+
+
+def _of_run(scored: Scored) -> Extra:
+    facts = scored.found.to_dict()
+    scores = (
+        ("Bits per character", number(facts["bits_per_character"]), f"{facts['characters']:,} characters"),
+        ("Perplexity", number(facts["perplexity"]), f"of {facts['tokens']:,} tokens"),
+    )
+    stretch = coloured_stretch(scored.predictor, scored.data, scored.part)
+    return Extra(scores, {"written": written(scored.predictor), "stretch": stretch, "legend": LEGEND})
+
+
+def _of_comparison(entrants: list[Entrant], data: Any) -> Extra:
+    """A text that each architecture writes."""
+    texts = [(entrant, written(entrant.network(), (COMPARED_AT,))[0]) for entrant in entrants]
+    return Extra(context={"written": texts, "legend": LEGEND})
+
+
+LOOK = Look(
+    coloured_passage,
+    hint="shaded by the probability that each character had where it stands",
+    of_run=_of_run,
+    of_comparison=_of_comparison,
+)

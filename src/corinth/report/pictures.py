@@ -1,6 +1,6 @@
 """Samples inside a page: images and time series as data URIs, texts as they are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,15 +10,9 @@ from corinth.data import ImageData
 from corinth.data.dataset import DataSet
 from corinth.data.rows.source import RowData
 from corinth.data.sequences.source import Series
-from corinth.predictor import DensePredictor, Predictor, SequenceRegressor, Tagger
-from corinth.report.formats import number
 from corinth.report.images import data_uri, svg_uri
-from corinth.report.language import coloured_passage
-from corinth.report.sound import drawn_sound, heard
-from corinth.report.translations import translated
-from corinth.tasks.kinds import KINDS
+from corinth.report.sound import drawn_sound
 
-WIDE = 360  # pixels of a scene's longer side
 LONG = 240  # characters of a text that are shown
 
 
@@ -36,25 +30,6 @@ class Mistake:
     picture: str | None  # data URI; None of a text
     small: bool = False  # to be shown with its pixels visible
     text: str | None = None
-
-
-@dataclass(frozen=True)
-class Scene:
-    """An image with its target and with a prediction drawn on it."""
-
-    name: str
-    file: str
-    score: float
-    truth: str  # data URI
-    answer: str  # data URI
-
-
-def scene(predictor: DensePredictor, data: Any, position: int, score: float) -> Scene:
-    pixels, name = data.source.image(position), data.source.name(position)
-    truth = predictor.draw(pixels, predictor.truth(data, position))
-    answer = predictor.draw(pixels, predictor.predict([pixels])[0])
-    pictures = (data_uri(np.asarray(picture), largest=WIDE) for picture in (truth, answer))
-    return Scene(name, last_part(name), score, *pictures)
 
 
 def _shown(data: DataSet, position: int) -> dict[str, Any]:
@@ -93,65 +68,6 @@ def drawn_series(values: np.ndarray, width: int = 240, height: int = 120, most: 
         hue = round(210 + 360 * channel / values.shape[1]) % 360
         lines.append(f'<polyline points="{points}" fill="none" stroke="hsl({hue} 55% 52%)" stroke-width="1.5"/>')
     return svg_uri(width, height, "".join(lines))
-
-
-@dataclass(frozen=True)
-class TaggedSentence:
-    """The words of a sentence with what they are, and what they were called where that is something else."""
-
-    name: str
-    score: float
-    words: tuple[tuple[str, str, str | None], ...]  # word, true tag, wrong tag
-
-
-def tagged_sentence(predictor: Tagger, data: Any, position: int, score: float) -> TaggedSentence:
-    words = data.source.sequence(position)
-    true = [data.classes[tag] for tag in data.source.target(position)]
-    (said,) = predictor.predict([words])
-    rows = ((word, a, None if a == b else b) for word, a, b in zip(words, true, said.tags, strict=True))
-    return TaggedSentence(data.source.name(position), score, tuple(rows))
-
-
-@dataclass(frozen=True)
-class MeasuredSeries:
-    """A series with its number and the one that was predicted."""
-
-    name: str
-    score: float
-    picture: str  # data URI
-    measured: str
-    predicted: str
-
-
-def measured_series(predictor: SequenceRegressor, data: Any, position: int, score: float) -> MeasuredSeries:
-    values, name = data.source.sequence(position), data.source.name(position)
-    (said,) = predictor.predict([values])
-    assert said.value is not None
-    measured = float(data.source.target(position))
-    return MeasuredSeries(name, score, drawn_series(standardised(values)), number(measured), number(said.value))
-
-
-def standardised(values: np.ndarray) -> np.ndarray:
-    """Each channel of a series (T, C) on its own scale, so that all of them are seen."""
-    spread = values.std(axis=0)
-    return (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-
-
-def hardest(predictor: Predictor, data: Any, index: np.ndarray, scores: np.ndarray, most: int) -> list[Any]:
-    """The samples at the positions `index` (N,) with the worst `scores` (N,), the worst first, with what the network
-    says of them, as the kind of its task shows it."""
-    shown: dict[str, Callable[..., Any]] = {
-        "semantic-segmentation": scene,
-        "object-detection": scene,
-        "sequence-regression": measured_series,
-        "sequence-tagging": tagged_sentence,
-        "transcription": heard,
-        "translation": translated,
-        "language-modeling": coloured_passage,
-    }
-    by = -scores if KINDS[predictor.task].lower_is_better else scores
-    worst = np.argsort(by, kind="stable")[:most]
-    return [shown[predictor.task](predictor, data, int(index[i]), float(scores[i])) for i in worst]
 
 
 def last_part(name: str) -> str:

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from corinth.data import open_data
@@ -13,22 +12,12 @@ from corinth.data.dataset import DataSet
 from corinth.data.opening import OPTIONS
 from corinth.errors import UsageError
 from corinth.inspect import count_macs, count_params
-from corinth.predictor import (
-    Evaluation,
-    LanguageEvaluation,
-    LanguageModel,
-    Predictor,
-    RegressionEvaluation,
-    Translator,
-    load_run,
-)
-from corinth.predictor.translation import TranslationEvaluation
-from corinth.report import figures, page, values
-from corinth.report.formats import duration, input_size, number, percent, quantity, score_text
-from corinth.report.language import LEGEND, coloured_stretch, written
+from corinth.predictor import Scores, load_run
+from corinth.report import figures, page
+from corinth.report.formats import duration, input_size, quantity, score_text
+from corinth.report.look import NEUTRAL, Scored
+from corinth.report.looks import LOOKS, hardest
 from corinth.report.machine import machine_facts, machine_lines
-from corinth.report.pictures import Mistake, hardest, mistakes
-from corinth.report.translations import alignments, typical, typical_translations
 from corinth.tasks.kinds import KINDS, Kind
 
 NOTES = {
@@ -60,7 +49,12 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
     several = plural(data.source.unit)
     kind = KINDS[predictor.task]
     where = f"the {words} {several} of {data.name}"
+    extra = LOOKS[kind.name].of_run(Scored(predictor, data, part, found))
+    score = score_text(kind, found.score)
+    did = f"gets {score} of {where} right" if kind.classification else f"reaches {score} {kind.metric_name} on {where}"
     context = {
+        **NEUTRAL,
+        "headline": f"{predictor.arch} {did}",
         "lead": (
             f"{found.samples:,} {several}{f' in {len(predictor.classes)} classes' if kind.classes else ''}; "
             f"trained for {recipe['budget']}, seed {recipe['seed']}."
@@ -82,51 +76,15 @@ def run_report(run: str | Path, data: DataSet | None = None) -> tuple[Path, str 
         ],
         "machine": facts,
         "kind": kind,
-        "support": {"object-detection": "Boxes", "sequence-tagging": "Words"}.get(kind.name, several.capitalize()),
-        **_of_language(predictor, data, part),
-        "typical": [],
-        "alignments": [],
+        "scores": [*_scores(kind, found, words), *extra.scores],
+        "per_class": found.to_dict().get("per_class"),
+        "support": several.capitalize(),
+        "hint": LOOKS[kind.name].hint,
+        "hardest": hardest(predictor, data, found.index, found.per_sample, most=8),
+        **extra.context,
     }
-    charts = _curves(rows, kind)
-    if isinstance(found, Evaluation):
-        context |= {
-            "headline": f"{predictor.arch} gets {percent(found.top1)} of {where} right",
-            "scores": [
-                ("Accuracy", percent(found.top1), words),
-                ("Calibration error", percent(found.calibration_error), "expected, 15 bins"),
-            ],
-            "per_class": found.to_dict()["per_class"],
-            "mistakes": _mistakes(data, found),
-        }
-        if len(found.classes) <= figures.MOST_CLASSES:
-            charts["confusion"] = figures.choices({"all": figures.confusion(found.confusion, found.classes)})
-    else:
-        context |= {
-            "headline": f"{predictor.arch} reaches {score_text(kind, found.score)} {kind.metric_name} on {where}",
-            "scores": [
-                (_title(kind.metric_name), score_text(kind, found.score), words),
-                (_title(kind.sample_name), score_text(kind, float(found.per_sample.mean())), words),
-                *_entity_scores(found),
-                *_token_scores(found),
-                *_regression_scores(found, data, part),
-                *_language_scores(found),
-            ],
-            "per_class": found.to_dict().get("per_class"),
-            "hardest": hardest(predictor, data, found.index, found.per_sample, most=8),
-        }
-    if isinstance(predictor, Translator):
-        scores, middle = found.per_sample, typical(found.per_sample, 40)
-        context |= {
-            "typical": typical_translations(predictor, data, found.index, scores, most=6),
-            "alignments": alignments(predictor, data, [int(found.index[i]) for i in middle], most=3),
-        }
-    if isinstance(found, RegressionEvaluation):
-        its = values.Values(found.index, found.targets, found.predicted[None])
-        charts["values"] = figures.choices({"all": values.scatter(its, data.source)})
-        if orders := values.orders({predictor.arch: its}, data.source, data.positions("train")):
-            charts["orders"] = figures.choices(orders)
     path = run / "report.html"
-    note = page.write(path, "run.html", context, charts)
+    note = page.write(path, "run.html", context, {**_curves(rows, kind), **extra.charts})
     return path, note
 
 
@@ -145,62 +103,16 @@ def _curves(rows: list[dict[str, Any]], kind: Kind) -> dict[str, Any]:
     return charts
 
 
-def _entity_scores(found: Any) -> list[tuple[str, str, str]]:
-    """Of whole entities, by which the checkpoint is chosen where tags have some."""
-    entities = getattr(found, "entities", None)
-    if entities is None:
-        return []
-    parts = f"precision {percent(entities.precision)}, recall {percent(entities.recall)}"
-    return [("F1 of entities", percent(entities.f1), parts)]
-
-
-def _token_scores(found: Any) -> list[tuple[str, str, str]]:
-    """Of translations, how BLEU was computed and how well the next token is foreseen."""
-    if not isinstance(found, TranslationEvaluation):
-        return []
-    return [
-        ("Loss", f"{found.loss:.3f}", f"nats a token; {percent(found.accuracy)} of tokens are the likeliest"),
-        ("Search", f"beam {found.beam}", found.signature.replace("|", " ")),
-    ]
-
-
-def _regression_scores(found: Any, data: Any, part: str) -> list[tuple[str, str, str]]:
-    """The largest error, R², and what always saying the training part's mean would do."""
-    if not isinstance(found, RegressionEvaluation):
-        return []
-    mean = values.training_mean(data.source, data.positions("train"), data.positions(part))
-    r2 = [] if found.r2 is None else [("R²", f"{found.r2:.3f}", "0 is as good as this part's mean")]
-    return [
-        ("Largest error", number(found.max_error), "of a sequence"),
-        *r2,
-        ("Mean of training", number(mean.rmse), f"RMSE of always saying {number(mean.value)}"),
-    ]
-
-
-def _language_scores(found: Any) -> list[tuple[str, str, str]]:
-    if not isinstance(found, LanguageEvaluation):
-        return []
-    facts = found.to_dict()
-    return [
-        ("Bits per character", number(facts["bits_per_character"]), f"{facts['characters']:,} characters"),
-        ("Perplexity", number(facts["perplexity"]), f"of {facts['tokens']:,} tokens"),
-    ]
-
-
-def _of_language(predictor: Predictor, data: DataSet, part: str) -> dict[str, Any]:
-    """Texts that a language model writes, and how it reads one."""
-    if not isinstance(predictor, LanguageModel):
-        return {"written": []}
-    return {"written": written(predictor), "stretch": coloured_stretch(predictor, data, part), "legend": LEGEND}
+def _scores(kind: Kind, found: Scores, words: str) -> list[tuple[str, str, str]]:
+    """What the part as a whole scores, and where that is something else, the mean over samples."""
+    scores = [(_title(kind.metric_name), score_text(kind, found.score), words)]
+    if not kind.classification:
+        scores.append((_title(kind.sample_name), score_text(kind, float(found.per_sample.mean())), words))
+    return scores
 
 
 def _title(name: str) -> str:
     return name[0].upper() + name[1:]
-
-
-def _mistakes(data: DataSet, found: Evaluation) -> list[Mistake]:
-    assert found.probs is not None  # it was asked to keep them
-    return mistakes(data, found.index, found.targets, np.stack([found.probs]), found.classes, most=24)
 
 
 def _when(best: dict[str, Any]) -> str | None:

@@ -8,7 +8,9 @@ import numpy as np
 
 from corinth.data import Sequences
 from corinth.predictor import Transcriber
+from corinth.report.formats import percent
 from corinth.report.images import data_uri, svg_uri
+from corinth.report.look import Extra, Look, Scored
 from corinth.tasks.editing import alignment
 
 WIDTH, HEIGHT, ROOM = 480, 120, 38  # of the chart of labels; above it there is room for their names
@@ -94,3 +96,23 @@ def _peaks(probabilities: np.ndarray, labels: list[int]) -> list[tuple[int, int]
         for stretch in np.split(likely, np.flatnonzero(np.diff(likely) > 1) + 1):
             found.append((int(stretch[column[stretch].argmax()]), label))
     return sorted(found)
+
+
+def _of_run(scored: Scored) -> Extra:
+    """Which errors there are, and how many recordings have none."""
+    found = scored.found
+    errors = f"{found.substituted:,} substituted, {found.missed:,} missed, {found.added:,} added"
+    scores = (
+        ("Without an error", percent(found.exact), "of the recordings"),
+        ("Errors", f"{found.substituted + found.missed + found.added:,}", errors),
+        ("Search", f"beam {found.beam}", f"{found.labels:,} labels"),
+    )
+    return Extra(scores)
+
+
+LOOK = Look(
+    heard,
+    hint="loudness of the bands over time, below it how likely the network finds each label at each step, the blank "
+    "dotted; then what is said, and where something else was heard, that struck out",
+    of_run=_of_run,
+)

@@ -9,9 +9,12 @@ import numpy as np
 from markupsafe import Markup
 
 from corinth.predictor import Translator
+from corinth.report.formats import percent
+from corinth.report.look import Entrant, Extra, Look, Scored
 
 CELL, LETTER, MARGIN = 22, 7.2, 8  # of a drawing: sides of a cell, width of a letter, distance of labels
 LONGEST = 40  # tokens of a sentence whose alignment is still drawn
+TOGETHER = 4  # of the hardest sentences, and as many in the middle, that are shown by each network
 
 
 @dataclass(frozen=True)
@@ -103,3 +106,55 @@ def heatmap(weights: np.ndarray, columns: Sequence[str], rows: Sequence[str]) ->
             )
     box = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
     return Markup(f'<svg class="alignment" role="img" {box}>{"".join(parts)}</svg>')  # every text in it is escaped
+
+
+def together(entrants: list[Entrant], data: Any) -> list[Together]:
+    """The same sentences as each network translates them: the hardest of all, and some in the middle."""
+    found = {entrant.label: entrant.answers()[0] for entrant in entrants}
+    index = next(iter(found.values())).index
+    mean = np.mean([answers.score for answers in found.values()], axis=0)
+    first = {data.source.texts[position]: place for place, position in reversed(list(enumerate(index.tolist())))}
+    places = np.array(sorted(first.values()))  # of sentences that are alike, one
+    mean = mean[places]
+    places = places[[*np.argsort(mean, kind="stable")[:TOGETHER], *typical(mean, TOGETHER)]]
+    texts = [data.source.texts[int(index[place])] for place in places]
+    said: dict[str, Any] = {}
+    for entrant in entrants:
+        network: Any = entrant.network()
+        said[entrant.label] = network.predict(texts)
+    return [
+        Together(
+            name=data.source.name(int(index[place])),
+            source=text,
+            reference=data.source.translations[int(index[place])],
+            answers=tuple((label, said[label][i].translation, float(found[label].score[place])) for label in said),
+        )
+        for i, (place, text) in enumerate(zip(places, texts))
+    ]
+
+
+def _of_run(scored: Scored) -> Extra:
+    """How BLEU was computed, how well the next token is foreseen, and sentences in the middle."""
+    predictor, data, found = scored.predictor, scored.data, scored.found
+    scores = (
+        ("Loss", f"{found.loss:.3f}", f"nats a token; {percent(found.accuracy)} of tokens are the likeliest"),
+        ("Search", f"beam {found.beam}", found.signature.replace("|", " ")),
+    )
+    middle = [int(found.index[i]) for i in typical(found.per_sample, 40)]
+    context = {
+        "typical": typical_translations(predictor, data, found.index, found.per_sample, most=6),
+        "alignments": alignments(predictor, data, middle, most=3),
+    }
+    return Extra(scores, context)
+
+
+def _of_comparison(entrants: list[Entrant], data: Any) -> Extra:
+    return Extra(context={"together": together(entrants, data)})
+
+
+LOOK = Look(
+    translated,
+    hint="the text, its translation in the data, and that of the network",
+    of_run=_of_run,
+    of_comparison=_of_comparison,
+)

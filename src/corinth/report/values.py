@@ -1,4 +1,5 @@
-"""Charts of predicted numbers: against the measured ones, and over the order that sequences have in their groups."""
+"""Predicted numbers inside a page: with their series, in charts against the measured ones, and over the order that
+sequences have in their groups."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,11 @@ from typing import Any
 import numpy as np
 
 from corinth.data.sequences.source import MeasuredSource
-from corinth.report.figures import DASHES, SYMBOLS, Figure, plain, series_colour
+from corinth.predictor import SequenceRegressor
+from corinth.report.figures import DASHES, SYMBOLS, Figure, choices, plain, series_colour
+from corinth.report.formats import number
+from corinth.report.look import Entrant, Extra, Look, Scored
+from corinth.report.pictures import drawn_series
 
 MOST_GROUPS = 12  # that have a chart of their own
 
@@ -141,3 +146,68 @@ def orders(values: Mapping[str, Values], source: MeasuredSource, train: np.ndarr
 def _rounded(values: np.ndarray) -> list[float]:
     """To six digits that count: a page holds thousands of numbers."""
     return [float(f"{value:.6g}") for value in values]
+
+
+@dataclass(frozen=True)
+class MeasuredSeries:
+    """A series with its number and the one that was predicted."""
+
+    name: str
+    score: float
+    picture: str  # data URI
+    measured: str
+    predicted: str
+
+
+def measured_series(predictor: SequenceRegressor, data: Any, position: int, score: float) -> MeasuredSeries:
+    values, name = data.source.sequence(position), data.source.name(position)
+    (said,) = predictor.predict([values])
+    assert said.value is not None
+    measured = float(data.source.target(position))
+    return MeasuredSeries(name, score, drawn_series(standardised(values)), number(measured), number(said.value))
+
+
+def standardised(values: np.ndarray) -> np.ndarray:
+    """Each channel of a series (T, C) on its own scale, so that all of them are seen."""
+    spread = values.std(axis=0)
+    return (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+
+
+def _of_run(scored: Scored) -> Extra:
+    """The largest error, R², and what always saying the training part's mean would do."""
+    found, data = scored.found, scored.data
+    mean = training_mean(data.source, data.positions("train"), data.positions(scored.part))
+    r2 = () if found.r2 is None else (("R²", f"{found.r2:.3f}", "0 is as good as this part's mean"),)
+    scores = (
+        ("Largest error", number(found.max_error), "of a sequence"),
+        *r2,
+        ("Mean of training", number(mean.rmse), f"RMSE of always saying {number(mean.value)}"),
+    )
+    values = Values(found.index, found.targets, found.predicted[None])
+    return Extra(scores, charts=_charts({scored.predictor.arch: values}, data))
+
+
+def _of_comparison(entrants: list[Entrant], data: Any) -> Extra:
+    return Extra(charts=_charts({entrant.label: _predicted(entrant) for entrant in entrants}, data))
+
+
+def _predicted(entrant: Entrant) -> Values:
+    """What every seed predicted."""
+    found = entrant.answers()
+    return Values(found[0].index, found[0].target, np.stack([answers.value for answers in found]))
+
+
+def _charts(values: Mapping[str, Values], data: Any) -> dict[str, Any]:
+    drawn = {name: scatter(found, data.source, series=i) for i, (name, found) in enumerate(values.items())}
+    charts = {"values": choices(drawn)}
+    if ordered := orders(values, data.source, data.positions("train")):
+        charts["orders"] = choices(ordered)
+    return charts
+
+
+LOOK = Look(
+    measured_series,
+    hint="each channel on its own scale, and what was measured \N{RIGHTWARDS ARROW} predicted",
+    of_run=_of_run,
+    of_comparison=_of_comparison,
+)

@@ -1,6 +1,6 @@
 """Sequences without labels, to be predicted: as a person gives them, or from files."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def loose_texts(
             else:
                 yield _text(str(item), read_text(item).strip())
         except (DataError, OSError) as error:
-            yield Loose(str(item), error=str(error).removeprefix(f"{item}: "))
+            yield Loose(str(item), error=_behind(error, item))
 
 
 def _rows(table: Table, text_column: str | None) -> Iterator[Loose]:
@@ -82,7 +82,8 @@ def loose_series(
     of one series, of .ts and .npz files of many, with labels or without. With `audio_rate` also paths of recordings,
     and of folders with recordings in them.
 
-    With `columns`, as a training read a table of many sequences, a table that has them is read like that.
+    With `columns`, as a training read a table of many sequences, a table that has them is read like that, and of a
+    file with a step a row and a header the channels are found by their names.
     """
     columns = columns or {}
     for number, item in enumerate(given):
@@ -91,6 +92,8 @@ def loose_series(
             continue
         path = Path(item)
         try:
+            if not path.exists():
+                raise DataError("there is no such file")
             if path.is_dir():
                 inside = sorted(file for file in path.rglob("*") if is_audio_file(file) and file.is_file())
                 if not inside:
@@ -104,13 +107,17 @@ def loose_series(
                 yield from (Loose(entry.place, entry.values) for entry in read_series(path, labelled=False))
             elif (table := _of_many(path, columns)) is not None:
                 its = layout(table, columns, targets=False)
-                yield from (Loose(f"{path}, {_behind(entry.place)}", entry.values) for entry in read_steps(table, its))
+                yield from (
+                    Loose(f"{path}, {entry.place.partition(', ')[2]}", entry.values) for entry in read_steps(table, its)
+                )
             elif path.suffix.lower() == ".npy":
                 yield Loose(str(path), _array(np.load(path, allow_pickle=False), str(path)))
+            elif audio_rate is not None and path.suffix.lower() not in (".csv", ".tsv", ".txt"):
+                raise DataError(f"is no recording ({', '.join(AUDIO_SUFFIXES)})")
             else:
-                yield Loose(str(path), _steps(path))
+                yield Loose(str(path), _steps(path, column_names(columns.get("channel_columns"))))
         except (DataError, UsageError, OSError, ValueError, EOFError) as error:
-            yield Loose(str(path), error=str(error).removeprefix(f"{path}: "))
+            yield Loose(str(path), error=_behind(error, path))
 
 
 def _of_many(path: Path, columns: Mapping[str, str | None]) -> Table | None:
@@ -122,9 +129,11 @@ def _of_many(path: Path, columns: Mapping[str, str | None]) -> Table | None:
     return table if set(column_names(group)) <= set(table.columns) else None
 
 
-def _behind(place: str) -> str:
-    """ "cell A, cycle 3" of "new.csv, cell A, cycle 3"."""
-    return place.partition(", ")[2]
+def _behind(error: Exception, path: Path) -> str:
+    """What an error says behind the path, which `Loose` has as its name."""
+    text = str(error)
+    places = (f"{path}: ", f"{path}, ", f"{path} ")
+    return next((text.removeprefix(place) for place in places if text.startswith(place)), text)
 
 
 def _array(values: Any, name: str) -> np.ndarray:
@@ -135,25 +144,34 @@ def _array(values: Any, name: str) -> np.ndarray:
     return np.ascontiguousarray(found[:, None] if found.ndim == 1 else found, dtype=np.float32)
 
 
-def _steps(path: Path) -> np.ndarray:
-    """A file with a step a line, its channels between commas, semicolons or tabs; a header without a number is passed
-    over."""
+def _steps(path: Path, names: Sequence[str] = ()) -> np.ndarray:
+    """A file with a step a line, its channels between commas, semicolons or tabs. A header has no number in it: by it
+    the channels called `names` are picked; without such names it is passed over."""
     lines = [(number, line) for number, line in enumerate(read_text(path).split("\n"), start=1) if line.strip()]
     separator = max(",;\t", key=lines[0][1].count) if lines else ","
     rows: list[list[float]] = []
+    header: list[str] = []
     for number, line in lines:
         cells = line.split(separator)
         try:
             rows.append([float(cell) for cell in cells])
         except ValueError as error:
             if not rows and not any(map(_is_number, cells)):
+                header = [cell.strip() for cell in cells]
                 continue
             raise DataError(f"line {number}: {error}; every step needs a number for each channel") from error
         if len(rows[-1]) != len(rows[0]):
             raise DataError(f"line {number}: has {len(rows[-1])} channels and the first has {len(rows[0])}")
     if not rows:
         raise DataError("the series has no steps")
-    return np.array(rows, dtype=np.float32)
+    values = np.array(rows, dtype=np.float32)
+    if not names or not header:
+        return values
+    if gone := [name for name in names if name not in header]:
+        raise DataError(f"there is no column {gone[0]!r}; the network needs {', '.join(names)}")
+    if len(header) != len(rows[0]):
+        raise DataError(f"its header names {len(header)} columns, and its steps have {len(rows[0])}")
+    return values[:, [header.index(name) for name in names]]
 
 
 def _is_number(cell: str) -> bool:
