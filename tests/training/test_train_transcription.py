@@ -138,9 +138,7 @@ def test_the_same_seed_gives_the_same_run_and_a_resumed_one_too(data: DataSet, t
 def test_a_run_does_not_go_on_with_sound_at_another_rate(table: Path, tmp_path: Path) -> None:
     slower = open_data(table, audio_rate=4000)
     part = quick(slower, tmp_path / "run", budget="1ep")
-    with pytest.raises(
-        DataError, match="was trained on sound at 4000 Hz; open it with audio_rate=4000"
-    ):
+    with pytest.raises(DataError, match="was trained on sound at 4000 Hz; open it with audio_rate=4000"):
         train(resume=part.path, budget="2ep")
     assert train(data=slower, resume=part.path, budget="2ep").metrics[-1]["epoch"] == 2
 

@@ -21,11 +21,11 @@ from corinth.training.batch_size import random_batch
 from corinth.training.budget import parse_budget
 from corinth.training.build import build_network
 from corinth.training.finetune import training_mode
-from corinth.training.job import make_task
 from corinth.training.optimizers import make_optimizer
 from corinth.training.recipe import Recipe
 from corinth.training.rows import build_row_model
 from corinth.training.sequences import build_sequence_model
+from corinth.training.tasks import make_task
 
 _FIRST = 8  # samples of the first, small step, which shows whether a whole batch can be afforded
 

@@ -4,71 +4,27 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from corinth.data import (
-    ImageData,
-    JointTransform,
-    Loader,
-    MemoryStore,
-    Preprocess,
-    SequenceData,
-    SequenceStore,
-    SeriesEncoding,
-    Store,
-    StreamStore,
-    TrainTransform,
-    make_store,
-    open_data,
-)
-from corinth.data.augmentation import SeriesAugmentation
+from corinth.data import SequenceData, SeriesEncoding, open_data
 from corinth.data.collect import plural
 from corinth.data.dataset import DataSet
-from corinth.data.loader import Transform
-from corinth.data.masks import MaskSource
 from corinth.data.opening import OPTIONS, refuse_options
 from corinth.data.preflight import preflight
-from corinth.data.preparation import Preparation
-from corinth.data.rows.encoding import RowEncoding
-from corinth.data.rows.source import RowData
-from corinth.data.rows.store import RowStore
-from corinth.data.sequences.augment import SeriesTransform
-from corinth.data.sequences.encoding import target_scale
 from corinth.data.sequences.language import LANGUAGE
-from corinth.data.sequences.language_encoding import LanguageEncoding
-from corinth.data.sequences.pairs import PairSource
 from corinth.errors import DataError, TrainingError, UsageError, WeightsError
 from corinth.files import append_line, sweep
 from corinth.inspect import count_macs, count_params
 from corinth.inspect.memory import freed_memory_kept
-from corinth.tasks import (
-    ImageClassification,
-    LanguageModeling,
-    ObjectDetection,
-    SemanticSegmentation,
-    SequenceClassification,
-    SequenceRegression,
-    SequenceTagging,
-    TabularClassification,
-    Task,
-    Transcription,
-    Translation,
-    balanced_weights,
-)
-from corinth.tasks.bleu import bleu_tokenizer
-from corinth.tasks.classification import weights_of_counts
-from corinth.tasks.kinds import KINDS
 from corinth.training import checkpoint
 from corinth.training.batch_size import choose_batch_size, evaluation_size
 from corinth.training.budget import parse_budget
 from corinth.training.build import build_model, compile_model, describe_network, planned_preprocess, rebuild_model
 from corinth.training.interrupts import stop_on_signal
-from corinth.training.language import make_language_loaders
+from corinth.training.loaders import make_loaders
 from corinth.training.loop import Loop, Row
 from corinth.training.optimizers import find_optimizer
 from corinth.training.pace import Pace
@@ -77,13 +33,12 @@ from corinth.training.progress import Reporter, Several, SilentReporter
 from corinth.training.recipe import Recipe, recipe_for
 from corinth.training.resume import restore
 from corinth.training.run import METRICS, STATE, Run, new_folder, read_origin, write_metrics, write_recipe
+from corinth.training.tasks import make_task
 from corinth.training.tensorboard import TensorBoardReporter
 from corinth.weights import read_config, save_model
 
 # what a resumed run may do otherwise than it began; everything else would make it another run
 RESUMABLE = ("budget", "device", "early_stopping", "evaluate_every", "save_every", "tensorboard", "threads")
-
-GPU_SHARE = 0.2  # of the free memory, for images that stay on the GPU
 
 
 def train(
@@ -282,133 +237,6 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
     if processes.is_main:
         write_metrics(folder / METRICS, loop.rows)
     return Run(folder, recipe, tuple(loop.rows), best, reason)
-
-
-def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Preparation | None = None) -> Task:
-    """What the recipe's network learns from the data; a field that does nothing for it is a `UsageError`.
-
-    Where numbers are learnt, `preparation` knows their scale; without it that is the training part's. Translation
-    needs its tokens.
-    """
-    makers: dict[str, Callable[[Recipe, nn.Module, DataSet], Task]] = {
-        "image-classification": partial(_classification, ImageClassification),
-        "tabular-classification": partial(_classification, TabularClassification),
-        "sequence-classification": partial(_classification, SequenceClassification),
-        "sequence-regression": partial(_regression, preparation),
-        "sequence-tagging": partial(_unweighted, SequenceTagging),
-        "language-modeling": partial(_unweighted, lambda model, _: LanguageModeling(model)),
-        "semantic-segmentation": _segmentation,
-        "object-detection": partial(_unweighted, ObjectDetection),
-        "transcription": partial(_unweighted, Transcription),
-        "translation": partial(_translation, preparation),
-    }
-    if recipe.label_smoothing and not (KINDS[data.task].classification or data.task == "translation"):
-        raise UsageError(
-            f"label_smoothing {recipe.label_smoothing} is for classification and translation, not for {data.task}"
-        )
-    if recipe.regression_loss != "squared" and data.task != SequenceRegression.name:
-        raise UsageError(f"regression_loss {recipe.regression_loss} is for regression, not for {data.task}")
-    return makers[data.task](recipe, model, data)
-
-
-def _classification(cls: Callable[..., Task], recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
-    balanced = recipe.class_weights == "balanced"
-    weights = balanced_weights(data.labels("train"), data.num_classes) if balanced else None
-    return cls(model, data.classes, label_smoothing=recipe.label_smoothing, class_weights=weights)
-
-
-def _regression(preparation: Preparation | None, recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
-    if recipe.class_weights != "none":
-        raise UsageError(
-            f"class_weights {recipe.class_weights} is not for {data.task}, which has no classes; leave it out"
-        )
-    assert isinstance(data, SequenceData)
-    scale = target_scale(data)
-    if isinstance(preparation, SeriesEncoding) and preparation.target_mean is not None:
-        scale = {"target_mean": preparation.target_mean, "target_std": preparation.target_std or 1.0}
-    mean, std = scale["target_mean"], scale["target_std"]
-    return SequenceRegression(model, mean=mean, std=std, loss=recipe.regression_loss)
-
-
-def _segmentation(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
-    weights = None
-    if recipe.class_weights == "balanced":
-        assert isinstance(data.source, MaskSource)
-        weights = weights_of_counts(torch.from_numpy(data.source.pixels[data.positions("train")].sum(axis=0)))
-    return SemanticSegmentation(model, data.classes, class_weights=weights)
-
-
-def _unweighted(cls: Callable[..., Task], recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
-    if recipe.class_weights != "none":
-        raise UsageError(f"class_weights {recipe.class_weights} is not for {data.task}; leave it out")
-    return cls(model, data.classes)
-
-
-def _translation(encoding: Any, recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
-    assert isinstance(data.source, PairSource)
-    if recipe.class_weights != "none":
-        raise UsageError(f"class_weights {recipe.class_weights} is not for {data.task}; leave it out")
-    return Translation(
-        model,
-        begin=encoding.begin,
-        end=encoding.end,
-        decode=encoding.decoded,
-        bleu_tokenizer=bleu_tokenizer(data.source.translations),
-        label_smoothing=recipe.label_smoothing,
-    )
-
-
-def make_transform(recipe: Recipe, data: ImageData, preprocess: Preprocess) -> Transform:
-    if KINDS[data.task].dense:
-        return JointTransform(preprocess, recipe.augmentation)
-    return TrainTransform(preprocess, recipe.augmentation, data.num_classes)
-
-
-def make_loaders(
-    recipe: Recipe, data: DataSet, preprocess: Preparation, processes: Processes
-) -> tuple[Loader, Loader | None]:
-    """The training part, shuffled and augmented, and the validation part; None where that has nothing to score."""
-    place: dict[str, Any] = {"rank": processes.rank, "world_size": processes.world_size, "device": processes.device}
-    if isinstance(preprocess, LanguageEncoding):
-        assert isinstance(data, SequenceData)
-        return make_language_loaders(recipe, data, preprocess, place)
-    transform = None
-    if isinstance(preprocess, Preprocess):
-        assert isinstance(data, ImageData)
-        transform = make_transform(recipe, data, preprocess)
-    elif isinstance(preprocess, SeriesEncoding) and recipe.series_augmentation != SeriesAugmentation():
-        transform = SeriesTransform(preprocess, recipe.series_augmentation)
-    loader = Loader(
-        make_part(data, "train", preprocess, processes.device),
-        int(recipe.batch_size),
-        transform=transform,
-        shuffle=True,
-        seed=recipe.seed,
-        **place,
-    )
-    if not data.scorable("val"):
-        return loader, None
-    return loader, Loader(make_part(data, "val", preprocess, processes.device), recipe.eval_batch_size, **place)
-
-
-def make_part(data: DataSet, part: str, preprocess: Preparation, device: torch.device) -> Store:
-    """A part of the data, prepared."""
-    if isinstance(preprocess, Preprocess):
-        assert isinstance(data, ImageData)
-        return on_device(make_store(data, part, preprocess), device)
-    if isinstance(preprocess, RowEncoding):
-        assert isinstance(data, RowData)
-        return RowStore(data, part, preprocess)
-    assert isinstance(data, SequenceData)
-    assert not isinstance(preprocess, LanguageEncoding)  # whose parts are read in windows
-    return SequenceStore(data, part, preprocess)
-
-
-def on_device(store: MemoryStore | StreamStore, device: torch.device) -> MemoryStore | StreamStore:
-    """The images on the GPU where they take a small share of its memory: no batch is copied then."""
-    if device.type != "cuda" or not isinstance(store, MemoryStore):
-        return store
-    return store.to(device) if store.images.numel() < GPU_SHARE * torch.cuda.mem_get_info(device)[0] else store
 
 
 @contextmanager

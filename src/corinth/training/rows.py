@@ -8,11 +8,10 @@ from torch import nn
 from corinth.data.rows.encoding import RowEncoding
 from corinth.data.rows.source import RowData
 from corinth.errors import UsageError
-from corinth.registry import entry
-from corinth.training.finetune import freeze
-from corinth.training.options import WHAT, configure_for
+from corinth.training.network import fitted
+from corinth.training.options import WHAT
 from corinth.training.recipe import Recipe
-from corinth.weights import load_weights, read_config
+from corinth.weights import read_config
 
 
 def make_encoding(recipe: Recipe, data: RowData) -> RowEncoding:
@@ -28,17 +27,6 @@ def make_encoding(recipe: Recipe, data: RowData) -> RowEncoding:
 
 def build_row_model(recipe: Recipe, data: RowData, say: Callable[[str], object]) -> tuple[nn.Module, RowEncoding]:
     """A network for the data's columns and classes; `say` is told what was loaded and frozen."""
-    found = entry(recipe.arch)
     encoding = make_encoding(recipe, data)
     options: dict[str, Any] = {"num_classes": data.num_classes, "input_size": encoding.num_inputs}
-    for name, value in options.items():
-        if recipe.options.get(name, value) != value:
-            raise UsageError(
-                f"{name} {recipe.options[name]} does not fit {data.name}, which needs {value}; leave it out"
-            )
-    model = found.cls(configure_for(found, {**recipe.options, **options}))
-    if recipe.weights is not None:
-        say(f"weights: {load_weights(model, recipe.weights, arch=found.name)}")
-    if recipe.freeze is not None:
-        say(freeze(model, recipe.freeze, found.name))
-    return model, encoding
+    return fitted(recipe, data, options, say), encoding

@@ -16,12 +16,11 @@ from corinth.data.sequences.source import MeasuredSource, TranscriptSource
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.sequences.transcripts import needed_steps
 from corinth.errors import UsageError
-from corinth.registry import entry
-from corinth.training.finetune import freeze
 from corinth.training.language import make_language_encoding
-from corinth.training.options import OF_PAIRS, OF_SEQUENCES, OF_TEXTS, WHAT, changed, configure_for
+from corinth.training.network import fitted
+from corinth.training.options import OF_PAIRS, OF_SEQUENCES, OF_TEXTS, WHAT, changed
 from corinth.training.recipe import Recipe
-from corinth.weights import load_weights, read_config
+from corinth.weights import read_config
 
 ENCODINGS: dict[str, type[Any]] = {  # what a sample is called -> its encoding
     "text": TextEncoding,
@@ -103,7 +102,6 @@ def build_sequence_model(
     recipe: Recipe, data: SequenceData, say: Callable[[str], object]
 ) -> tuple[nn.Module, Encoding | LanguageEncoding]:
     """A network for the data's classes and the encoding of its input; `say` is told what was loaded and frozen."""
-    found = entry(recipe.arch)
     encoding = make_encoding(recipe, data)
     if cut := count_cut(encoding, data):
         unit = "steps" if isinstance(encoding, SeriesEncoding) else "tokens"
@@ -135,14 +133,4 @@ def build_sequence_model(
         raise UsageError("crf is for a tag at every step, and these data have a number a sequence; leave it out")
     if data.task == LANGUAGE and recipe.options.get("bidirectional"):
         raise UsageError(f"bidirectional true reads {data.name} backwards too, and would see what it has to predict")
-    for name, value in options.items():
-        if recipe.options.get(name, value) != value:
-            raise UsageError(
-                f"{name} {recipe.options[name]} does not fit {data.name}, which needs {value}; leave it out"
-            )
-    model = found.cls(configure_for(found, {**recipe.options, **options}))
-    if recipe.weights is not None:
-        say(f"weights: {load_weights(model, recipe.weights, arch=found.name)}")
-    if recipe.freeze is not None:
-        say(freeze(model, recipe.freeze, found.name))
-    return model, encoding
+    return fitted(recipe, data, options, say), encoding

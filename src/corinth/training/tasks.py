@@ -1,0 +1,108 @@
+"""What a network learns from data, as a recipe asks for it."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from corinth.data import SequenceData, SeriesEncoding
+from corinth.data.dataset import DataSet
+from corinth.data.masks import MaskSource
+from corinth.data.preparation import Preparation
+from corinth.data.sequences.encoding import target_scale
+from corinth.data.sequences.pairs import PairSource
+from corinth.errors import UsageError
+from corinth.tasks import (
+    ImageClassification,
+    LanguageModeling,
+    ObjectDetection,
+    SemanticSegmentation,
+    SequenceClassification,
+    SequenceRegression,
+    SequenceTagging,
+    TabularClassification,
+    Task,
+    Transcription,
+    Translation,
+    balanced_weights,
+)
+from corinth.tasks.bleu import bleu_tokenizer
+from corinth.tasks.classification import weights_of_counts
+from corinth.tasks.kinds import KINDS
+from corinth.training.recipe import Recipe
+
+
+def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Preparation | None = None) -> Task:
+    """What the recipe's network learns from the data; a field that does nothing for it is a `UsageError`.
+
+    Where numbers are learnt, `preparation` knows their scale; without it that is the training part's. Translation
+    needs its tokens.
+    """
+    makers: dict[str, Callable[[Recipe, nn.Module, DataSet], Task]] = {
+        "image-classification": partial(_classification, ImageClassification),
+        "tabular-classification": partial(_classification, TabularClassification),
+        "sequence-classification": partial(_classification, SequenceClassification),
+        "sequence-regression": partial(_regression, preparation),
+        "sequence-tagging": partial(_unweighted, SequenceTagging),
+        "language-modeling": partial(_unweighted, lambda model, _: LanguageModeling(model)),
+        "semantic-segmentation": _segmentation,
+        "object-detection": partial(_unweighted, ObjectDetection),
+        "transcription": partial(_unweighted, Transcription),
+        "translation": partial(_translation, preparation),
+    }
+    if recipe.label_smoothing and not (KINDS[data.task].classification or data.task == "translation"):
+        raise UsageError(
+            f"label_smoothing {recipe.label_smoothing} is for classification and translation, not for {data.task}"
+        )
+    if recipe.regression_loss != "squared" and data.task != SequenceRegression.name:
+        raise UsageError(f"regression_loss {recipe.regression_loss} is for regression, not for {data.task}")
+    return makers[data.task](recipe, model, data)
+
+
+def _classification(cls: Callable[..., Task], recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+    balanced = recipe.class_weights == "balanced"
+    weights = balanced_weights(data.labels("train"), data.num_classes) if balanced else None
+    return cls(model, data.classes, label_smoothing=recipe.label_smoothing, class_weights=weights)
+
+
+def _regression(preparation: Preparation | None, recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+    if recipe.class_weights != "none":
+        raise UsageError(
+            f"class_weights {recipe.class_weights} is not for {data.task}, which has no classes; leave it out"
+        )
+    assert isinstance(data, SequenceData)
+    scale = target_scale(data)
+    if isinstance(preparation, SeriesEncoding) and preparation.target_mean is not None:
+        scale = {"target_mean": preparation.target_mean, "target_std": preparation.target_std or 1.0}
+    mean, std = scale["target_mean"], scale["target_std"]
+    return SequenceRegression(model, mean=mean, std=std, loss=recipe.regression_loss)
+
+
+def _segmentation(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+    weights = None
+    if recipe.class_weights == "balanced":
+        assert isinstance(data.source, MaskSource)
+        weights = weights_of_counts(torch.from_numpy(data.source.pixels[data.positions("train")].sum(axis=0)))
+    return SemanticSegmentation(model, data.classes, class_weights=weights)
+
+
+def _unweighted(cls: Callable[..., Task], recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+    if recipe.class_weights != "none":
+        raise UsageError(f"class_weights {recipe.class_weights} is not for {data.task}; leave it out")
+    return cls(model, data.classes)
+
+
+def _translation(encoding: Any, recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+    assert isinstance(data.source, PairSource)
+    if recipe.class_weights != "none":
+        raise UsageError(f"class_weights {recipe.class_weights} is not for {data.task}; leave it out")
+    return Translation(
+        model,
+        begin=encoding.begin,
+        end=encoding.end,
+        decode=encoding.decoded,
+        bleu_tokenizer=bleu_tokenizer(data.source.translations),
+        label_smoothing=recipe.label_smoothing,
+    )
