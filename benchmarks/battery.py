@@ -13,7 +13,6 @@ import argparse
 import csv
 import itertools
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from common import machine
+from common import machine, real_data
 from corinth.compare import jobs
 from corinth.compare.bakeoff import compare
 from corinth.data import open_data
@@ -33,7 +32,7 @@ from corinth.predictor import SequenceRegressor, load_run
 from corinth.training import Run, train
 
 RESULTS = Path(__file__).parent / "results" / "battery.json"
-ARCHIVE = Path("battery_nasa") / "nasa_B0005_B0006_B0007_B0018_256pt.npz"
+ARCHIVE = "battery_nasa/nasa_B0005_B0006_B0007_B0018_256pt.npz"
 CELLS = ("B0005", "B0006", "B0007", "B0018")
 NOMINAL = 2.0  # Ah
 TOP_UP = 0.5  # Ah: a charge that passed less was broken off, or kept a full cell full
@@ -218,7 +217,7 @@ def baselines(table: Path, cycles: Mapping[str, Sequence[tuple[int, float, np.nd
 
 
 def study(folder: Path, models: Sequence[str], seeds: int) -> dict[str, Any]:
-    archive = np.load(Path(os.environ["CORINTH_DATA"]) / ARCHIVE)
+    archive = np.load(real_data(ARCHIVE))
     table = folder / "battery.csv"
     cycles = write_table(archive, table)
     warnings = guard(archive, folder)

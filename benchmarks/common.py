@@ -33,6 +33,14 @@ class Timing:
         return f"{self.median * 1e3:9.2f} ms  [{self.low * 1e3:.2f}, {self.high * 1e3:.2f}]"
 
 
+def real_data(name: str) -> Path:
+    """A set in $CORINTH_DATA; without it the benchmark ends with a sentence."""
+    folder = os.environ.get("CORINTH_DATA")
+    if folder is None or not (path := Path(folder, name).resolve()).exists():
+        sys.exit(f"{name} is not there: set CORINTH_DATA to the folder that has it")
+    return path
+
+
 def machine() -> str:
     """One line: processor, cores, threads, Python and torch."""
     model = platform.processor() or platform.machine()

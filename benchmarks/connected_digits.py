@@ -9,7 +9,6 @@ strings of the other four, and scored once by prefix beam search. Results are me
 """
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -21,6 +20,7 @@ import soundfile
 import torch
 
 import corinth
+from common import real_data
 from corinth.predictor import Transcriber
 from spoken_digits import RECIPE, digits_of, held_out, merge
 
@@ -65,7 +65,7 @@ def _pause(chance: np.random.Generator) -> np.ndarray:
 
 def measure(pair: int, seed: int, fields: dict[str, Any]) -> dict[str, Any]:
     """Train and score once."""
-    recordings = Path(os.environ["CORINTH_DATA"], "spoken_digits").resolve()
+    recordings = real_data("spoken_digits")
     with tempfile.TemporaryDirectory() as folder:
         data = corinth.open_data(write_strings(recordings, pair, Path(folder)))
         start = time.perf_counter()

@@ -9,7 +9,6 @@ begin with an empty state, on the same number of windows. Results are merged int
 
 import argparse
 import json
-import os
 import statistics
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor
 
 import corinth
-from common import machine
+from common import machine, real_data
 from corinth.data import open_data
 from corinth.data.sequences.windows import TrainingWindows, Windows
 from corinth.training import language
@@ -81,7 +80,7 @@ def text(seconds: int, run: str | None, folder: str) -> dict[str, Any]:
 def carried(seeds: int, folder: str) -> dict[str, Any]:
     """Validation losses of the last evaluation, a seed each."""
     part = Path(folder, "part.txt")
-    whole = Path(os.environ["CORINTH_DATA"], "tinyshakespeare", "input.txt").read_text(encoding="utf-8")
+    whole = real_data("tinyshakespeare/input.txt").read_text(encoding="utf-8")
     part.write_text(whole[:CHARACTERS], encoding="utf-8")
     data = open_data(part)
     found: dict[str, Any] = {"carried on": [], "shuffled": [], "machine": machine()}

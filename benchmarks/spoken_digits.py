@@ -12,7 +12,6 @@ are not opened at all. Results are merged into results/spoken_digits.json.
 import argparse
 import itertools
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -24,7 +23,7 @@ from typing import Any
 import torch
 
 import corinth
-from common import machine
+from common import machine, real_data
 
 RESULTS = Path(__file__).parent / "results" / "spoken_digits.json"
 RECIPE: dict[str, Any] = {  # of strings of digits too
@@ -71,7 +70,7 @@ def write_table(recordings: Path, test: Collection[str], leave: Collection[str],
 
 def score(test: Collection[str], leave: Collection[str], seed: int, fields: dict[str, Any]) -> tuple[float, float]:
     """Accuracy on the test part, and seconds of training."""
-    recordings = Path(os.environ["CORINTH_DATA"], "spoken_digits").resolve()
+    recordings = real_data("spoken_digits")
     with tempfile.TemporaryDirectory() as folder:
         data = corinth.open_data(write_table(recordings, test, leave, Path(folder, "speakers.csv")))
         start = time.perf_counter()
@@ -100,7 +99,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     fields = {**RECIPE, **OF_ONE_DIGIT, "budget": f"{args.epochs}ep"}
-    recordings = Path(os.environ["CORINTH_DATA"], "spoken_digits").resolve()
+    recordings = real_data("spoken_digits")
     if args.choose:
         closed = held_out(recordings, 0)
         for speaker in [name for name in digits_of(recordings) if name not in closed]:

@@ -82,13 +82,16 @@ def test_predictions(run: Run, tmp_path: Path) -> None:
         assert found.translation == "läuft zwei Hund rot."
     lines = ["one green cat sleeps.", "three black bird sings."]
     (tmp_path / "lines.txt").write_text("\n\n".join(lines) + "\n", encoding="utf-8")
-    given = [tmp_path / "lines.txt", tmp_path / "none.txt", "  ", SENTENCE, tmp_path / "table.csv"]
-    first, second, absent, empty, last, table = predictor.predict(given, batch_size=2, beam=3)
+    (tmp_path / "table.csv").write_text("source\none cat\n", encoding="utf-8")
+    files = [tmp_path / name for name in ("lines.txt", "none.txt", "table.csv", "none.csv")]
+    given = [*files, "  ", SENTENCE]
+    first, second, absent, table, none, empty, last = predictor.predict(given, batch_size=2, beam=3)
     alone = [predictor.predict(line, beam=3)[0].translation for line in lines]
     assert [first.translation, second.translation] == alone
     assert all(alone)
     assert first.name.endswith("lines.txt, sentence 1")
     assert "cannot be read" in (absent.error or "")
+    assert "none.csv cannot be read" in (none.error or "")
     assert empty.error == "the sentence is empty"
     assert last.translation == predictor.predict(SENTENCE, beam=3)[0].translation
     assert "is a table" in (table.error or "")

@@ -74,9 +74,11 @@ def open_data(
     task: str | None = None,
     progress: Progress | None = None,
 ) -> ImageData | RowData | SequenceData:
-    """Open a built-in set by name, images or texts in class folders, a CSV, TSV or Parquet table of images' paths, of
-    texts or of rows to classify, or time series in `.ts` files, a NumPy archive, or a table with a step a row. A table
-    with both paths of recordings and their transcripts is for transcription; `transcript_units`, "words" or
+    """Open a built-in set by name; images, texts or recordings in class folders; images with masks or boxes; a CSV, TSV
+    or Parquet table of files' paths, of texts or of rows to classify; time series in `.ts` files, a NumPy archive, or a
+    table with a step a row; tagged sentences; pairs of sentences in aligned files or a table; or running text.
+
+    A table with both paths of recordings and their transcripts is for transcription; `transcript_units`, "words" or
     "characters", says what its labels are.
 
     A table with a step a row has `group_column`: the columns, with commas between, that say which sequence a row

@@ -152,7 +152,7 @@ def _listed(item: Any) -> list[TagPrediction]:
         try:
             if item.suffix.lower() in CONLL_SUFFIXES:
                 return [TagPrediction(f"{item.parent / place}", words) for words, place in read_words(item)]
-            if item.suffix.lower() in TABLE_SUFFIXES:
+            if item.suffix.lower() in TABLE_SUFFIXES and item.is_file():
                 raise DataError(f"{item} is a table; sentences are in .txt files, one a line, or {CONLL_SUFFIXES[0]}")
             lines = [line for line in read_text(item).split("\n") if line.strip()]
         except DataError as error:

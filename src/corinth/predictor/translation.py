@@ -194,7 +194,7 @@ def _listed(item: Any) -> list[TranslationPrediction]:
     """Sentences without translations."""
     if isinstance(item, Path):
         try:
-            if item.suffix.lower() in TABLE_SUFFIXES:
+            if item.suffix.lower() in TABLE_SUFFIXES and item.is_file():
                 raise DataError(f"{item} is a table; sentences to translate are in .txt files, one a line")
             lines = [line.strip() for line in read_text(item).split("\n") if line.strip()]
         except DataError as error:

@@ -33,7 +33,7 @@ class Recipe:
     arch: str
     """Architecture; `corinth list` shows them."""
     data: str
-    """A built-in name, a folder of class folders, a CSV / Parquet table, or time series (.ts, .npz)."""
+    """A built-in name, a folder or a file: images, tables, texts, time series, recordings; docs/data.md lists them."""
     options: dict[str, OptionValue] = field(default_factory=dict)
     """Options of the architecture, such as drop_rate=0.2."""
     weights: str | None = None
