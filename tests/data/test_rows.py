@@ -172,7 +172,9 @@ def test_other_columns_are_refused(people: RowData, tmp_path: Path) -> None:
     path = tmp_path / "other.csv"
     path.write_text("age,class\n" + "".join(f"{i},{('old', 'young')[i % 2]}\n" for i in range(30)))
     encoding = RowEncoding.measured(people)
-    with pytest.raises(DataError, match="other has the columns 'age' that can be used, and the network was"):
+    with pytest.raises(
+        DataError, match="other has no column 'height'; the network was trained on 'age', 'height', 'colour'"
+    ):
         encoding.check_columns(open_data(path))
 
 
@@ -197,5 +199,22 @@ def test_words_where_numbers_were_are_refused(people: RowData, tmp_path: Path) -
     encoding = RowEncoding.measured(people)
     cells = [f"{','.join('abcdefg'[i % 7] for _ in (*encoding.numbers, *encoding.words))},{i % 2}\n" for i in range(30)]
     path.write_text(",".join((*encoding.numbers, *encoding.words, "class")) + "\n" + "".join(cells))
-    with pytest.raises(DataError, match="other: the network was trained on numbers in column 'age', and there are"):
+    with pytest.raises(
+        DataError, match=r"other\.csv, line 2: column 'age' is 'a', and the network was trained on numbers there"
+    ):
         encoding.check_columns(open_data(path))
+
+
+def test_what_a_column_holds_was_settled_in_training(people: RowData, tmp_path: Path) -> None:
+    """Whatever it looks like elsewhere: heights that are all empty, colours that are numbers."""
+    path = tmp_path / "other.csv"
+    path.write_text(
+        "age,height,colour,class\n" + "".join(f"{20 + i},,{i % 3},{('old', 'young')[i % 2]}\n" for i in range(30))
+    )
+    other = open_data(path)
+    assert isinstance(other, RowData)
+    assert (other.source.number_names, other.source.word_names) == (("age", "colour"), ())
+    encoding = RowEncoding.measured(people)
+    encoding.check_columns(other)
+    given = [{"age": 20 + i, "height": None, "colour": str(i % 3)} for i in range(30)]
+    assert torch.equal(encoding.encode(other.source, np.arange(30)), encoding.of_rows(given))

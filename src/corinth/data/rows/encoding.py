@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from corinth.data.rows.reading import read_cell
+from corinth.data.rows.reading import read_cell, read_word
 from corinth.data.rows.source import RowData, RowSource
 from corinth.errors import DataError, UsageError
 
@@ -46,29 +46,43 @@ class RowEncoding:
         return torch.from_numpy(np.concatenate(parts, axis=1))
 
     def encode(self, source: RowSource, rows: np.ndarray) -> Tensor:
-        """Of a source that has the columns, in whatever order; others do nothing."""
-        numbers = [source.number_names.index(name) for name in self.numbers]
-        words = [source.word_names.index(name) for name in self.words]
-        return self(source.numbers[rows][:, numbers], source.words[rows][:, words])
+        """Of a source that has the columns, in whatever order; others do nothing. A cell that is no number where the
+        network needs one is a `DataError`."""
+        numbers = [self._numbers(source, name)[rows] for name in self.numbers]
+        words = [self._words(source, name)[rows] for name in self.words]
+        return self(_columns(numbers, len(rows)), _columns(words, len(rows)))
 
     def check_columns(self, data: RowData) -> None:
-        """Data that lack a column, or have numbers where words were or the other way round, are a `DataError`."""
-        numbers, words = data.source.number_names, data.source.word_names
-        if not {*self.numbers, *self.words} <= {*numbers, *words}:
-            have, need = (", ".join(map(repr, names)) for names in ((*numbers, *words), (*self.numbers, *self.words)))
+        """Data that lack a column, or have words where the network needs numbers, are a `DataError`."""
+        if lacking := [name for name in (*self.numbers, *self.words) if name not in data.source.cells]:
             raise DataError(
-                f"{data.name} has the columns {have} that can be used, and the network was trained on {need}"
+                f"{data.name} has no column {lacking[0]!r}; the network was trained on "
+                f"{', '.join(map(repr, (*self.numbers, *self.words)))}"
             )
-        for needed, found, what in ((self.numbers, numbers, "numbers"), (self.words, words, "words")):
-            if other := [name for name in needed if name not in found]:
-                raise DataError(
-                    f"{data.name}: the network was trained on {what} in column {other[0]!r}, and there are none in it"
-                )
+        for name in self.numbers:
+            self._numbers(data.source, name)
+
+    def _numbers(self, source: RowSource, name: str) -> np.ndarray:
+        if name in source.number_names:
+            return source.numbers[:, source.number_names.index(name)]
+        values = [read_cell(cell) for cell in source.cells[name]]
+        odd = next((i for i, value in enumerate(values) if value is None or np.isinf(value)), None)
+        if odd is not None:
+            raise DataError(
+                f"{source.places[odd]}: column {name!r} is {source.cells[name][odd]!r}, and the network was trained on "
+                "numbers there"
+            )
+        return np.array(values, dtype=np.float64)
+
+    def _words(self, source: RowSource, name: str) -> np.ndarray:
+        if name in source.word_names:
+            return source.words[:, source.word_names.index(name)]
+        return np.array([read_word(cell) for cell in source.cells[name]], dtype=object)
 
     def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> Tensor:
         """Of rows by column, as a person gives them; a column that is missing is a `DataError`, others do nothing."""
         numbers = np.array([[self._number(row, name) for name in self.numbers] for row in rows], dtype=np.float64)
-        words = np.array([[str(self._cell(row, name)) for name in self.words] for row in rows], dtype=object)
+        words = np.array([[read_word(str(self._cell(row, name))) for name in self.words] for row in rows], dtype=object)
         return self(numbers.reshape(len(rows), -1), words.reshape(len(rows), -1))
 
     def _cell(self, row: Mapping[str, Any], name: str) -> Any:
@@ -120,3 +134,8 @@ class RowEncoding:
             words=source.word_names,
             known=tuple(tuple(sorted(set(column) - {""})) for column in words.T),
         )
+
+
+def _columns(columns: Sequence[np.ndarray], rows: int) -> np.ndarray:
+    """(N, columns), also of none."""
+    return np.stack(columns, axis=1) if columns else np.empty((rows, 0))

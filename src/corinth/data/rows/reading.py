@@ -76,6 +76,7 @@ def open_rows(tables: Sequence[tuple[Table, str | None]], *, label_column: str |
         places=tuple(table.place(row).removeprefix(f"{table.path.parent}/") for table, row in places),
         labels=np.array([number[label] for label in labels], dtype=np.int64),
         classes=tuple(classes),
+        cells=columns,
     )
     notes.append(f"rows have {describe_columns(source)}")
     return Collected(source, declared_parts(splits), [], notes, CLASSIFICATION)
@@ -89,6 +90,11 @@ def read_cell(cell: str) -> float | None:
         return float(cell)
     except ValueError:
         return None
+
+
+def read_word(cell: str) -> str:
+    """A word, "" of an empty cell."""
+    return "" if cell.lower() in EMPTY else cell
 
 
 def _classes(labels: Sequence[str], column: str, where: str) -> list[str]:
@@ -124,7 +130,7 @@ def _sorted_out(
             else:
                 numbers[name] = known
         elif different <= MOST_WORDS:
-            words[name] = ["" if cell.lower() in EMPTY else cell for cell in cells]
+            words[name] = [read_word(cell) for cell in cells]
         elif len(cells) - len(known) <= 0.01 * len(cells):
             odd = next(i for i, value in enumerate(values) if value is None)
             table, row = places[odd]

@@ -1,6 +1,6 @@
 """Rows of a table with their labels, by position."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,7 +15,8 @@ CLASSIFICATION = "tabular-classification"
 @dataclass(frozen=True)
 class RowSource:
     """`numbers` float64 (N, P), NaN where a cell is empty; `words` (N, Q) of str, "" where it is; `places` says where
-    each row was read, such as "line 3"."""
+    each row was read, such as "line 3". `cells` has every column as it stands, those that were left out too: what a
+    network was trained on may be something else here by the look of it."""
 
     numbers: np.ndarray
     words: np.ndarray
@@ -24,6 +25,7 @@ class RowSource:
     places: tuple[str, ...]
     labels: np.ndarray  # int64 (N,), positions in `classes`
     classes: tuple[str, ...]
+    cells: Mapping[str, Sequence[str]]
     unit: ClassVar[str] = "row"
 
     def __len__(self) -> int:
