@@ -131,7 +131,7 @@ def test_rows_stay_in_their_parts_when_others_come(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a,b\n1,2\n", "none of the columns a, b looks like the label"),
+        ("a,b\n1,2\n", "none of the columns a, b looks like the label .* say which by group_column"),
         ("a,label\n", "the table has no rows below its header"),
         ("a,label\n1,x\n2,\n", r"t\.csv, line 3: column 'label' is empty; every row needs a label"),
         ("a,label\n1,x\ninf,y\n", r"t\.csv, line 3: column 'a' is infinite"),

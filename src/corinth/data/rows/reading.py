@@ -36,7 +36,10 @@ def open_rows(tables: Sequence[tuple[Table, str | None]], *, label_column: str |
     """Tables of the same columns, with the part that each is, or None where a column called `split` may say it."""
     first = tables[0][0]
     where = str(first.path.parent if len(tables) > 1 else first.path)
-    label_in = find_column(first, label_column, LABEL_COLUMNS, "label")
+    try:
+        label_in = find_column(first, label_column, LABEL_COLUMNS, "label")
+    except DataError as error:
+        raise DataError(f"{error}; where a row is a step of a time series, say which by group_column") from None
     split_in = split_column(first, (label_in,)) if tables[0][1] is None else None
     names = [name for name in first.columns if name not in (label_in, split_in)]
     for table, _ in tables[1:]:
