@@ -18,7 +18,7 @@ from corinth.errors import UsageError
 from corinth.layers.features import Features, find_maps
 from corinth.registry import configure
 
-NAMES = corinth.list_models(task="image-classification")
+NAMES = corinth.list_models(task="image-classification", family="convolutional")
 LONG = re.compile(
     r"(tf_)?efficientnet_b[2-7]|densenet1[67].|densenet201|resnet1(01|10_cifar10|52)|inception_resnet_v2"
 )  # the deepest
@@ -271,3 +271,8 @@ def test_a_network_without_maps() -> None:
 
     with pytest.raises(UsageError, match="Flat has no maps of growing strides to give"):
         Features(Flat(OddConfig()), (4,))
+
+
+def test_a_network_without_maps_is_no_backbone() -> None:
+    with pytest.raises(UsageError, match=r"features \(4, 8\): MLP has no maps of growing strides to give"):
+        corinth.create_model("mlp", features=(4, 8))
