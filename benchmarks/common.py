@@ -9,12 +9,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import corinth
 from corinth.inspect.memory import freed_memory_kept
+from corinth.training import Run
 
 RUNTIMES = ("onnx", "onnxscript", "onnxruntime", "openvino")
 PEERS = Path(__file__).parent.parent / ".peers"
@@ -39,6 +42,14 @@ def real_data(name: str) -> Path:
     if folder is None or not (path := Path(folder, name).resolve()).exists():
         sys.exit(f"{name} is not there: set CORINTH_DATA to the folder that has it")
     return path
+
+
+def trained(**fields: Any) -> Run:
+    """`corinth.train`. One that was interrupted ends the benchmark: its score would be that of another training."""
+    run = corinth.train(**fields)
+    if run.interrupted:
+        sys.exit(f"interrupted; what was trained is in {run.path}")
+    return run
 
 
 def machine() -> str:

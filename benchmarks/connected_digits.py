@@ -20,7 +20,7 @@ import soundfile
 import torch
 
 import corinth
-from common import real_data
+from common import real_data, trained
 from corinth.predictor import Transcriber
 from spoken_digits import RECIPE, digits_of, held_out, merge
 
@@ -69,7 +69,7 @@ def measure(pair: int, seed: int, fields: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         data = corinth.open_data(write_strings(recordings, pair, Path(folder)))
         start = time.perf_counter()
-        run = corinth.train(data=data, seed=seed, output=f"{folder}/run", **fields)
+        run = trained(data=data, seed=seed, output=f"{folder}/run", **fields)
         seconds = round(time.perf_counter() - start, 1)
         network = corinth.load_run(run.path)
         assert isinstance(network, Transcriber)

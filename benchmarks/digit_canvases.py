@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 import corinth
-from common import machine
+from common import machine, trained
 
 SIDE = 128
 DIGITS = (1, 6)
@@ -106,7 +106,7 @@ def main() -> None:
     output = args.folder / f"{args.model}-seed{args.seed}"
     augmentation = {"random_resized_crop": (0.5, 1.0), "flip": False}
     started = time.monotonic()
-    run = corinth.train(
+    run = trained(
         arch=args.model,
         data=str(data),
         budget=f"{args.epochs}ep",

@@ -17,7 +17,7 @@ from typing import Any
 import matplotlib
 
 import corinth
-from common import machine
+from common import machine, trained
 
 # epochs, what differs from the architecture's own recipe, the top-1 on the test part that it is expected to reach
 RUNS: dict[str, tuple[int, dict[str, Any], float]] = {
@@ -31,7 +31,7 @@ RESULTS = Path(__file__).parent / "results"
 def train_and_score(arch: str, seed: int, threads: int | None) -> dict:
     epochs, changes, expected = RUNS[arch]
     folder = Path("runs") / "fashion_mnist" / f"{arch}-seed{seed}"
-    run = corinth.train(
+    run = trained(
         arch=arch,
         data="fashion_mnist",
         budget=f"{epochs}ep",

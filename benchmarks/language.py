@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 import corinth
-from common import machine, real_data
+from common import machine, real_data, trained
 from corinth.data import open_data
 from corinth.data.sequences.windows import TrainingWindows, Windows
 from corinth.training import language
@@ -62,7 +62,7 @@ def text(seconds: int, run: str | None, folder: str) -> dict[str, Any]:
     """Scores of the test part."""
     if run is None:
         data = open_data("tinyshakespeare", **SHARES)
-        run = str(corinth.train(data=data, budget=f"{seconds}s", output=f"{folder}/run", **SETTINGS, **SHARES).path)
+        run = str(trained(data=data, budget=f"{seconds}s", output=f"{folder}/run", **SETTINGS, **SHARES).path)
     rows = [json.loads(line) for line in Path(run, "metrics.jsonl").read_text().splitlines()]
     found = corinth.load_run(run).evaluate(open_data("tinyshakespeare", **SHARES), "test")
     best = next(row for row in reversed(rows) if row["best"])
@@ -87,7 +87,7 @@ def carried(seeds: int, folder: str) -> dict[str, Any]:
     for seed in range(seeds):
         for name, windows in (("carried on", TrainingWindows), ("shuffled", Shuffled)):
             language.TrainingWindows = windows
-            ran = corinth.train(data=data, seed=seed, output=f"{folder}/{name}{seed}", **SMALL)
+            ran = trained(data=data, seed=seed, output=f"{folder}/{name}{seed}", **SMALL)
             found[name].append(ran.metrics[-1]["val_loss"])
     language.TrainingWindows = TrainingWindows
     return found

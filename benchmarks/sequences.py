@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 import corinth
-from common import machine
+from common import machine, trained
 from corinth.data import open_data
 from corinth.predictor.tagging import TagEvaluation
 
@@ -53,7 +53,7 @@ def measure(row: Row, seeds: int) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             data = open_data(row.data)
             start = time.perf_counter()
-            run = corinth.train(arch=row.arch, data=data, seed=seed, output=f"{folder}/run", **row.fields)
+            run = trained(arch=row.arch, data=data, seed=seed, output=f"{folder}/run", **row.fields)
             seconds.append(round(time.perf_counter() - start, 1))
             found = corinth.load_run(run.path).evaluate(data, "test")
         scores.append(found.score)

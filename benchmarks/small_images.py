@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 import corinth
-from common import machine
+from common import machine, trained
 from corinth.data.images import ImageData
 from corinth.errors import CorinthError
 
@@ -66,7 +66,7 @@ def train_and_score(arch: str, name: str) -> dict:
     try:
         with tempfile.TemporaryDirectory() as folder:
             fields = {"budget": f"{EPOCHS[name]}ep", "precision": "bf16", "threads": 1}
-            run = corinth.train(arch=arch, data=name, output=f"{folder}/run", **fields)
+            run = trained(arch=arch, data=name, output=f"{folder}/run", **fields)
             scored = corinth.load_run(run.path).evaluate(corinth.open_data(name))
     except CorinthError as error:
         return {**row, "error": str(error)}

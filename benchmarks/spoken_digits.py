@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 import corinth
-from common import machine, real_data
+from common import machine, real_data, trained
 
 RESULTS = Path(__file__).parent / "results" / "spoken_digits.json"
 RECIPE: dict[str, Any] = {  # of strings of digits too
@@ -74,7 +74,7 @@ def score(test: Collection[str], leave: Collection[str], seed: int, fields: dict
     with tempfile.TemporaryDirectory() as folder:
         data = corinth.open_data(write_table(recordings, test, leave, Path(folder, "speakers.csv")))
         start = time.perf_counter()
-        run = corinth.train(data=data, seed=seed, output=f"{folder}/run", **fields)
+        run = trained(data=data, seed=seed, output=f"{folder}/run", **fields)
         seconds = time.perf_counter() - start
         network: Any = corinth.load_run(run.path)
         return network.evaluate(data, "test").score, round(seconds, 1)

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 import corinth
-from common import machine
+from common import machine, trained
 from corinth.models.recurrent.seq2seq import Seq2Seq, Seq2SeqConfig
 from corinth.predictor import Translator
 from corinth.training.run import METRICS, read_metrics
@@ -50,7 +50,7 @@ def score(folder: Path) -> dict[str, Any]:
 def train(folder: Path, budget: str) -> float:
     """CPU seconds of the training, validations included."""
     start = time.process_time()
-    corinth.train(arch="seq2seq_luong", data="multi30k_en_de", budget=budget, output=str(folder), **FIELDS)
+    trained(arch="seq2seq_luong", data="multi30k_en_de", budget=budget, output=str(folder), **FIELDS)
     return time.process_time() - start
 
 
