@@ -110,6 +110,15 @@ def split_of(value: str, place: str, column: str) -> str:
     return word
 
 
+def is_number(cell: str) -> bool:
+    """Whether a cell is one, of Python's spelling; infinite ones and NaN are."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
 def _csv(path: Path) -> Table:
     content = path.read_bytes()
     try:

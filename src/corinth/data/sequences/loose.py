@@ -12,7 +12,7 @@ from corinth.data.sequences.files import read_text
 from corinth.data.sequences.series import SERIES_SUFFIXES, read_series
 from corinth.data.sequences.steps import column_names, layout, read_steps
 from corinth.data.sequences.texts import TEXT_COLUMNS, with_header
-from corinth.data.tables import TABLE_SUFFIXES, Table, find_column, read_table
+from corinth.data.tables import TABLE_SUFFIXES, Table, find_column, is_number, read_table
 from corinth.errors import DataError, UsageError
 
 
@@ -156,7 +156,7 @@ def _steps(path: Path, names: Sequence[str] = ()) -> np.ndarray:
         try:
             rows.append([float(cell) for cell in cells])
         except ValueError as error:
-            if not rows and not any(map(_is_number, cells)):
+            if not rows and not any(map(is_number, cells)):
                 header = [cell.strip() for cell in cells]
                 continue
             raise DataError(f"line {number}: {error}; every step needs a number for each channel") from error
@@ -172,11 +172,3 @@ def _steps(path: Path, names: Sequence[str] = ()) -> np.ndarray:
     if len(header) != len(rows[0]):
         raise DataError(f"its header names {len(header)} columns, and its steps have {len(rows[0])}")
     return values[:, [header.index(name) for name in names]]
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

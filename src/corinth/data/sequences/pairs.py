@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
 from corinth.data.collect import Collected, check_usable
 from corinth.data.sequences.files import declared_parts
-from corinth.data.source import number_groups
+from corinth.data.sequences.strings import Texts
 from corinth.errors import DataError
 
 TRANSLATION = "translation"
@@ -25,48 +24,22 @@ class Pair:
     split: str | None = None
 
 
-@dataclass(frozen=True)
-class PairSource:
-    """Texts and their translations, none of them empty."""
+@dataclass(frozen=True, kw_only=True)
+class PairSource(Texts):
+    """Texts and their translations, none of them empty. Those with the same text are the same sample: another
+    translation of it must not be tested on either."""
 
-    texts: tuple[str, ...]
     translations: tuple[str, ...]
-    places: tuple[str, ...]
     direction: tuple[str, str]  # what the two are called, such as ("en", "de")
     unit: ClassVar[str] = "pair"
     classes: ClassVar[tuple[str, ...]] = ()
-
-    def __len__(self) -> int:
-        return len(self.texts)
 
     @property
     def labels(self) -> np.ndarray:
         return np.zeros(len(self), dtype=np.int64)
 
-    def sequence(self, i: int) -> str:
-        return self.texts[i]
-
     def target(self, i: int) -> Any:
         return self.translations[i]
-
-    @cached_property
-    def lengths(self) -> np.ndarray:
-        """int64 (N,), of the sources, in characters."""
-        return np.array([len(text) for text in self.texts], dtype=np.int64)
-
-    def name(self, i: int) -> str:
-        return self.places[i]
-
-    def key(self, i: int) -> str:
-        return self.texts[i]
-
-    def duplicate_groups(self) -> np.ndarray:
-        """By source: another translation of the same text must not be tested on either."""
-        return number_groups(text.encode() for text in self.texts)
-
-    def content(self) -> Iterable[bytes]:
-        for text in self.texts:
-            yield text.encode() + b"\0"
 
     def fingerprint_bytes(self) -> Iterable[bytes]:
         for text in self.translations:

@@ -11,6 +11,7 @@ import numpy as np
 from corinth.data.dataset import DataSet
 from corinth.data.sequences.language import PassageSource
 from corinth.data.sequences.pairs import PairSource
+from corinth.data.sequences.strings import Texts
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.source import number_groups
 from corinth.errors import DataError
@@ -28,39 +29,13 @@ LENGTHS = {
 }  # in what they are measured
 
 
-@dataclass(frozen=True)
-class TextSource:
-    """Texts, none of them empty; `places` says where each was read, such as "train.tsv, line 3"."""
+@dataclass(frozen=True, kw_only=True)
+class TextSource(Texts):
+    """Texts with a label each."""
 
-    texts: tuple[str, ...]
-    places: tuple[str, ...]
     labels: np.ndarray  # int64 (N,), positions in `classes`
     classes: tuple[str, ...]
     unit: ClassVar[str] = "text"
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def sequence(self, i: int) -> str:
-        return self.texts[i]
-
-    @cached_property
-    def lengths(self) -> np.ndarray:
-        """int64 (N,), in characters."""
-        return np.array([len(text) for text in self.texts], dtype=np.int64)
-
-    def name(self, i: int) -> str:
-        return self.places[i]
-
-    def key(self, i: int) -> str:
-        return self.texts[i]
-
-    def duplicate_groups(self) -> np.ndarray:
-        return number_groups(text.encode() for text in self.texts)
-
-    def content(self) -> Iterable[bytes]:
-        for text in self.texts:
-            yield text.encode() + b"\0"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from corinth.data.sequences.series import LabelledSeries, gather, unusable
-from corinth.data.tables import Table, split_column, split_of
+from corinth.data.tables import Table, is_number, split_column, split_of
 from corinth.errors import DataError, UsageError
 
 STEP_COLUMNS = ("group_column", "target_column", "time_column", "channel_columns", "split_group")
@@ -146,15 +146,7 @@ def _said(group: Sequence[str], key: Sequence[str]) -> str:
 
 def _holds_numbers(table: Table, column: str) -> bool:
     """Whether the first cell that says something is a number."""
-    return _is_number(next((cell for cell in table.columns[column] if cell.lower() not in MISSING), "nan"))
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    return is_number(next((cell for cell in table.columns[column] if cell.lower() not in MISSING), "nan"))
 
 
 def _numbers(table: Table, column: str) -> np.ndarray:
@@ -163,7 +155,7 @@ def _numbers(table: Table, column: str) -> np.ndarray:
     try:
         return np.array(cells, dtype=np.float64)
     except ValueError:
-        row = next(row for row, cell in enumerate(cells) if not _is_number(cell))
+        row = next(row for row, cell in enumerate(cells) if not is_number(cell))
         raise DataError(f"{table.place(row)}: column {column!r} says {cells[row]!r}, which is no number") from None
 
 
@@ -248,6 +240,6 @@ def _places(its: Layout, rows: Mapping[tuple[str, ...], Sequence[int]]) -> dict[
     """Of each sequence its place among those of its group: what tells it from them, where that is one number, or else
     where it stands in the file."""
     own = [i for i, name in enumerate(its.group) if name != its.together]
-    if len(own) == 1 and all(_is_number(key[own[0]]) for key in rows):
+    if len(own) == 1 and all(is_number(key[own[0]]) for key in rows):
         return {key: float(key[own[0]]) for key in rows}
     return {key: float(number) for number, key in enumerate(rows, start=1)}

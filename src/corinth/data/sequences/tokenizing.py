@@ -64,7 +64,7 @@ def read_tokenizer(content: str) -> Tokenizer:
     """A tokenizer from the library's JSON."""
     try:
         return Tokenizer.from_str(content)
-    except Exception as error:
+    except Exception as error:  # the library raises nothing narrower
         raise UsageError(f"the tokenizer cannot be read: {error}") from error
 
 
