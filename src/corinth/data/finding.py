@@ -13,6 +13,7 @@ from corinth.data.mask_layout import lacking_masks
 from corinth.data.masks import is_mask_folder, open_masks
 from corinth.data.rows.reading import have_rows, open_rows
 from corinth.data.sequences.audio import audio_files, collect_audio, is_audio_file
+from corinth.data.sequences.clips import LABELS_FILE, hold_clips, is_clip_folder, open_archives, open_clip_folder
 from corinth.data.sequences.language import language_files, open_language
 from corinth.data.sequences.parallel import (
     NUMBERED,
@@ -62,6 +63,10 @@ def collect(
             found.notes.insert(0, f"{spec} is the built-in set; write ./{spec} for the folder of that name")
         return known.name, found
     path = _located(spec)
+    if is_clip_folder(path):
+        if asked:
+            raise UsageError(f"{path} is a folder of clips, whose labels are in {LABELS_FILE}; leave {asked[0]} out")
+        return path.resolve().name, open_clip_folder(path, max_corrupt=max_corrupt, progress=progress)
     if not (path.is_dir() and _has_images(path)) and (found := _sequences(path, columns, max_corrupt)) is not None:
         return path.resolve().name.removesuffix(path.suffix if path.is_file() else ""), found
     if path.is_dir():
@@ -110,6 +115,10 @@ def _sequences(path: Path, columns: dict[str, str | None], max_corrupt: float) -
         if wrong := [name for name in asked if name != "label_column"]:
             raise UsageError(f"{path} holds tagged sentences; {wrong[0]} belongs to a table")
         return open_tagged(tagged, label_column=columns["label_column"])
+    if hold_clips(files):
+        if asked:
+            raise UsageError(f"{path} holds clips, whose labels are its array y; {asked[0]} belongs to a table")
+        return open_archives(files, max_corrupt=max_corrupt)
     if files:
         if wrong := [name for name in asked if name != "target_column"]:
             raise UsageError(f"{path} holds time series; {wrong[0]} belongs to a table")

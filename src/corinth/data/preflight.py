@@ -372,7 +372,11 @@ def _fit_findings(data: ImageData, facts: Sizes, preprocess: Preprocess) -> Iter
 
 def nothing_in(data: DataSet) -> str:
     """What a part that cannot be scored lacks."""
-    lacking = {"object-detection": "has not one box", "sequence-tagging": "has no word with a tag"}
+    lacking = {
+        "object-detection": "has not one box",
+        "sequence-tagging": "has no word with a tag",
+        "frame-classification": "has no step with a label",
+    }
     return lacking.get(data.task, "has no pixel with a class")
 
 

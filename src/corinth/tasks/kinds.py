@@ -36,6 +36,7 @@ KINDS = {
             share=False,
             lower_is_better=True,
         ),
+        Kind("frame-classification", "accuracy", "accuracy of frames", "accuracy per clip", unit="clip"),
         Kind("sequence-tagging", "accuracy", "accuracy of tags", "accuracy per sentence", unit="sentence"),
         Kind(
             "transcription",

@@ -15,6 +15,7 @@ from corinth.data.sequences.encoding import target_scale
 from corinth.data.sequences.pairs import PairSource
 from corinth.errors import UsageError
 from corinth.tasks import (
+    FrameClassification,
     ImageClassification,
     LanguageModeling,
     ObjectDetection,
@@ -45,6 +46,7 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Prep
         "tabular-classification": partial(_classification, TabularClassification),
         "sequence-classification": partial(_classification, SequenceClassification),
         "sequence-regression": partial(_regression, preparation),
+        "frame-classification": _frames,
         "sequence-tagging": partial(_unweighted, SequenceTagging),
         "language-modeling": partial(_unweighted, lambda model, _: LanguageModeling(model)),
         "semantic-segmentation": _segmentation,
@@ -86,6 +88,13 @@ def _segmentation(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
         assert isinstance(data.source, MaskSource)
         weights = weights_of_counts(torch.from_numpy(data.source.pixels[data.positions("train")].sum(axis=0)))
     return SemanticSegmentation(model, data.classes, class_weights=weights)
+
+
+def _frames(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+    weights = None
+    if recipe.class_weights == "balanced":
+        weights = weights_of_counts(torch.from_numpy(data.source.amounts()[data.positions("train")].sum(axis=0)))
+    return FrameClassification(model, data.classes, class_weights=weights)
 
 
 def _unweighted(cls: Callable[..., Task], recipe: Recipe, model: nn.Module, data: DataSet) -> Task:

@@ -1,7 +1,7 @@
 """The one path from a text or a series to a network's input; it belongs to the weights and is saved with them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from corinth.data.augmentation import SeriesFeatures
 from corinth.data.sequences.batch import Sequences
+from corinth.data.sequences.clip_encoding import ClipEncoding
 from corinth.data.sequences.features import centred, normalised, stacked, with_deltas
 from corinth.data.sequences.pair_encoding import PairEncoding
 from corinth.data.sequences.series import unusable
@@ -263,8 +264,13 @@ class WordEncoding(Tokens):
         return cls(tokenizer=trained.to_str(), typical=int(np.median(lengths)), longest=int(lengths.max()))
 
 
-Encoding = TextEncoding | SeriesEncoding | WordEncoding | PairEncoding
-ENCODINGS = (TextEncoding, SeriesEncoding, WordEncoding, PairEncoding)
+Encoding = TextEncoding | SeriesEncoding | ClipEncoding | WordEncoding | PairEncoding
+ENCODINGS = (TextEncoding, SeriesEncoding, ClipEncoding, WordEncoding, PairEncoding)
+
+
+def uncut(encoding: Any) -> Any:
+    """The same encoding for sequences of any length."""
+    return replace(encoding, max_len=None)
 
 
 def to_dict(encoding: Any) -> dict[str, Any]:

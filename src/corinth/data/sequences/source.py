@@ -1,7 +1,7 @@
 """Texts and time series with their labels, by position."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any, ClassVar, Literal
@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from corinth.data.dataset import DataSet
+from corinth.data.sequences.clips import ClipSource
+from corinth.data.sequences.labelled import StepLabels
 from corinth.data.sequences.language import PassageSource
 from corinth.data.sequences.pairs import PairSource
 from corinth.data.sequences.strings import Texts
@@ -26,6 +28,7 @@ LENGTHS = {
     "recording": "steps",
     "passage": "characters",
     "pair": "characters",
+    "clip": "frames",
 }  # in what they are measured
 
 
@@ -115,6 +118,22 @@ class MeasuredSource(SeriesSource):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SteppedSource(StepLabels, Series):
+    """Time series with a class for every step."""
+
+    tags: tuple[np.ndarray, ...]  # int64 (T,) of each
+    classes: tuple[str, ...]
+    unit: ClassVar[str] = "series"
+
+    @classmethod
+    def of(cls, source: SeriesSource) -> "SteppedSource":
+        """Of series with a label each, which is then that of all steps."""
+        common = {field.name: getattr(source, field.name) for field in fields(Series)}
+        tags = tuple(np.full(len(values), label) for values, label in zip(source.series, source.labels.tolist()))
+        return cls(tags=tags, classes=source.classes, **common)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TranscriptSource(Series):
     """Recordings, each with the labels that are heard in it, one after the other, positions in `classes`."""
 
@@ -164,12 +183,24 @@ def _bytes(values: np.ndarray) -> bytes:
     return str(values.shape).encode() + np.ascontiguousarray(values, dtype="<f4").tobytes()
 
 
+Sequenced = (
+    TextSource
+    | SeriesSource
+    | SteppedSource
+    | ClipSource
+    | TaggedSource
+    | PassageSource
+    | PairSource
+    | TranscriptSource
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SequenceData(DataSet):
-    """Texts, time series, tagged sentences, running text, translations or recordings with transcripts. `corrupt` lists
-    those that cannot be used: empty ones, and series with missing values."""
+    """Texts, time series, clips, tagged sentences, running text, translations or recordings with transcripts. `corrupt`
+    lists those that cannot be used: empty ones, and series with missing values."""
 
-    source: TextSource | SeriesSource | TaggedSource | PassageSource | PairSource | TranscriptSource
+    source: Sequenced
 
     @property
     def is_text(self) -> bool:
@@ -181,5 +212,7 @@ class SequenceData(DataSet):
 
     def describe(self) -> str:
         found = self.facts()
+        if isinstance(self.source, ClipSource):
+            return f"median length {found['median_length']:,} frames, {self.source.said}"
         what = f"steps of {found['channels']} channels" if "channels" in found else LENGTHS[self.source.unit]
         return f"median length {found['median_length']:,} {what}"
