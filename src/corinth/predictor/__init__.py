@@ -3,6 +3,7 @@
 from corinth.predictor.classes import Prediction
 from corinth.predictor.classifier import Classifier
 from corinth.predictor.evaluation import ClassScore, Evaluation, Evaluator
+from corinth.predictor.frames import FrameClassifier, FrameEvaluation, FramePrediction
 from corinth.predictor.language import Generation, LanguageEvaluation, LanguageModel
 from corinth.predictor.predictor import (
     Answer,
@@ -28,6 +29,9 @@ __all__ = [
     "DensePredictor",
     "Evaluation",
     "Evaluator",
+    "FrameClassifier",
+    "FrameEvaluation",
+    "FramePrediction",
     "Generation",
     "ImagePredictor",
     "LanguageEvaluation",

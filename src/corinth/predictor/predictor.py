@@ -29,6 +29,7 @@ PREDICTORS = {  # task -> module and class, imported on first use
     "tabular-classification": ("rows", "RowClassifier"),
     "sequence-classification": ("sequences", "SequenceClassifier"),
     "sequence-regression": ("regression", "SequenceRegressor"),
+    "frame-classification": ("frames", "FrameClassifier"),
     "sequence-tagging": ("tagging", "Tagger"),
     "transcription": ("transcription", "Transcriber"),
     "translation": ("translation", "Translator"),
