@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from corinth.data.collect import plural
 from corinth.predictor import FrameClassifier
 from corinth.report import figures
 from corinth.report.images import data_uri, svg_uri
@@ -103,7 +104,11 @@ def _of_run(scored: Scored) -> Extra:
     charts = {}
     if len(found.classes) <= figures.MOST_CLASSES:
         charts["confusion"] = figures.choices({"all": figures.confusion(found.confusion, found.classes)})
-    scores = (("Frames", f"{found.frames:,}", f"in {found.samples:,}"), ("Macro F1", f"{found.macro_f1:.3f}", ""))
+    several = plural(scored.data.source.unit)
+    scores = (
+        ("Frames", f"{found.frames:,}", f"in {found.samples:,} {several}"),
+        ("Macro F1", f"{found.macro_f1:.3f}", "mean over classes"),
+    )
     return Extra(scores, {"support": "Frames"}, charts)
 
 

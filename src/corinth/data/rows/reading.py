@@ -39,6 +39,11 @@ def open_rows(tables: Sequence[tuple[Table, str | None]], *, label_column: str |
     try:
         label_in = find_column(first, label_column, LABEL_COLUMNS, "label")
     except DataError as error:
+        if not first.has_header:
+            raise DataError(
+                f"{first.path}: has no header, so its columns are called 1 to {len(first.columns)}; name the one with "
+                "the classes by label_column, such as 1"
+            ) from None
         raise DataError(f"{error}; where a row is a step of a time series, say which by group_column") from None
     split_in = split_column(first, (label_in,)) if tables[0][1] is None else None
     names = [name for name in first.columns if name not in (label_in, split_in)]

@@ -26,11 +26,11 @@ class LabelledSeries:
     values: np.ndarray  # float32 (T, C)
     place: str
     label: str = UNLABELLED
-    steps: tuple[str, ...] | None = None  # in place of a label one for each step
     split: str | None = None
     target: float | None = None  # in place of a label; NaN where it is missing
     group: str = ""  # what must stay in one part with it
     order: float = 0.0  # its place among those of its group
+    steps: tuple[str, ...] | None = None  # in place of a label one for each step
     problem: str | None = None  # why it cannot be used, where its reader knows better than `unusable`
 
 
