@@ -200,6 +200,8 @@ def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> 
         if spec != recipe.data and recipe.group_column is not None and Path(spec).suffix.lower() in TABLE_SUFFIXES:
             how |= {name: getattr(recipe, name) for name in (*STEP_COLUMNS, "label_column")}  # a table like the run's
             how["channel_columns"] = ",".join(predictor.preprocess.channel_names)
+        if predictor.task == "tabular-regression":
+            how |= {"target_column": recipe.target_column}
     columns = {name: getattr(options, name) for name in (*COLUMNS, "transcript_units")}
     how |= {name: column for name, column in columns.items() if column is not None}
     how["audio_rate"] = getattr(predictor.preprocess, "audio_rate", None)  # at which recordings are heard

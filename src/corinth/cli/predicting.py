@@ -146,6 +146,7 @@ def _classified(predictor: Any, options: Options) -> _Told:
 
 _TOLD: dict[str, Callable[[Any, Options], _Told]] = {  # the others are classified
     "sequence-regression": _measured,
+    "tabular-regression": _measured,
     "frame-classification": _framed,
     "sequence-tagging": _tagged,
     "transcription": _transcribed,

@@ -101,6 +101,8 @@ def _sequences(path: Path, columns: dict[str, str | None], max_corrupt: float) -
     if (found := _pairs(path, columns, max_corrupt)) is not None:
         return found
     files = series_files(path)
+    if not files and columns["target_column"] is not None and not any(columns[name] for name in _OF_SEQUENCES):
+        return _open_measured_rows(path, columns, max_corrupt)
     if not files and (steps := [name for name in STEP_COLUMNS if columns[name] is not None]):
         return _open_steps(path, columns, steps[0], max_corrupt)
     tables = [(read_table(table), part) for table, part in parts_of(path)]
@@ -172,6 +174,21 @@ def _open_steps(path: Path, columns: dict[str, str | None], asked: str, max_corr
     if other := [name for name in ("path_column", "text_column") if columns[name] is not None]:
         raise UsageError(f"{other[0]} and {asked} are two kinds of data; give one of them")
     return open_steps([(read_table(file), part) for file, part in files], columns, max_corrupt=max_corrupt)
+
+
+_OF_SEQUENCES = [name for name in STEP_COLUMNS if name != "target_column"]
+
+
+def _open_measured_rows(path: Path, columns: dict[str, str | None], max_corrupt: float) -> Collected:
+    """Rows of a table, or of one for each part, with a number each."""
+    files = [(path, None)] if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES else parts_of(path)
+    if not files:
+        raise UsageError(f"{path} is no table; target_column belongs to one ({', '.join(TABLE_SUFFIXES)})")
+    if other := [name for name in ("path_column", "text_column") if columns[name] is not None]:
+        raise UsageError(f"{other[0]} and target_column are two kinds of data; give one of them")
+    tables = [(read_table(file), part) for file, part in files]
+    own = {name: columns[name] for name in ("label_column", "target_column")}
+    return open_rows(tables, max_corrupt=max_corrupt, **own)
 
 
 def _located(spec: str) -> Path:

@@ -15,7 +15,7 @@ from corinth.predictor.predictor import (
     load_run,
 )
 from corinth.predictor.regression import RegressionEvaluation, SequenceRegressor, ValuePrediction
-from corinth.predictor.rows import RowClassifier
+from corinth.predictor.rows import RowClassifier, RowRegressor
 from corinth.predictor.sequences import SequenceClassifier
 from corinth.predictor.tagging import Tagger
 from corinth.predictor.transcription import Transcriber
@@ -40,6 +40,7 @@ __all__ = [
     "Predictor",
     "RegressionEvaluation",
     "RowClassifier",
+    "RowRegressor",
     "Scores",
     "SequenceClassifier",
     "SequenceRegressor",

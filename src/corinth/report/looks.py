@@ -16,6 +16,7 @@ LOOKS: dict[str, Look] = {
     "semantic-segmentation": dense.MASKS,
     "object-detection": dense.BOXES,
     "sequence-regression": values.LOOK,
+    "tabular-regression": values.ROWS,
     "frame-classification": frames.LOOK,
     "sequence-tagging": tagging.LOOK,
     "transcription": sound.LOOK,

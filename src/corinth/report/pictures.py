@@ -38,14 +38,18 @@ def _shown(data: DataSet, position: int) -> dict[str, Any]:
         image = data.source.image(position)
         return {"picture": data_uri(image), "small": max(image.shape[:2]) <= 64}
     if isinstance(data, RowData):
-        cells = data.source.row(position).items()
-        return {"picture": None, "text": _cut(", ".join(f"{name} {_short(value)}" for name, value in cells))}
+        return {"picture": None, "text": row_text(data, position)}
     sequence = data.source.sequence(position)
     if isinstance(sequence, str):
         return {"picture": None, "text": _cut(sequence)}
     if isinstance(data.source, Series) and data.source.audio_rate is not None:
         return {"picture": drawn_sound(sequence)}
     return {"picture": drawn_series(sequence)}
+
+
+def row_text(data: RowData, position: int) -> str:
+    """The cells of a row with the names of their columns."""
+    return _cut(", ".join(f"{name} {_short(value)}" for name, value in data.source.row(position).items()))
 
 
 def _cut(text: str) -> str:

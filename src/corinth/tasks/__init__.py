@@ -9,7 +9,7 @@ from corinth.tasks.classification import (
 from corinth.tasks.detection import ObjectDetection
 from corinth.tasks.frames import FrameClassification, FramePredictions
 from corinth.tasks.language import LanguageModeling
-from corinth.tasks.regression import SequenceRegression
+from corinth.tasks.regression import Regression, SequenceRegression, TabularRegression
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
 from corinth.tasks.tagging import SequenceTagging
 from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
@@ -26,11 +26,13 @@ __all__ = [
     "ObjectDetection",
     "Phase",
     "Predictions",
+    "Regression",
     "SemanticSegmentation",
     "SequenceClassification",
     "SequenceRegression",
     "SequenceTagging",
     "TabularClassification",
+    "TabularRegression",
     "Task",
     "Term",
     "Transcription",

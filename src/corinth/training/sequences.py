@@ -7,9 +7,10 @@ from typing import Any
 from torch import nn
 
 from corinth.data import SequenceData, SeriesEncoding, TextEncoding
+from corinth.data.measured import target_scale
 from corinth.data.sequences.clip_encoding import ClipEncoding
 from corinth.data.sequences.clips import ClipSource
-from corinth.data.sequences.encoding import Encoding, WordEncoding, target_scale
+from corinth.data.sequences.encoding import Encoding, WordEncoding
 from corinth.data.sequences.labelled import FRAMES
 from corinth.data.sequences.language import LANGUAGE
 from corinth.data.sequences.language_encoding import LanguageEncoding

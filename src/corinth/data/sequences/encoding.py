@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from corinth.data.augmentation import SeriesFeatures
+from corinth.data.measured import target_scale
 from corinth.data.sequences.batch import Sequences
 from corinth.data.sequences.clip_encoding import ClipEncoding
 from corinth.data.sequences.features import centred, normalised, stacked, with_deltas
@@ -221,17 +222,6 @@ class SeriesEncoding:
             channel_names=source.channel_names,
             **(target_scale(data) if isinstance(source, MeasuredSource) else {}),
         )
-
-
-def target_scale(data: SequenceData) -> dict[str, float]:
-    """`target_mean` and `target_std` of the training part; a `DataError` where all its targets are the same."""
-    source = data.source
-    assert isinstance(source, MeasuredSource)
-    targets = source.targets[data.positions("train")]
-    mean, std = float(targets.mean()), float(targets.std())
-    if std <= CONSTANT * float(np.abs(targets).max()):
-        raise DataError(f"{data.name}: every training sequence has the target {mean:g}, so there is nothing to learn")
-    return {"target_mean": mean, "target_std": std}
 
 
 @dataclass(frozen=True, kw_only=True)

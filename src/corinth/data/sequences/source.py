@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from corinth.data.dataset import DataSet
+from corinth.data.measured import Measured
 from corinth.data.sequences.clips import ClipSource
 from corinth.data.sequences.labelled import StepLabels
 from corinth.data.sequences.language import PassageSource
@@ -97,24 +98,11 @@ class SeriesSource(Series):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasuredSource(SeriesSource):
+class MeasuredSource(Measured, SeriesSource):
     """Time series with a number each, `targets` float64 (N,), finite, in the user's unit; there are no classes."""
 
     targets: np.ndarray = field(default_factory=lambda: np.empty(0))
     target_name: str = "target"
-
-    def target(self, i: int) -> np.ndarray:
-        return self.targets[i]
-
-    def fingerprint_bytes(self) -> Iterable[bytes]:
-        yield self.targets.astype("<f8").tobytes()
-
-    def amounts(self) -> np.ndarray:
-        """int64 (N, 0): there are no classes to have."""
-        return np.empty((len(self), 0), dtype=np.int64)
-
-    def onto(self, classes: Sequence[str], where: str) -> "MeasuredSource":
-        return self
 
 
 @dataclass(frozen=True, kw_only=True)
