@@ -3,14 +3,15 @@
     CORINTH_DATA=... python benchmarks/video.py [--only digits ...] [--seeds 2] [--threads 1]
 
 Digits: a handwritten digit (the test file of MNIST, 28 x 28) bounces on a canvas of 40 x 40 pixels and is swapped for
-another one at random times; every frame has noise, half of them a bar in front of the digit, and three in ten show noise
-alone. To be said is, for every frame, which digit is there. No handwriting is in two parts. Networks: `lrcn` (forwards),
-`bilrcn`, and the same convolutional network without recurrence.
+another one at random times. Every frame has noise, half of those with a digit a bar in front of it, and three in ten
+frames show noise alone. To be said is, for every frame, which digit is there. No handwriting is in two parts. Networks:
+`lrcn` (forwards), `bilrcn`, and the same convolutional network without recurrence.
 
-Gestures (hand_gestures): rows of 42 numbers, the key points of a hand in one frame, by `mlp`; tracks of a finger tip over
-16 frames, by recurrent networks; and streams of several tracks one behind the other, with a class for every step. The
-files have no header, and class 0, 1, ... in the first column. Neighbouring rows are alike, as they were recorded one after
-the other, so the parts are stretches of each class: its first 70 % for training, then 10 % for validation, then the test.
+Gestures (hand_gestures): rows of 42 numbers, the key points of a hand in one frame, by `mlp`; tracks of a finger tip
+over 16 frames, by recurrent networks; and streams of several tracks one behind the other, with a class for every step.
+The files have no header, and class 0, 1, ... in the first column. Neighbouring rows are alike, as they were recorded
+one after the other, so the parts are stretches of each class: its first 70 % for training, then 10 % for validation,
+then the test part.
 
 Each row trains by the network's own recipe, changed as the table below says, chooses the checkpoint on the validation
 part and scores the test part once for each seed. Results are merged into results/video.json.
@@ -140,8 +141,8 @@ def _each(classes: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def streams(seed: int = 0) -> dict[str, np.ndarray]:
-    """4 to 8 tracks of one part behind each other: the steps of the finger tip from frame to frame, and the class at each
-    of them. Steps, as tracks begin at 0, 0 each, which would give away where one begins."""
+    """4 to 8 tracks of one part behind each other: the moves of the finger tip from frame to frame, and the class at
+    each of them. Moves, as every track begins at 0, 0, which would give away where one begins."""
     rng = np.random.default_rng(seed)
     arrays: dict[str, np.ndarray] = {}
     for part, (rows, classes) in gestures("point_history").items():

@@ -36,7 +36,7 @@ def write_archive(path: Path, seed: int = 0, **more: Any) -> Path:
 
 
 def write_folders(root: Path, parts: dict[str, int], seed: int = 0) -> Path:
-    """`<part>/<clip>/<frame>.png` with labels.csv, frames named 8.png to 15.png; a part called "" is the folder itself."""
+    """`<part>/<clip>/<frame>.png` with labels.csv, frames named 8.png to 15.png; part "" is the folder itself."""
     for number, (part, count) in enumerate(parts.items()):
         lines = ["clip,frame,label"]
         for clip, (frames, labels) in enumerate(zip(*clips(count, seed=seed + number))):

@@ -14,7 +14,8 @@ from corinth.data.preflight import preflight
 from corinth.data.preparation import preparation_from_dict
 from corinth.data.sequences.batch import NO_TAG, Sequences
 from corinth.data.sequences.clip_encoding import ClipEncoding
-from corinth.data.sequences.clips import ClipSource, frame_files
+from corinth.data.sequences.clip_folders import frame_files
+from corinth.data.sequences.clips import ClipSource
 from corinth.data.sequences.source import SteppedSource
 from corinth.errors import CorinthError, DataError
 
@@ -78,9 +79,15 @@ Y = np.array([["a", "b", "a", "b"]] * 3)
         ({"x": X.astype(float), "y": Y}, "x is float64; the pixels of frames are uint8, from 0 to 255"),
         ({"x": X * np.nan, "y": Y}, "x is float64 and has values that are missing or not finite; the pixels"),
         ({"x": X[..., None].repeat(2, 4), "y": Y}, r"clips are \(N, T, H, W\) or \(N, T, H, W, 1 or 3\)"),
-        ({"x": X, "y": Y[:, :3]}, r"y has the shape \(3, 3\), and x \(3, 4, 8, 8, 1\); a label for each step is \(3, 4\)"),
+        (
+            {"x": X, "y": Y[:, :3]},
+            r"y has the shape \(3, 3\), and x \(3, 4, 8, 8, 1\); a label for each step is \(3, 4\)",
+        ),
         ({"x": X[:, :3], "y": Y}, r"y has the shape \(3, 4\), and x \(3, 3, 8, 8, 1\)"),
-        ({"x": X, "y": np.array([["a", "b", "", "b"]] * 3)}, r"y\[0, 2\] is empty; every step within lengths needs a label"),
+        (
+            {"x": X, "y": np.array([["a", "b", "", "b"]] * 3)},
+            r"y\[0, 2\] is empty; every step within lengths needs a label",
+        ),
         ({"x": X, "y": np.full((3, 4), np.nan)}, r"y\[0, 0\] is empty"),
         ({"x": X, "y": np.full((3, 4), 0.5)}, "y is float64; labels are whole numbers or text"),
         ({"x": X, "y": Y, "lengths": [4, 5, 1]}, "lengths must be 3 whole numbers from 0 to 4"),
@@ -280,7 +287,9 @@ def test_a_label_that_changes_within_a_sequence_is_one_of_steps(tmp_path: Path) 
     with pytest.raises(DataError, match="the label 'a' was not seen in training; the run knows b, c"):
         open_data(fixed, **how, task="frame-classification", classes=("b", "c"))
     (tmp_path / "v.csv").write_text((tmp_path / "t.csv").read_text().replace("3,2,6,a", "3,2,6,"))
-    with pytest.raises(DataError, match="v.csv, line 16: column 'mood' is empty; every sequence, or every step, needs"):
+    with pytest.raises(
+        DataError, match=r"v\.csv, line 16: column 'mood' is empty; every sequence, or every step, needs"
+    ):
         open_data(tmp_path / "v.csv", **how)
 
 
@@ -291,14 +300,16 @@ def test_a_table_without_a_header(tmp_path: Path) -> None:
     rows = [f"{i % 3},{i / 7:.3f},{-i},0.5" for i in range(60)]
     path = tmp_path / "points.csv"
     path.write_text("\n".join(rows))
-    with pytest.raises(DataError, match="has no header, so its columns are called 1 to 4; name the one with the classes"):
+    with pytest.raises(DataError, match="has no header, so its columns are called 1 to 4; name the one with"):
         open_data(path)
     data = open_data(path, label_column="1")
     assert (data.task, len(data), data.classes) == ("tabular-classification", 60, ("0", "1", "2"))
     assert data.source.number_names == ("2", "3", "4")
     assert data.source.name(0) == "points.csv, line 1"
     assert data.source.name(59) == "points.csv, line 60"
-    (tmp_path / "years.csv").write_text("2001,2002,class\n" + "\n".join(f"{i},{i * i},{'ab'[i % 2]}" for i in range(40)))
+    (tmp_path / "years.csv").write_text(
+        "2001,2002,class\n" + "\n".join(f"{i},{i * i},{'ab'[i % 2]}" for i in range(40))
+    )
     assert open_data(tmp_path / "years.csv").source.number_names == ("2001", "2002")
     path.write_text("\n".join([*rows, "1,2"]))
     with pytest.raises(DataError, match="line 61: 2 values for 4 columns"):

@@ -93,13 +93,17 @@ def test_predictions_of_arrays_archives_and_folders(run: Run, data: SequenceData
     root = write_folders(tmp_path / "set", {"": 3})
     (root / "clip1" / "9.png").write_bytes(b"no picture")
     archive = write_archive(tmp_path / "new.npz", y=None)
-    said = predictor.predict([root, root / "clip2", archive, tmp_path / "gone.npz", root / "labels.csv", np.zeros((2, 9))])
+    said = predictor.predict(
+        [root, root / "clip2", archive, tmp_path / "gone.npz", root / "labels.csv", np.zeros((2, 9))]
+    )
     assert [p.name for p in said[:5]] == [
         *(str(root / f"clip{i}") for i in (0, 1, 2, 2)),
         f"{archive}, x[0]",
     ]
-    assert said[1].error == f"{root / 'clip1'}: frame 9.png: not an image in a format that is read here (JPEG, PNG, " \
+    assert (
+        said[1].error == f"{root / 'clip1'}: frame 9.png: not an image in a format that is read here (JPEG, PNG, "
         "WebP, BMP, PGM/PPM, GIF, TIFF)"
+    )
     assert said[2].labels == said[3].labels
     assert len(said[4].labels) == len(frames[0])
     assert [p.error is not None for p in said[-3:]] == [True, True, True]

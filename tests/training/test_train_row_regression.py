@@ -19,7 +19,12 @@ from corinth.report import run_report
 from corinth.training import Run, train
 from corinth.weights import read_config
 
-QUICK: dict[str, Any] = {"budget": "40ep", "batch_size": 16, "lr": 0.01, "options": {"fc_dims": (16,), "drop_rate": 0.0}}
+QUICK: dict[str, Any] = {
+    "budget": "40ep",
+    "batch_size": 16,
+    "lr": 0.01,
+    "options": {"fc_dims": (16,), "drop_rate": 0.0},
+}
 
 
 def write_houses(path: Path, count: int = 160, seed: int = 0) -> Path:
@@ -98,8 +103,16 @@ def test_predictions_of_rows_and_tables(run: Run, data: RowData, houses: Path) -
 @pytest.mark.parametrize(
     ("rows", "options", "message"),
     [
-        ([f"{i},{i}" for i in range(30)], {"target_column": "z"}, "target_column 'z' is not there; the columns are x, y"),
-        ([f"{i},many" for i in range(30)], {}, "line 2: target_column 'y' says 'many', which is no number; classes are"),
+        (
+            [f"{i},{i}" for i in range(30)],
+            {"target_column": "z"},
+            "target_column 'z' is not there; the columns are x, y",
+        ),
+        (
+            [f"{i},many" for i in range(30)],
+            {},
+            "line 2: target_column 'y' says 'many', which is no number; classes are",
+        ),
         ([*(f"{i},{i}" for i in range(30)), "1,"], {"max_corrupt": 0.0}, "1 of 31 rows .* line 32: its y is missing"),
         ([*(f"{i},{i}" for i in range(30)), "1,nan"], {"max_corrupt": 0.0}, "line 32: its y is missing"),
         ([*(f"{i},{i}" for i in range(30)), "1,inf"], {"max_corrupt": 0.0}, "line 32: its y is not finite"),
@@ -132,16 +145,21 @@ def test_a_constant_target_and_one_that_is_given_away(tmp_path: Path) -> None:
         quick(open_data(tmp_path / "c.csv", target_column="y"), tmp_path / "r")  # ty: ignore
     lines = [f"{v},{2 * v + 1},{v + rng.normal()}" for v in x]
     (tmp_path / "l.csv").write_text("\n".join(["y,twice,noisy", *lines]))
-    said = [f.text for f in preflight(open_data(tmp_path / "l.csv", target_column="y")).findings if f.severity == "warning"]
+    said = [
+        f.text for f in preflight(open_data(tmp_path / "l.csv", target_column="y")).findings if f.severity == "warning"
+    ]
     assert [text for text in said if "away" in text] == [
-        "column 'twice' gives the y away (correlation 1.0000): take it out, unless it can be measured where the network "
-        "will be used"
+        "column 'twice' gives the y away (correlation 1.0000): take it out, unless it can be measured where the "
+        "network will be used"
     ]
 
 
 def test_what_does_nothing_is_refused(data: RowData, tmp_path: Path) -> None:
     for fields, said in (
-        ({"label_smoothing": 0.2}, "label_smoothing 0.2 is for classification and translation, not for tabular-regress"),
+        (
+            {"label_smoothing": 0.2},
+            "label_smoothing 0.2 is for classification and translation, not for tabular-regress",
+        ),
         ({"class_weights": "balanced"}, "class_weights balanced is not for tabular-regression, which has no classes"),
         ({"arch": "lstm", "options": {}}, "houses is data for tabular-regression and lstm does"),
     ):

@@ -33,8 +33,8 @@ class Options:
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
     """Image files, and folders of them. Tables, each row one to classify. Texts or sentences themselves, .txt files
     (of one text, or of a sentence a line where words are tagged or sentences translated), tables with a text a row.
-    Time series in .csv files with a step a row, in .ts and .npz files; recordings, and folders of them. Clips: folders of
-    frames, and .npz files."""
+    Time series in .csv files with a step a row, in .ts and .npz files; recordings, and folders of them. Clips: folders
+    of frames, and .npz files."""
     top: int = 5
     """Classification: how many classes to name."""
     beam: int | None = None

@@ -13,7 +13,8 @@ from corinth.data.mask_layout import lacking_masks
 from corinth.data.masks import is_mask_folder, open_masks
 from corinth.data.rows.reading import have_rows, open_rows
 from corinth.data.sequences.audio import audio_files, collect_audio, is_audio_file
-from corinth.data.sequences.clips import LABELS_FILE, hold_clips, is_clip_folder, open_archives, open_clip_folder
+from corinth.data.sequences.clip_folders import LABELS_FILE, is_clip_folder, open_clip_folder
+from corinth.data.sequences.clips import hold_clips, open_archives
 from corinth.data.sequences.language import language_files, open_language
 from corinth.data.sequences.parallel import (
     NUMBERED,

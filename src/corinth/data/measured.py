@@ -1,7 +1,8 @@
 """Samples with a number each that is to be predicted: what rows of tables and time series have alike."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -10,12 +11,13 @@ from corinth.errors import DataError
 CONSTANT = 1e-6  # spread of targets over the largest, up to which it is rounding
 
 
+@dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Of a source with `targets` float64 (N,), finite, in the user's unit; there are no classes."""
+    """Of a source whose samples have a number each; there are no classes."""
 
-    targets: np.ndarray
-    target_name: str
-    unit: Any
+    targets: np.ndarray  # float64 (N,), finite, in the user's unit
+    target_name: str = "target"
+    unit: ClassVar[str]
 
     def target(self, i: int) -> np.ndarray:
         return self.targets[i]

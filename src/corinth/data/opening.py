@@ -13,10 +13,10 @@ from corinth.data.finding import COLUMNS, Sound, collect
 from corinth.data.images import ImageData
 from corinth.data.masks import MaskSource
 from corinth.data.rows.source import RowData, RowSource
-from corinth.data.sequences.language import PassageSource, in_order
-from corinth.data.sequences.pairs import PairSource
 from corinth.data.sequences.clips import ClipSource
 from corinth.data.sequences.labelled import FRAMES
+from corinth.data.sequences.language import PassageSource, in_order
+from corinth.data.sequences.pairs import PairSource
 from corinth.data.sequences.source import (
     MeasuredSource,
     SequenceData,

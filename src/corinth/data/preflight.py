@@ -10,8 +10,8 @@ import numpy as np
 from corinth.data.collect import Progress, plural
 from corinth.data.dataset import DataSet
 from corinth.data.images import ImageData
-from corinth.data.preprocess import Preprocess
 from corinth.data.measured import Measured
+from corinth.data.preprocess import Preprocess
 from corinth.data.rows.leaks import leaking_columns
 from corinth.data.rows.source import MeasuredRows, RowData
 from corinth.data.sequences.leaks import leaks

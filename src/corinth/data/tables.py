@@ -141,8 +141,8 @@ def _csv(path: Path) -> Table:
 
 
 def is_row(header: list[str]) -> bool:
-    """Whether a first line is no header but a row: numbers alone, one of them a fraction, below 0, or there twice. Years
-    and the like may be names."""
+    """Whether a first line is no header but a row: numbers alone, one of them a fraction, below 0, or there twice.
+    Years and the like may be names."""
     cells = [cell.strip() for cell in header]
     if len(cells) < 2 or not all(map(is_number, cells)):
         return False

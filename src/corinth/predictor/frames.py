@@ -99,9 +99,9 @@ class FrameClassifier(Predictor):
         return isinstance(self.preprocess, ClipEncoding)
 
     def predict(self, clips: Any | Iterable[Any], *, batch_size: int = 64) -> list[FramePrediction]:
-        """The class of every frame. Clips are arrays uint8 (T, H, W) or (T, H, W, C), and paths of folders of frames, of
-        folders of such folders, of .npz archives; series are as `SequenceClassifier.predict` takes them. What cannot be
-        used becomes a prediction with `error`; the others are not affected.
+        """The class of every frame. Clips are arrays uint8 (T, H, W) or (T, H, W, C), and paths of folders of frames,
+        of folders of such folders, of .npz archives; series are as `SequenceClassifier.predict` takes them. What cannot
+        be used becomes a prediction with `error`; the others are not affected.
         """
         if isinstance(clips, str | Path | Tensor | np.ndarray):
             clips = [clips]

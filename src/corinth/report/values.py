@@ -1,5 +1,5 @@
-"""Predicted numbers inside a page: with their series or rows, in charts against the measured ones, and over the order that
-sequences have in their groups."""
+"""Predicted numbers inside a page: with their series or rows, in charts against the measured ones, and over the order
+that sequences have in their groups."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from corinth.data.collect import plural
-from corinth.data.measured import Measured
+from corinth.data.rows.source import MeasuredRows
+from corinth.data.sequences.source import MeasuredSource
 from corinth.predictor import RowRegressor, SequenceRegressor
 from corinth.report.figures import DASHES, SYMBOLS, Figure, choices, plain, series_colour
 from corinth.report.formats import number
 from corinth.report.look import Entrant, Extra, Look, Scored
 from corinth.report.pictures import drawn_series, row_text
 
+Source = MeasuredSource | MeasuredRows
 MOST_GROUPS = 12  # that have a chart of their own
 
 
@@ -37,14 +39,14 @@ class Constant:
     rmse: float
 
 
-def training_mean(source: Measured, train: np.ndarray, rows: np.ndarray) -> Constant:
+def training_mean(source: Source, train: np.ndarray, rows: np.ndarray) -> Constant:
     """The mean target of the training part, scored on `rows`."""
     value = float(source.targets[train].mean())
     errors = source.targets[rows] - value
     return Constant("mean of training", value, float(np.abs(errors).mean()), float(np.sqrt(np.square(errors).mean())))
 
 
-def scatter(values: Values, source: Measured, *, series: int = 0) -> Figure:
+def scatter(values: Values, source: Source, *, series: int = 0) -> Figure:
     """Predicted against measured, a point a sequence, the mean over seeds; on the dotted line they are the same."""
     mean = values.predicted.mean(axis=0)
     groups = [source.groups[i] for i in values.index] if source.groups else [""] * len(mean)
@@ -85,7 +87,7 @@ def scatter(values: Values, source: Measured, *, series: int = 0) -> Figure:
 _AXES = (("xaxis", "measured"), ("yaxis", "predicted"))
 
 
-def over_order(values: Mapping[str, Values], source: Measured, group: str, constant: float) -> Figure:
+def over_order(values: Mapping[str, Values], source: MeasuredSource, group: str, constant: float) -> Figure:
     """Measured and predicted over the places in one group: of each name the mean over seeds, and where it is alone a
     band from the smallest to the largest. `constant` is the mean of the training part, dotted."""
     data: list[dict[str, Any]] = []
@@ -127,10 +129,10 @@ def _line(x: Sequence[float], y: np.ndarray, name: str, line: dict[str, Any]) ->
     return {"x": x, "y": _rounded(y), "name": name, "mode": "lines", "line": line, "hovertemplate": hover}
 
 
-def orders(values: Mapping[str, Values], source: Measured, train: np.ndarray) -> dict[str, Figure]:
+def orders(values: Mapping[str, Values], source: Source, train: np.ndarray) -> dict[str, Figure]:
     """The charts over the order of each group, of all names together and of each alone; none without an order."""
     first = next(iter(values.values()))
-    if not source.groups or not source.order:
+    if not isinstance(source, MeasuredSource) or not source.groups or not source.order:
         return {}
     constant = float(source.targets[train].mean())
     groups = list(dict.fromkeys(source.groups[row] for row in first.index))[:MOST_GROUPS]

@@ -61,7 +61,6 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
         name = "series_augmentation.crop" if recipe.max_len is None else "max_len"
         raise UsageError(f"{name} cuts away what transcripts say; leave it out")
 
-
     if data.task == FRAMES:
         _refuse_moved_steps(recipe)
 

@@ -59,7 +59,9 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Prep
         "translation": partial(_translation, preparation),
     }
     smooths = KINDS[data.task].classification or data.task == "translation"
-    if recipe.label_smoothing and not smooths and changed(recipe, ("label_smoothing",)):  # a card may have it for others
+    if (
+        recipe.label_smoothing and not smooths and changed(recipe, ("label_smoothing",))
+    ):  # a card may have it for others
         raise UsageError(
             f"label_smoothing {recipe.label_smoothing} is for classification and translation, not for {data.task}"
         )

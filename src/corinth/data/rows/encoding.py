@@ -117,7 +117,8 @@ class RowEncoding:
         if set(rest) | {"target_mean", "target_std"} != names:
             raise UsageError(f"an encoding of rows has {', '.join(sorted(names))}, not {', '.join(sorted(rest))}")
         rest["known"] = tuple(map(tuple, rest["known"]))
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in rest.items()})
+        given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in rest.items()}
+        return cls(**given)
 
     @classmethod
     def measured(cls, data: RowData) -> "RowEncoding":

@@ -18,6 +18,6 @@ def leaking_columns(source: MeasuredRows, rows: np.ndarray) -> Iterator[str]:
         r = correlation(column[filled], source.targets[rows][filled])
         if abs(r) > TOO_GOOD:
             yield (
-                f"column {name!r} gives the {source.target_name} away (correlation {r:.4f}): take it out, unless it can "
-                "be measured where the network will be used"
+                f"column {name!r} gives the {source.target_name} away (correlation {r:.4f}): take it out, unless it "
+                "can be measured where the network will be used"
             )

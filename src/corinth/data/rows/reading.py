@@ -124,8 +124,8 @@ def _targets(cells: Sequence[str], column: str, places: Sequence[tuple[Table, in
     if (odd := next((i for i, value in enumerate(values) if value is None), None)) is not None:
         table, row = places[odd]
         raise DataError(
-            f"{table.place(row)}: target_column {column!r} says {cells[odd]!r}, which is no number; classes are named by "
-            "label_column"
+            f"{table.place(row)}: target_column {column!r} says {cells[odd]!r}, which is no number; classes are named "
+            "by label_column"
         )
     return np.array(values, dtype=np.float64)
 

@@ -59,10 +59,8 @@ class RowSource:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredRows(Measured, RowSource):
-    """Rows with a number each, `targets` float64 (N,), finite, in the user's unit; there are no classes."""
+    """Rows with a number each; there are no classes."""
 
-    targets: np.ndarray
-    target_name: str
     groups: ClassVar[tuple[str, ...]] = ()  # each row may be in any part
     order: ClassVar[tuple[float, ...]] = ()
 

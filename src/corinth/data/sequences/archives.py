@@ -57,7 +57,9 @@ def step_labels_of(y: np.ndarray, x: np.ndarray, lengths: np.ndarray, where: str
     if y.shape != x.shape[:2]:
         raise DataError(f"{where} has the shape {y.shape}, and x {x.shape}; a label for each step is {x.shape[:2]}")
     inside = np.arange(x.shape[1]) < lengths[:, None]
-    empty = np.isnan(y) if y.dtype.kind == "f" else y == y.dtype.type() if y.dtype.kind in "SU" else np.zeros_like(inside)
+    empty = np.zeros_like(inside)
+    if y.dtype.kind in "fSU":
+        empty = np.isnan(y) if y.dtype.kind == "f" else y == y.dtype.type()
     if (lacking := np.argwhere(inside & empty)).size:
         row, step = lacking[0].tolist()
         raise DataError(f"{where}[{row}, {step}] is empty; every step within lengths needs a label")

@@ -84,7 +84,7 @@ class ClipEncoding:
         source = data.source
         assert isinstance(source, ClipSource)
         rows = data.positions("train")
-        counts = sum(_histogram(source.clips[i][:max_len]) for i in rows)  # (C, 256), exact
+        counts = np.sum([_histogram(source.clips[i][:max_len]) for i in rows], axis=0)  # (C, 256), exact
         levels = np.arange(256) / 255
         mean = counts @ levels / counts.sum(axis=1)
         std = np.sqrt(np.maximum(counts @ levels**2 / counts.sum(axis=1) - mean**2, 0))

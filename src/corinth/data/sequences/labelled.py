@@ -1,7 +1,7 @@
 """Sequences with a class for each of their steps: what sentences with tags, series and clips of frames have alike."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,10 +11,11 @@ from corinth.errors import DataError
 FRAMES = "frame-classification"
 
 
+@dataclass(frozen=True, kw_only=True)
 class StepLabels:
-    """Of a source whose `tags` are int64 (T,) of each sequence, positions in `classes`."""
+    """Of a source whose sequences have a class for every step."""
 
-    tags: tuple[np.ndarray, ...]
+    tags: tuple[np.ndarray, ...]  # int64 (T,) of each, positions in `classes`
     classes: tuple[str, ...]
     label_word: ClassVar[str] = "label"  # what the class of a step is called
 

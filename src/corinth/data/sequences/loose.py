@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from corinth.data.sequences.audio import AUDIO_SUFFIXES, features, is_audio_file, read_audio
-from corinth.data.sequences.clips import is_clip, read_archive, read_clip
+from corinth.data.sequences.clip_folders import is_clip, read_clip
+from corinth.data.sequences.clips import read_archive
 from corinth.data.sequences.files import read_text
 from corinth.data.sequences.series import SERIES_SUFFIXES, read_series
 from corinth.data.sequences.steps import column_names, layout, read_steps

@@ -1,7 +1,7 @@
 """Texts and time series with their labels, by position."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any, ClassVar, Literal
@@ -99,18 +99,13 @@ class SeriesSource(Series):
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredSource(Measured, SeriesSource):
-    """Time series with a number each, `targets` float64 (N,), finite, in the user's unit; there are no classes."""
-
-    targets: np.ndarray = field(default_factory=lambda: np.empty(0))
-    target_name: str = "target"
+    """Time series with a number each; there are no classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SteppedSource(StepLabels, Series):
     """Time series with a class for every step."""
 
-    tags: tuple[np.ndarray, ...]  # int64 (T,) of each
-    classes: tuple[str, ...]
     unit: ClassVar[str] = "series"
 
     @classmethod

@@ -67,8 +67,8 @@ class SequenceStore:
 
 
 def _targets(data: SequenceData, positions: np.ndarray, encoding: Any) -> Sequence[Tensor]:
-    """A class or a number (), the tags (T,) of a sentence or of steps, the tokens (T,) of a translation or the labels (U,) of a
-    recording."""
+    """A class or a number (), the tags (T,) of a sentence or of steps, the tokens (T,) of a translation or the labels
+    (U,) of a recording."""
     source = data.source
     if isinstance(source, PairSource):
         assert isinstance(encoding, PairEncoding)

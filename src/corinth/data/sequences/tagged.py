@@ -23,12 +23,10 @@ _COMMENT = re.compile(r"# ?\w+ *=")
 
 @dataclass(frozen=True)
 class TaggedSource(StepLabels):
-    """Sentences as their words, each word with a tag, a position in `classes`."""
+    """Sentences as their words, each word with a tag."""
 
     sentences: tuple[tuple[str, ...], ...]
-    tags: tuple[np.ndarray, ...]  # int64 (T,) of each
     places: tuple[str, ...]
-    classes: tuple[str, ...]
     unit: ClassVar[str] = "sentence"
     label_word: ClassVar[str] = "tag"
 
