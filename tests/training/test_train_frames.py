@@ -291,3 +291,12 @@ def test_the_commands(run: Run, data: SequenceData, tmp_path: Path, capsys: pyte
     assert len(answer["labels"]) == len(answer["probabilities"]) == len(clips(2)[0][1])
     assert main(["show", "lrcn"]) == 0
     assert "16x3x32x32" in capsys.readouterr().out
+
+
+def test_gradients_by_step(run: Run, series: SequenceData, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of series that of the last step's answer; of clips there are none."""
+    plain = quick(series, tmp_path / "rnn", arch="rnn", options=PLAIN, budget="1ep")
+    assert main(["gradients", str(plain.path), "--samples", "5", "--output", str(tmp_path / "g.html")]) == 0
+    assert "gradient of the loss" in capsys.readouterr().out
+    assert main(["gradients", str(run.path), "--output", str(tmp_path / "h.html")]) == 2
+    assert "gradients by step are of texts, series and sentences" in capsys.readouterr().err
