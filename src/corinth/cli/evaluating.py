@@ -200,6 +200,8 @@ def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> 
         if spec != recipe.data and recipe.group_column is not None and Path(spec).suffix.lower() in TABLE_SUFFIXES:
             how |= {name: getattr(recipe, name) for name in (*STEP_COLUMNS, "label_column")}  # a table like the run's
             how["channel_columns"] = ",".join(predictor.preprocess.channel_names)
+        if predictor.task == "tabular-regression":
+            how |= {"target_column": recipe.target_column}
     columns = {name: getattr(options, name) for name in (*COLUMNS, "transcript_units")}
     how |= {name: column for name, column in columns.items() if column is not None}
     how["audio_rate"] = getattr(predictor.preprocess, "audio_rate", None)  # at which recordings are heard
@@ -262,20 +264,21 @@ def _scores(result: "Scores", task: str) -> dict[str, str | None]:
 
 
 def _show_classes(result: "Scores", several: str) -> None:
-    from corinth.predictor import Evaluation
+    from corinth.predictor import Evaluation, FrameEvaluation
     from corinth.predictor.tagging import TagEvaluation
 
-    tagged = isinstance(result, TagEvaluation)
+    counted = "words" if isinstance(result, TagEvaluation) else "boxes"
+    counted = "frames" if isinstance(result, FrameEvaluation) else counted
     per_class = result.to_dict().get("per_class")
     if not per_class:
         return
     print()
     names = {"f1": "F1", "iou": "IoU", "dice": "Dice", "ap": "AP", "ap50": "AP50"}
-    names["support"] = several if isinstance(result, Evaluation) else "words" if tagged else "boxes"
+    names["support"] = several if isinstance(result, Evaluation) else counted
     columns = [names.get(name, name.replace("_", " ")) for name in next(iter(per_class.values()))]
     rows = [(name, *(_number(value) for value in values.values())) for name, values in per_class.items()]
     print_table({"class": "left", **dict.fromkeys(columns, "right")}, rows)
-    if isinstance(result, Evaluation) and len(result.classes) <= _MOST_SHOWN:
+    if isinstance(result, Evaluation | FrameEvaluation) and len(result.classes) <= _MOST_SHOWN:
         print()
         rows = [(name, *counts) for name, counts in zip(result.classes, result.confusion.tolist())]
         print_table({"is \\ called": "left", **dict.fromkeys(result.classes, "right")}, rows)

@@ -14,6 +14,7 @@ from corinth.errors import UsageError
 
 if TYPE_CHECKING:
     from corinth.predictor import Answer, DenseAnswer, DensePredictor, Prediction
+    from corinth.predictor.frames import FramePrediction
     from corinth.predictor.tagging import TagPrediction
     from corinth.predictor.transcription import Transcript
     from corinth.predictor.translation import TranslationPrediction
@@ -32,7 +33,8 @@ class Options:
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
     """Image files, and folders of them. Tables, each row one to classify. Texts or sentences themselves, .txt files
     (of one text, or of a sentence a line where words are tagged or sentences translated), tables with a text a row.
-    Time series in .csv files with a step a row, in .ts and .npz files; recordings, and folders of them."""
+    Time series in .csv files with a step a row, in .ts and .npz files; recordings, and folders of them. Clips: folders
+    of frames, and .npz files."""
     top: int = 5
     """Classification: how many classes to name."""
     beam: int | None = None
@@ -106,6 +108,12 @@ def _tagged(predictor: Any, options: Options) -> _Told:
     return _Told(found, _dense_csv(found), {"name": "left", "tags": "left"}, rows)
 
 
+def _framed(predictor: Any, options: Options) -> _Told:
+    found = predictor.predict(list(map(Path, options.files)), batch_size=options.batch_size)
+    rows = [(p.name, "cannot be used" if p.error is not None else p.summary) for p in found]
+    return _Told(found, _dense_csv(found), {"name": "left", "frames": "left"}, rows)
+
+
 def _transcribed(predictor: Any, options: Options) -> _Told:
     beam = {} if options.beam is None else {"beam": options.beam}
     found = predictor.predict(list(map(Path, options.files)), batch_size=options.batch_size, **beam)
@@ -138,6 +146,8 @@ def _classified(predictor: Any, options: Options) -> _Told:
 
 _TOLD: dict[str, Callable[[Any, Options], _Told]] = {  # the others are classified
     "sequence-regression": _measured,
+    "tabular-regression": _measured,
+    "frame-classification": _framed,
     "sequence-tagging": _tagged,
     "transcription": _transcribed,
     "translation": _translated,
@@ -259,8 +269,10 @@ def _csv(found: "Sequence[Prediction]", top: int) -> str:
     return to_csv([*columns, "error"], rows)
 
 
-def _dense_csv(found: "Sequence[_Said] | Sequence[TagPrediction] | Sequence[TranslationPrediction]") -> str:
-    """One line a class, a box or a word; of a sample in which nothing was found, or that failed, one line."""
+def _dense_csv(
+    found: "Sequence[_Said] | Sequence[TagPrediction] | Sequence[TranslationPrediction] | Sequence[FramePrediction]",
+) -> str:
+    """One line a class, a box, a word or a frame; of a sample in which nothing was found, or that failed, one line."""
     lines: list[dict[str, Any]] = []
     for prediction in found:
         rows = prediction.rows() if prediction.error is None else []

@@ -13,7 +13,7 @@ from corinth.compare.plan import Plan
 from corinth.compare.statistics import Difference, method_text, paired_differences, pool_seeds, score_interval
 from corinth.data.collect import plural
 from corinth.data.dataset import DataSet
-from corinth.data.sequences.source import MeasuredSource
+from corinth.data.measured import Measured
 from corinth.data.splits import groups_of
 from corinth.errors import CorinthError
 from corinth.report.machine import machine_facts
@@ -167,7 +167,7 @@ def _notes(plan: Plan, data: DataSet, done: int, interrupted: bool) -> tuple[str
 
 def _baselines(data: DataSet) -> tuple[Baseline, ...]:
     """Of regression the mean of the training part."""
-    if not isinstance(data.source, MeasuredSource):
+    if not isinstance(data.source, Measured):
         return ()
     found = training_mean(data.source, data.positions("train"), data.positions("test"))
     return (Baseline(label=found.name, score_test=found.mae, metric=found.rmse),)

@@ -13,6 +13,8 @@ from corinth.data.mask_layout import lacking_masks
 from corinth.data.masks import is_mask_folder, open_masks
 from corinth.data.rows.reading import have_rows, open_rows
 from corinth.data.sequences.audio import audio_files, collect_audio, is_audio_file
+from corinth.data.sequences.clip_folders import LABELS_FILE, is_clip_folder, open_clip_folder
+from corinth.data.sequences.clips import hold_clips, open_archives
 from corinth.data.sequences.language import language_files, open_language
 from corinth.data.sequences.parallel import (
     NUMBERED,
@@ -62,6 +64,10 @@ def collect(
             found.notes.insert(0, f"{spec} is the built-in set; write ./{spec} for the folder of that name")
         return known.name, found
     path = _located(spec)
+    if is_clip_folder(path):
+        if asked:
+            raise UsageError(f"{path} is a folder of clips, whose labels are in {LABELS_FILE}; leave {asked[0]} out")
+        return path.resolve().name, open_clip_folder(path, max_corrupt=max_corrupt, progress=progress)
     if not (path.is_dir() and _has_images(path)) and (found := _sequences(path, columns, max_corrupt)) is not None:
         return path.resolve().name.removesuffix(path.suffix if path.is_file() else ""), found
     if path.is_dir():
@@ -96,6 +102,8 @@ def _sequences(path: Path, columns: dict[str, str | None], max_corrupt: float) -
     if (found := _pairs(path, columns, max_corrupt)) is not None:
         return found
     files = series_files(path)
+    if not files and columns["target_column"] is not None and not any(columns[name] for name in _OF_SEQUENCES):
+        return _open_measured_rows(path, columns, max_corrupt)
     if not files and (steps := [name for name in STEP_COLUMNS if columns[name] is not None]):
         return _open_steps(path, columns, steps[0], max_corrupt)
     tables = [(read_table(table), part) for table, part in parts_of(path)]
@@ -110,6 +118,10 @@ def _sequences(path: Path, columns: dict[str, str | None], max_corrupt: float) -
         if wrong := [name for name in asked if name != "label_column"]:
             raise UsageError(f"{path} holds tagged sentences; {wrong[0]} belongs to a table")
         return open_tagged(tagged, label_column=columns["label_column"])
+    if hold_clips(files):
+        if asked:
+            raise UsageError(f"{path} holds clips, whose labels are its array y; {asked[0]} belongs to a table")
+        return open_archives(files, max_corrupt=max_corrupt)
     if files:
         if wrong := [name for name in asked if name != "target_column"]:
             raise UsageError(f"{path} holds time series; {wrong[0]} belongs to a table")
@@ -163,6 +175,21 @@ def _open_steps(path: Path, columns: dict[str, str | None], asked: str, max_corr
     if other := [name for name in ("path_column", "text_column") if columns[name] is not None]:
         raise UsageError(f"{other[0]} and {asked} are two kinds of data; give one of them")
     return open_steps([(read_table(file), part) for file, part in files], columns, max_corrupt=max_corrupt)
+
+
+_OF_SEQUENCES = [name for name in STEP_COLUMNS if name != "target_column"]
+
+
+def _open_measured_rows(path: Path, columns: dict[str, str | None], max_corrupt: float) -> Collected:
+    """Rows of a table, or of one for each part, with a number each."""
+    files = [(path, None)] if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES else parts_of(path)
+    if not files:
+        raise UsageError(f"{path} is no table; target_column belongs to one ({', '.join(TABLE_SUFFIXES)})")
+    if other := [name for name in ("path_column", "text_column") if columns[name] is not None]:
+        raise UsageError(f"{other[0]} and target_column are two kinds of data; give one of them")
+    tables = [(read_table(file), part) for file, part in files]
+    own = {name: columns[name] for name in ("label_column", "target_column")}
+    return open_rows(tables, max_corrupt=max_corrupt, **own)
 
 
 def _located(spec: str) -> Path:

@@ -13,9 +13,18 @@ from corinth.data.finding import COLUMNS, Sound, collect
 from corinth.data.images import ImageData
 from corinth.data.masks import MaskSource
 from corinth.data.rows.source import RowData, RowSource
+from corinth.data.sequences.clips import ClipSource
+from corinth.data.sequences.labelled import FRAMES
 from corinth.data.sequences.language import PassageSource, in_order
 from corinth.data.sequences.pairs import PairSource
-from corinth.data.sequences.source import SequenceData, Series, TextSource
+from corinth.data.sequences.source import (
+    MeasuredSource,
+    SequenceData,
+    Series,
+    SeriesSource,
+    SteppedSource,
+    TextSource,
+)
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.source import TargetSource
 from corinth.data.splits import check_classes, hold_out, make_splits
@@ -90,6 +99,9 @@ def open_data(
     source, notes = found.source, list(found.notes)
     if not len(source):
         raise DataError(f"{spec}: there are no {plural(source.unit)}")
+    if task == FRAMES and isinstance(source, SeriesSource) and not isinstance(source, MeasuredSource):
+        source, found.task = SteppedSource.of(source), FRAMES
+        notes.append("every step has the label of its series")
     if task not in (None, found.task):
         raise UsageError(f"{spec} is data for {found.task}, and data for {task} are needed")
     if classes is not None:
@@ -138,7 +150,7 @@ def open_data(
         },
         "task": found.task,
     }
-    if isinstance(source, TextSource | Series | TaggedSource | PassageSource | PairSource):
+    if isinstance(source, TextSource | Series | ClipSource | TaggedSource | PassageSource | PairSource):
         return SequenceData(**common)
     if isinstance(source, RowSource):
         return RowData(**common)

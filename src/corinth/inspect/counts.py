@@ -38,7 +38,9 @@ def meta_twin(model: nn.Module) -> nn.Module:
 
 def smallest_input(cfg: Any) -> tuple[int, ...]:
     """The smallest input that a network of this config takes: (C, H, W), a row of a table (N,), or one step of a
-    sequence: (1, I) numbers, or (1,) token."""
+    sequence: (1, I) numbers, or (1,) token, or what the config says itself."""
+    if hasattr(cfg, "smallest_input"):
+        return cfg.smallest_input
     if not hasattr(cfg, "in_chans"):
         return (1, cfg.input_size) if hasattr(cfg, "input_size") else (1,)
     if getattr(cfg, "input_size", 0):

@@ -3,6 +3,7 @@
 from corinth.predictor.classes import Prediction
 from corinth.predictor.classifier import Classifier
 from corinth.predictor.evaluation import ClassScore, Evaluation, Evaluator
+from corinth.predictor.frames import FrameClassifier, FrameEvaluation, FramePrediction
 from corinth.predictor.language import Generation, LanguageEvaluation, LanguageModel
 from corinth.predictor.predictor import (
     Answer,
@@ -14,7 +15,7 @@ from corinth.predictor.predictor import (
     load_run,
 )
 from corinth.predictor.regression import RegressionEvaluation, SequenceRegressor, ValuePrediction
-from corinth.predictor.rows import RowClassifier
+from corinth.predictor.rows import RowClassifier, RowRegressor
 from corinth.predictor.sequences import SequenceClassifier
 from corinth.predictor.tagging import Tagger
 from corinth.predictor.transcription import Transcriber
@@ -28,6 +29,9 @@ __all__ = [
     "DensePredictor",
     "Evaluation",
     "Evaluator",
+    "FrameClassifier",
+    "FrameEvaluation",
+    "FramePrediction",
     "Generation",
     "ImagePredictor",
     "LanguageEvaluation",
@@ -36,6 +40,7 @@ __all__ = [
     "Predictor",
     "RegressionEvaluation",
     "RowClassifier",
+    "RowRegressor",
     "Scores",
     "SequenceClassifier",
     "SequenceRegressor",

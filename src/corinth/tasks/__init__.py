@@ -7,8 +7,9 @@ from corinth.tasks.classification import (
     balanced_weights,
 )
 from corinth.tasks.detection import ObjectDetection
+from corinth.tasks.frames import FrameClassification, FramePredictions
 from corinth.tasks.language import LanguageModeling
-from corinth.tasks.regression import SequenceRegression
+from corinth.tasks.regression import Regression, SequenceRegression, TabularRegression
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
 from corinth.tasks.tagging import SequenceTagging
 from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
@@ -17,17 +18,21 @@ from corinth.tasks.translation import Translation
 
 __all__ = [
     "Batch",
+    "FrameClassification",
+    "FramePredictions",
     "ImageClassification",
     "LanguageModeling",
     "MaskPredictions",
     "ObjectDetection",
     "Phase",
     "Predictions",
+    "Regression",
     "SemanticSegmentation",
     "SequenceClassification",
     "SequenceRegression",
     "SequenceTagging",
     "TabularClassification",
+    "TabularRegression",
     "Task",
     "Term",
     "Transcription",

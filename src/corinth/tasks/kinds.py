@@ -36,7 +36,15 @@ KINDS = {
             share=False,
             lower_is_better=True,
         ),
+        Kind("frame-classification", "accuracy", "accuracy of frames", "accuracy per clip", unit="clip"),
         Kind("sequence-tagging", "accuracy", "accuracy of tags", "accuracy per sentence", unit="sentence"),
+        Kind(
+            *("tabular-regression", "rmse", "RMSE", "absolute error"),
+            unit="row",
+            classes=False,
+            share=False,
+            lower_is_better=True,
+        ),
         Kind(
             "transcription",
             "error_rate",

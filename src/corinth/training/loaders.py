@@ -26,6 +26,8 @@ from corinth.data.rows.encoding import RowEncoding
 from corinth.data.rows.source import RowData
 from corinth.data.rows.store import RowStore
 from corinth.data.sequences.augment import SeriesTransform
+from corinth.data.sequences.encoding import uncut
+from corinth.data.sequences.labelled import FRAMES
 from corinth.data.sequences.language_encoding import LanguageEncoding
 from corinth.tasks.kinds import KINDS
 from corinth.training.language import make_language_loaders
@@ -78,6 +80,8 @@ def make_part(data: DataSet, part: str, preprocess: Preparation, device: torch.d
         return RowStore(data, part, preprocess)
     assert isinstance(data, SequenceData)
     assert not isinstance(preprocess, LanguageEncoding)  # whose parts are read in windows
+    if data.task == FRAMES and part != "train":  # every step gets an answer, however long the sequence
+        return SequenceStore(data, part, uncut(preprocess))
     return SequenceStore(data, part, preprocess)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from corinth.data.dataset import DataSet
+from corinth.data.sequences.labelled import FRAMES
 from corinth.data.sequences.source import TRANSCRIPTION, Series
 from corinth.errors import UsageError
 from corinth.registry import Entry, configure, entry
@@ -24,6 +25,7 @@ WHAT = {
     "sentence": "tagged sentences",
     "recording": "recordings with transcripts",
     "pair": "translations",
+    "clip": "clips of frames",
     "passage": "running text",
 }
 
@@ -48,6 +50,7 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
         "passage": (*OF_IMAGES, *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
         "sentence": (*OF_IMAGES, *OF_SEQUENCES, "tokenizer", *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
         "pair": (*OF_IMAGES, *OF_SERIES, *OF_TRANSCRIPTS),
+        "clip": (*OF_IMAGES, *OF_TEXTS, *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
     }[unit]
     if given := changed(recipe, idle):
         raise UsageError(f"{given[0]} does nothing with {WHAT[unit]}, which {data.name} are; leave it out")
@@ -59,6 +62,16 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
     if data.task == TRANSCRIPTION and (recipe.max_len is not None or recipe.series_augmentation.crop):
         name = "series_augmentation.crop" if recipe.max_len is None else "max_len"
         raise UsageError(f"{name} cuts away what transcripts say; leave it out")
+
+    if data.task == FRAMES:
+        _refuse_moved_steps(recipe)
+
+
+def _refuse_moved_steps(recipe: Recipe) -> None:
+    """What gives a sequence other steps than its labels are of."""
+    moved = [f"series_augmentation.{name}" for name in ("speed", "crop") if getattr(recipe.series_augmentation, name)]
+    if moved := [*moved, *(["series.stack"] if recipe.series.stack > 1 else [])]:
+        raise UsageError(f"{moved[0]} changes the steps of a series, and each has a label of its own; leave it out")
 
 
 def changed(recipe: Recipe, names: Sequence[str]) -> list[str]:

@@ -7,15 +7,20 @@ from typing import Any
 from torch import nn
 
 from corinth.data import SequenceData, SeriesEncoding, TextEncoding
-from corinth.data.sequences.encoding import Encoding, WordEncoding, target_scale
+from corinth.data.measured import target_scale
+from corinth.data.sequences.clip_encoding import ClipEncoding
+from corinth.data.sequences.clips import ClipSource
+from corinth.data.sequences.encoding import Encoding, WordEncoding
+from corinth.data.sequences.labelled import FRAMES
 from corinth.data.sequences.language import LANGUAGE
 from corinth.data.sequences.language_encoding import LanguageEncoding
 from corinth.data.sequences.pair_encoding import PairEncoding
 from corinth.data.sequences.pairs import PairSource
-from corinth.data.sequences.source import MeasuredSource, TranscriptSource
+from corinth.data.sequences.source import MeasuredSource, SteppedSource, TranscriptSource
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.sequences.transcripts import needed_steps
 from corinth.errors import UsageError
+from corinth.registry import Entry, entry
 from corinth.training.language import make_language_encoding
 from corinth.training.network import fitted
 from corinth.training.options import OF_PAIRS, OF_SEQUENCES, OF_TEXTS, WHAT, changed
@@ -25,6 +30,7 @@ from corinth.weights import read_config
 ENCODINGS: dict[str, type[Any]] = {  # what a sample is called -> its encoding
     "text": TextEncoding,
     "series": SeriesEncoding,
+    "clip": ClipEncoding,
     "recording": SeriesEncoding,
     "sentence": WordEncoding,
     "passage": LanguageEncoding,
@@ -43,6 +49,8 @@ def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LanguageEnco
         if isinstance(known, PairEncoding):
             assert isinstance(data.source, PairSource)
             known.check_direction(data.source, data.name)
+        if isinstance(known, ClipEncoding):
+            known.check_clips(data)
         if isinstance(known, SeriesEncoding):
             known.check_channels(data)
             if isinstance(data.source, MeasuredSource) and known.target_mean is None:  # of a network for classes
@@ -63,6 +71,8 @@ def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LanguageEnco
     lowercase = recipe.lowercase is not False
     if isinstance(data.source, TaggedSource):
         return WordEncoding.trained(data, vocab_size=recipe.vocab_size, lowercase=lowercase)
+    if isinstance(data.source, ClipSource):
+        return ClipEncoding.measured(data, max_len=recipe.max_len)
     if not data.is_text:
         return SeriesEncoding.measured(data, max_len=recipe.max_len, features=recipe.series)
     return TextEncoding.trained(
@@ -84,7 +94,17 @@ def count_cut(encoding: Encoding | LanguageEncoding, data: SequenceData) -> int:
     if isinstance(encoding, TextEncoding):
         source: Any = data.source
         return sum(count > encoding.max_len for count in encoding.counts(source.texts))
-    return int((data.source.lengths > encoding.max_len).sum())
+    rows = data.positions("train" if data.task == FRAMES else "all")  # every step of the others gets an answer
+    return int((data.source.lengths[rows] > encoding.max_len).sum())
+
+
+def check_steps(found: Entry, data: SequenceData) -> None:
+    """Frames are for networks that look at pictures, and numbers for the others."""
+    takes_frames = hasattr(found.config, "in_chans")
+    if isinstance(data.source, ClipSource) and not takes_frames:
+        raise UsageError(f"{found.name} takes numbers, and {data.name} has clips of frames; lrcn takes these")
+    if isinstance(data.source, SteppedSource) and takes_frames:
+        raise UsageError(f"{found.name} takes clips of frames, and {data.name} has numbers; use lstm, gru, ...")
 
 
 def check_room(encoding: Encoding | LanguageEncoding, source: TranscriptSource) -> None:
@@ -102,10 +122,12 @@ def build_sequence_model(
     recipe: Recipe, data: SequenceData, say: Callable[[str], object]
 ) -> tuple[nn.Module, Encoding | LanguageEncoding]:
     """A network for the data's classes and the encoding of its input; `say` is told what was loaded and frozen."""
+    check_steps(entry(recipe.arch), data)
     encoding = make_encoding(recipe, data)
     if cut := count_cut(encoding, data):
-        unit = "steps" if isinstance(encoding, SeriesEncoding) else "tokens"
-        say(f"{cut} of {len(data)} sequences are longer than max_len, {encoding.max_len} {unit}, and lose their end")
+        unit = {"series": "steps", "recording": "steps", "clip": "frames"}.get(data.source.unit, "tokens")
+        count = f"{len(data.positions('train'))} training" if data.task == FRAMES else str(len(data))
+        say(f"{cut} of {count} sequences are longer than max_len, {encoding.max_len} {unit}, and lose their end")
     measured = isinstance(data.source, MeasuredSource)
     options: dict[str, Any] = {}
     if not isinstance(encoding, PairEncoding):
@@ -119,11 +141,15 @@ def build_sequence_model(
         options |= {"pool": "none", "crf": False, "num_classes": data.num_classes + 1}  # the blank is the last
     if isinstance(encoding, PairEncoding):
         options |= {name: getattr(encoding, name) for name in ("source_vocab_size", "target_vocab_size")}
+    elif isinstance(encoding, ClipEncoding):
+        options |= {"in_chans": encoding.channels}
     elif isinstance(encoding, SeriesEncoding):
         options |= {"input_size": encoding.width}
     else:
         options |= {"vocab_size": encoding.vocab_size}
-    by_step = data.task in ("sequence-tagging", "transcription", LANGUAGE)
+    if isinstance(data.source, SteppedSource):
+        options |= {"pool": "none", "crf": False}  # each step has a probability of its own
+    by_step = data.task in ("sequence-tagging", "transcription", LANGUAGE, FRAMES)
     if not by_step and recipe.options.get("pool") == "none":
         what = "number" if measured else "label"
         raise UsageError(

@@ -7,14 +7,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from corinth.data import SequenceData, SeriesEncoding
+from corinth.data import SeriesEncoding
 from corinth.data.dataset import DataSet
 from corinth.data.masks import MaskSource
+from corinth.data.measured import target_scale
 from corinth.data.preparation import Preparation
-from corinth.data.sequences.encoding import target_scale
+from corinth.data.rows.encoding import RowEncoding
 from corinth.data.sequences.pairs import PairSource
 from corinth.errors import UsageError
 from corinth.tasks import (
+    FrameClassification,
     ImageClassification,
     LanguageModeling,
     ObjectDetection,
@@ -23,6 +25,7 @@ from corinth.tasks import (
     SequenceRegression,
     SequenceTagging,
     TabularClassification,
+    TabularRegression,
     Task,
     Transcription,
     Translation,
@@ -31,6 +34,7 @@ from corinth.tasks import (
 from corinth.tasks.bleu import bleu_tokenizer
 from corinth.tasks.classification import weights_of_counts
 from corinth.tasks.kinds import KINDS
+from corinth.training.options import changed
 from corinth.training.recipe import Recipe
 
 
@@ -44,7 +48,9 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Prep
         "image-classification": partial(_classification, ImageClassification),
         "tabular-classification": partial(_classification, TabularClassification),
         "sequence-classification": partial(_classification, SequenceClassification),
-        "sequence-regression": partial(_regression, preparation),
+        "sequence-regression": partial(_regression, SequenceRegression, preparation),
+        "tabular-regression": partial(_regression, TabularRegression, preparation),
+        "frame-classification": _frames,
         "sequence-tagging": partial(_unweighted, SequenceTagging),
         "language-modeling": partial(_unweighted, lambda model, _: LanguageModeling(model)),
         "semantic-segmentation": _segmentation,
@@ -52,11 +58,14 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Prep
         "transcription": partial(_unweighted, Transcription),
         "translation": partial(_translation, preparation),
     }
-    if recipe.label_smoothing and not (KINDS[data.task].classification or data.task == "translation"):
+    smooths = KINDS[data.task].classification or data.task == "translation"
+    if (
+        recipe.label_smoothing and not smooths and changed(recipe, ("label_smoothing",))
+    ):  # a card may have it for others
         raise UsageError(
             f"label_smoothing {recipe.label_smoothing} is for classification and translation, not for {data.task}"
         )
-    if recipe.regression_loss != "squared" and data.task != SequenceRegression.name:
+    if recipe.regression_loss != "squared" and data.task not in (SequenceRegression.name, TabularRegression.name):
         raise UsageError(f"regression_loss {recipe.regression_loss} is for regression, not for {data.task}")
     return makers[data.task](recipe, model, data)
 
@@ -67,17 +76,17 @@ def _classification(cls: Callable[..., Task], recipe: Recipe, model: nn.Module, 
     return cls(model, data.classes, label_smoothing=recipe.label_smoothing, class_weights=weights)
 
 
-def _regression(preparation: Preparation | None, recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+def _regression(
+    cls: Callable[..., Task], preparation: Preparation | None, recipe: Recipe, model: nn.Module, data: DataSet
+) -> Task:
     if recipe.class_weights != "none":
         raise UsageError(
             f"class_weights {recipe.class_weights} is not for {data.task}, which has no classes; leave it out"
         )
-    assert isinstance(data, SequenceData)
     scale = target_scale(data)
-    if isinstance(preparation, SeriesEncoding) and preparation.target_mean is not None:
+    if isinstance(preparation, SeriesEncoding | RowEncoding) and preparation.target_mean is not None:
         scale = {"target_mean": preparation.target_mean, "target_std": preparation.target_std or 1.0}
-    mean, std = scale["target_mean"], scale["target_std"]
-    return SequenceRegression(model, mean=mean, std=std, loss=recipe.regression_loss)
+    return cls(model, mean=scale["target_mean"], std=scale["target_std"], loss=recipe.regression_loss)
 
 
 def _segmentation(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
@@ -86,6 +95,13 @@ def _segmentation(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
         assert isinstance(data.source, MaskSource)
         weights = weights_of_counts(torch.from_numpy(data.source.pixels[data.positions("train")].sum(axis=0)))
     return SemanticSegmentation(model, data.classes, class_weights=weights)
+
+
+def _frames(recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+    weights = None
+    if recipe.class_weights == "balanced":
+        weights = weights_of_counts(torch.from_numpy(data.source.amounts()[data.positions("train")].sum(axis=0)))
+    return FrameClassification(model, data.classes, class_weights=weights)
 
 
 def _unweighted(cls: Callable[..., Task], recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
