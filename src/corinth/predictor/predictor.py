@@ -30,6 +30,8 @@ PREDICTORS = {  # task -> module and class, imported on first use
     "sequence-classification": ("sequences", "SequenceClassifier"),
     "sequence-regression": ("regression", "SequenceRegressor"),
     "sequence-tagging": ("tagging", "Tagger"),
+    "captioning": ("captioning", "Captioner"),
+    "text-from-label": ("writing", "LabelWriter"),
     "transcription": ("transcription", "Transcriber"),
     "translation": ("translation", "Translator"),
     "language-modeling": ("language", "LanguageModel"),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from corinth.predictor import Predictor
-from corinth.report import classes, dense, language, sound, tagging, translations, values
+from corinth.report import captions, classes, dense, labels, language, sound, tagging, translations, values
 from corinth.report.look import Look
 from corinth.tasks.kinds import KINDS
 
@@ -16,6 +16,8 @@ LOOKS: dict[str, Look] = {
     "semantic-segmentation": dense.MASKS,
     "object-detection": dense.BOXES,
     "sequence-regression": values.LOOK,
+    "captioning": captions.LOOK,
+    "text-from-label": labels.LOOK,
     "sequence-tagging": tagging.LOOK,
     "transcription": sound.LOOK,
     "translation": translations.LOOK,

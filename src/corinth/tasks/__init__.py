@@ -14,9 +14,11 @@ from corinth.tasks.tagging import SequenceTagging
 from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
 from corinth.tasks.transcription import Transcription
 from corinth.tasks.translation import Translation
+from corinth.tasks.writing import Captioning, TextFromLabel
 
 __all__ = [
     "Batch",
+    "Captioning",
     "ImageClassification",
     "LanguageModeling",
     "MaskPredictions",
@@ -30,6 +32,7 @@ __all__ = [
     "TabularClassification",
     "Task",
     "Term",
+    "TextFromLabel",
     "Transcription",
     "Translation",
     "balanced_weights",
