@@ -59,7 +59,11 @@ def have_captions(table: Table, columns: Mapping[str, str | None], task: str | N
     """
     names = {name.strip().lower(): name for name in table.columns}
     paths = columns["path_column"] or next((names[word] for word in PATH_COLUMNS if word in names), None)
-    if paths not in table.columns or not any(map(is_image_file, table.columns[paths])):
+    if paths not in table.columns:
+        return False
+    if task == CAPTIONING and not table.columns[paths]:
+        return True  # which says that there are none
+    if not any(map(is_image_file, table.columns[paths])):
         return False
     asked = columns["path_column"] is not None and columns["text_column"] is not None
     if asked or task == CAPTIONING:

@@ -12,7 +12,7 @@ from torchmetrics import MetricCollection
 from corinth.data.sequences.batch import NO_TAG
 from corinth.layers.search import Step, greedy
 from corinth.tasks.bleu import CorpusBleu
-from corinth.tasks.means import CountedMean, share_right
+from corinth.tasks.means import CountedMean, MeanOver, share_right
 from corinth.tasks.task import Phase, Task, Term
 
 Decode = Callable[[Sequence[Sequence[int]]], list[str]]  # tokens of texts to texts
@@ -143,15 +143,18 @@ class Captioning(Writing):
     name = "captioning"
 
     def __init__(self, model: nn.Module, *, decode: Decode, bleu_tokenizer: str = "13a", **options: Any) -> None:
+        from sacrebleu.metrics import CHRF  # takes a while, and few tasks need it
+
         super().__init__(model, **options)
-        self.decode, self.bleu_tokenizer = decode, bleu_tokenizer
+        self.decode, self.bleu_tokenizer, self.chrf = decode, bleu_tokenizer, CHRF(lowercase=True)
 
     def metrics(self, validated: int = VALIDATED) -> MetricCollection:
-        """`loss` and `accuracy`, and the `bleu` of captions of the first `validated` pictures by greedy search, where
-        these are any."""
+        """`loss` and `accuracy`; of captions of the first `validated` pictures by greedy search, where these are any,
+        `bleu`, and `chrf`, a mean over pictures."""
         found = super().metrics()
         if validated:
             found["bleu"] = CorpusBleu(self.bleu_tokenizer, most=validated, lowercase=True)
+            found["chrf"] = MeanOver()
         return found
 
     def measure(self, metrics: MetricCollection, batch: Any) -> None:
@@ -161,10 +164,12 @@ class Captioning(Writing):
             texts = self.decode(self._greedy(batch.inputs[:left]))
             truth = [self._references(rows) for rows in batch.targets[:left].tolist()]
             found["bleu"].update(texts, truth)
+            scores = [self.chrf.sentence_score(text, some).score / 100 for text, some in zip(texts, truth, strict=True)]
+            found["chrf"].update(torch.tensor(sum(scores)), len(scores))
 
     def _references(self, rows: Sequence[Sequence[int]]) -> list[str]:
         return self.decode([[token for token in row if token != NO_TAG] for row in rows if row[0] != NO_TAG])
 
     def rank(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
-        """By BLEU, then by loss."""
-        return metrics["bleu"], -metrics["loss"]
+        """By chrF, as BLEU is nothing before four words in a row are right; then by loss."""
+        return metrics["chrf"], -metrics["loss"]
