@@ -1,13 +1,13 @@
 """Captions of emoji, and emoji names of a category: what a small network learns in four minutes of one CPU thread.
 
-    CORINTH_DATA=... OMP_NUM_THREADS=1 python benchmarks/captioning.py [--budget 30ep] [--seeds 2]
+    CORINTH_DATA=... OMP_NUM_THREADS=1 python benchmarks/captioning.py [--budget 60ep] [--seeds 2]
     CORINTH_DATA=... OMP_NUM_THREADS=1 python benchmarks/captioning.py --labels
 
 The first trains `show_and_tell` on pictures of emoji in two styles (Noto, Twemoji), and asks two questions of pictures
 that it has not seen: of emoji whose other style's picture it has seen ("other style"), and of emoji that it has never
 seen ("new emoji"). Beside it stand the most frequent caption and that of the nearest training picture by pixels. The
-second trains `label_decoder` on texts of labels, beside a unigram of each label with the same tokens. Results are merged
-into results/captioning.json.
+second trains `label_decoder` on texts of labels, beside a unigram of each label with the same tokens. Results are
+merged into results/captioning.json.
 """
 
 import argparse
@@ -36,10 +36,13 @@ STYLES = ("noto", "twemoji")
 NEW, ONE_STYLE = 0.15, 0.30  # shares of the emoji that are in no training picture, and in one of their two
 FIELDS: dict[str, Any] = {
     "tokenizer": "bpe",
-    "vocab_size": 1500,
+    "vocab_size": 1000,
+    "img_size": 32,
+    "batch_size": 32,
     "precision": "bf16",
     "threads": 1,
-    "augmentation": {"crop_padding": 0.08, "color_jitter": 0.3, "random_resized_crop": (0.7, 1.0)},
+    "evaluate_every": "5ep",
+    "augmentation": {"crop_padding": 0.06, "color_jitter": 0.2},
 }
 
 
@@ -193,7 +196,7 @@ def labels(folder: Path, seeds: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", default="30ep")
+    parser.add_argument("--budget", default="60ep")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--labels", action="store_true", help="texts of labels")
     parser.add_argument(

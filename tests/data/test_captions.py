@@ -134,7 +134,7 @@ def test_pictures_that_cannot_be_read_are_left_out_up_to_a_share(tmp_path: Path)
             DataError,
             "none of the columns image, note looks like the text",
         ),
-        ("image\tcaption\n", {"task": "captioning"}, DataError, "label"),
+        ("image\tcaption\n", {"task": "captioning"}, DataError, "it needs a path and a caption for each picture"),
     ],
 )
 def test_bad_tables_are_refused(

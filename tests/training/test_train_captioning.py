@@ -220,15 +220,15 @@ def test_a_comparison_shows_the_same_pictures_by_each_network(data: ImageData, t
     board = compare(
         data,
         ["one=show_and_tell", "two=show_and_tell"],
-        budget="2ep",
-        seeds=2,
+        budget="1ep",
+        seeds=1,
         output=tmp_path / "board",
         overrides={"options": OPTIONS, "batch_size": 16},
         recipes={"two": {"options": {**OPTIONS, "num_layers": 2}}},
-        latency=True,
+        latency=False,
     )
     assert not any(row.failures for row in board.rows)
-    assert all(row.cost is not None and row.cost.latency_ms is not None for row in board.rows)
+    assert all(row.cost is not None and row.metric is not None for row in board.rows)
     assert board.report is not None
     page = board.report.read_text(encoding="utf-8")
     section = page.split("The same pictures by each network")[1].split("</section>")[0]
