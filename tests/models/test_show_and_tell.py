@@ -82,7 +82,7 @@ def same(model: Any, found: Tensor, truth: Tensor) -> None:
 
 @layers
 def test_captions_are_those_of_the_plain_twin(num_layers: int) -> None:
-    """The pooled features of the classifier itself, a linear layer, then cell by cell."""
+    """The pooled features of the classifier itself, a linear layer, its norm, then cell by cell."""
     model = captioner(num_layers=num_layers).double().eval()
     x, target = pictures().double(), tokens()
     pooled: Any = corinth.create_model("resnet20_cifar10", num_classes=0).double().eval()
@@ -92,6 +92,8 @@ def test_captions_are_those_of_the_plain_twin(num_layers: int) -> None:
     try:
         features = torch.func.functional_call(pooled, own, (x,))
         first = features @ model.project.weight.T + model.project.bias
+        norm = model.norm
+        first = (first - norm.running_mean) / (norm.running_var + norm.eps).sqrt() * norm.weight + norm.bias
         truth = torch.stack([plain(model.decoder, model.cfg, a, b) for a, b in zip(first, target)])
     finally:
         torch.set_default_dtype(torch.float32)
@@ -226,5 +228,7 @@ def test_what_does_not_fit_is_refused() -> None:
         model.encode(torch.zeros(1, 3, 3, 3))
     with pytest.raises(UsageError, match="class token 3 is outside of the vocabulary, 0 to 2"):
         writer().encode(torch.tensor([3]))
+    with pytest.raises(UsageError, match="one picture alone cannot be trained on"):
+        captioner().train().encode(pictures(1))
     with pytest.raises(UsageError, match=r"pictures are \(B, C, H, W\)"):
         model.encode(torch.zeros(3, 12, 12))
