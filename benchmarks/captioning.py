@@ -1,6 +1,6 @@
 """Captions of emoji, and emoji names of a category: what a small network learns in four minutes of one CPU thread.
 
-    CORINTH_DATA=... OMP_NUM_THREADS=1 python benchmarks/captioning.py [--budget 50ep] [--seeds 2]
+    CORINTH_DATA=... OMP_NUM_THREADS=1 python benchmarks/captioning.py [--budget 25ep] [--seeds 2]
     CORINTH_DATA=... OMP_NUM_THREADS=1 python benchmarks/captioning.py --labels
 
 The first trains `show_and_tell` on pictures of emoji in two styles (Noto, Twemoji), and asks two questions of pictures
@@ -160,8 +160,8 @@ def labels(folder: Path, seeds: int) -> dict[str, Any]:
     """Both sets of texts with labels."""
     where, _ = emoji()
     sets: dict[str, dict[str, Any]] = {
-        "sst2": {"data": "sst2", "budget": "6ep"},
-        "emoji names": {"data": str(where / "index.tsv"), "text_column": "name", "budget": "30ep", "tokenizer": "char"},
+        "sst2": {"data": "sst2", "budget": "4ep", "vocab_size": 4000},
+        "emoji names": {"data": str(where / "index.tsv"), "text_column": "name", "budget": "20ep", "tokenizer": "char"},
     }
     found: dict[str, Any] = {}
     for name, fields in sets.items():
@@ -196,7 +196,7 @@ def labels(folder: Path, seeds: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", default="50ep")
+    parser.add_argument("--budget", default="25ep")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--labels", action="store_true", help="texts of labels")
     parser.add_argument(

@@ -260,6 +260,8 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "case:lc" in capsys.readouterr().out
     assert main(["doctor", "--data", str(table), "--model", "show_and_tell"]) == 0
     assert "captions from column 'caption'" in capsys.readouterr().out
+    assert main(["show", "show_and_tell", "--img-size", "32", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["input_size"] == [3, 32, 32]
     assert main(["generate", str(where)]) == 2
     assert "writes no text" in capsys.readouterr().err
     other = write_labelled(tmp_path / "labels.tsv")
