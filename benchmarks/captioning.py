@@ -1,4 +1,4 @@
-"""Captions of emoji, and emoji names of a category: what a small network learns in four minutes of one CPU thread.
+"""Captions of emoji, and emoji names of a category: what a small network learns in a minute or two of one CPU thread.
 
     CORINTH_DATA=... OMP_NUM_THREADS=1 python benchmarks/captioning.py [--budget 25ep] [--seeds 2]
     CORINTH_DATA=... OMP_NUM_THREADS=1 python benchmarks/captioning.py --labels
