@@ -45,6 +45,8 @@ class Options:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    task: str | None = None
+    """What the data are for, where they serve several tasks, such as text-from-label."""
     transcript_units: Literal["words", "characters"] = "words"
     """Of recordings with transcripts, what a label is."""
     source_column: str | None = None
@@ -79,7 +81,7 @@ def main(args: Sequence[str]) -> int:
         from corinth.data.opening import COLUMNS, GROUPS
         from corinth.data.preflight import preflight
 
-        options_of_data = (*COLUMNS, *GROUPS, "transcript_units")
+        options_of_data = (*COLUMNS, *GROUPS, "transcript_units", "task")
         data = open_data(options.data, **{name: getattr(options, name) for name in options_of_data})
         planned = None
         if recipe is not None:

@@ -63,8 +63,8 @@ class Options:
     transcript_units: Literal["words", "characters"] | None = None
     """Of other recordings with transcripts, what a label is; the run's own if left out."""
     beam: int | None = None
-    """Translation and transcription: how many beginnings are kept as a text is written; 5 and 16 if left out, 1 is
-    greedy."""
+    """Captioning, translation and transcription: how many beginnings are kept as a text is written; 5, 5 and 16 if left
+    out, 1 is greedy."""
     batch_size: int = 512
     """Samples that go through the network together, at most."""
     device: str = "auto"
@@ -77,7 +77,15 @@ class Options:
 def main(args: Sequence[str]) -> int:
     options = parse(Options, "evaluate", args)
     from corinth.data.collect import plural
-    from corinth.predictor import Classifier, RowClassifier, SequenceClassifier, Transcriber, Translator, load_run
+    from corinth.predictor import (
+        Captioner,
+        Classifier,
+        RowClassifier,
+        SequenceClassifier,
+        Transcriber,
+        Translator,
+        load_run,
+    )
 
     recipe = None
     predictor: Predictor
@@ -105,8 +113,10 @@ def main(args: Sequence[str]) -> int:
     result: Scores
     evaluate: Any = predictor.evaluate
     if options.beam is not None:
-        if not isinstance(predictor, Translator | Transcriber):
-            raise UsageError(f"--beam is for translation and transcription; {options.run} does {predictor.task}")
+        if not isinstance(predictor, Captioner | Translator | Transcriber):
+            raise UsageError(
+                f"--beam is for translation, transcription and captioning; {options.run} does {predictor.task}"
+            )
         result = evaluate(data, split, batch_size=options.batch_size, beam=options.beam)
     elif isinstance(predictor, Classifier | RowClassifier | SequenceClassifier):
         result = evaluate(data, split, batch_size=options.batch_size, keep_probs=False)
@@ -205,7 +215,8 @@ def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> 
     columns = {name: getattr(options, name) for name in (*COLUMNS, "transcript_units")}
     how |= {name: column for name, column in columns.items() if column is not None}
     how["audio_rate"] = getattr(predictor.preprocess, "audio_rate", None)  # at which recordings are heard
-    return open_data(spec, classes=predictor.classes, task=predictor.task, **how)
+    how["task"] = predictor.task
+    return open_data(spec, classes=predictor.classes, **how)
 
 
 def _default_split(data: "DataSet", predictor: "Predictor", recipe: "Recipe | None") -> str:
@@ -233,6 +244,7 @@ def _what(data: "DataSet", split: str, result: "Scores") -> str:
 
 def _scores(result: "Scores", task: str) -> dict[str, str | None]:
     from corinth.predictor import Evaluation
+    from corinth.predictor.captioning import CaptionEvaluation
     from corinth.predictor.translation import TranslationEvaluation
     from corinth.report.formats import number
     from corinth.tasks.kinds import KINDS
@@ -249,6 +261,15 @@ def _scores(result: "Scores", task: str) -> dict[str, str | None]:
         return {
             "BLEU": f"{100 * result.bleu:.2f} ({result.signature})",
             "chrF": f"{100 * result.chrf:.2f} ({result.chrf_signature})",
+            "loss": f"{result.loss:.4f} nats a token",
+            "accuracy": f"{result.accuracy:.2%} of tokens, given those before",
+            "beam": str(result.beam),
+        }
+    if isinstance(result, CaptionEvaluation):
+        return {
+            "BLEU": f"{100 * result.bleu:.2f} ({result.signature})",
+            "chrF": f"{100 * result.chrf:.2f} ({result.chrf_signature})",
+            "exact": f"{result.exact:.2%} of captions are one of the picture's own",
             "loss": f"{result.loss:.4f} nats a token",
             "accuracy": f"{result.accuracy:.2%} of tokens, given those before",
             "beam": str(result.beam),

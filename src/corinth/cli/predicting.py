@@ -14,15 +14,12 @@ from corinth.errors import UsageError
 
 if TYPE_CHECKING:
     from corinth.predictor import Answer, DenseAnswer, DensePredictor, Prediction
-    from corinth.predictor.frames import FramePrediction
-    from corinth.predictor.tagging import TagPrediction
     from corinth.predictor.transcription import Transcript
-    from corinth.predictor.translation import TranslationPrediction
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Classify, segment or find objects in images with a trained run; classify rows of tables, texts or
+    """Classify, caption, segment or find objects in images with a trained run; classify rows of tables, texts or
     time series; translate; transcribe recordings.
 
     A file that cannot be read is reported and the others go on (exit code 3).
@@ -38,8 +35,8 @@ class Options:
     top: int = 5
     """Classification: how many classes to name."""
     beam: int | None = None
-    """Translation and transcription: how many beginnings are kept as a text is written; 5 and 16 if left out, 1 is
-    greedy."""
+    """Captioning, translation and transcription: how many beginnings are kept as a text is written; 5, 5 and 16 if left
+    out, 1 is greedy."""
     text_column: str | None = None
     """Of tables with texts, where they are."""
     draw: Path | None = None
@@ -66,6 +63,11 @@ def main(args: Sequence[str]) -> int:
         raise UsageError(
             f"{options.run} is a language model, which writes: use corinth generate {options.run} --prompt TEXT"
         )
+    if predictor.task == "text-from-label":
+        raise UsageError(
+            f"{options.run} writes texts of a label: use corinth generate {options.run} --label NAME; it knows "
+            f"{', '.join(predictor.classes)}"
+        )
     _refuse_of_others(options, predictor)
     if isinstance(predictor, DensePredictor):
         return _dense(predictor, options)
@@ -81,8 +83,8 @@ def _refuse_of_others(options: Options, predictor: Any) -> None:
         raise UsageError(f"--text-column is for tables of texts; {options.run} was not trained on texts")
     if options.draw is not None and task not in ("semantic-segmentation", "object-detection"):
         raise UsageError(f"--draw is for segmentation and detection; {options.run} does {task}")
-    if options.beam is not None and task not in ("translation", "transcription"):
-        raise UsageError(f"--beam is for translation and transcription; {options.run} does {task}")
+    if options.beam is not None and task not in ("captioning", "translation", "transcription"):
+        raise UsageError(f"--beam is for translation, transcription and captioning; {options.run} does {task}")
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,17 @@ def _translated(predictor: Any, options: Options) -> _Told:
     found = predictor.predict([_given(word) for word in options.files], batch_size=options.batch_size, **beam)
     rows = [(p.source or p.name, "cannot be translated" if p.error is not None else p.translation) for p in found]
     return _Told(found, _dense_csv(found), {"source": "left", "translation": "left"}, rows)
+
+
+def _captioned(predictor: Any, options: Options) -> _Told:
+    beam = {} if options.beam is None else {"beam": options.beam}
+    found = predictor.predict(list(map(Path, options.files)), batch_size=options.batch_size, **beam)
+    rows = [
+        (p.name, "cannot be read", "") if p.error is not None else (p.name, p.caption, f"{p.log_probability:.2f}")
+        for p in found
+    ]
+    columns = {"name": "left", "caption": "left", "log-probability": "right"}
+    return _Told(found, _dense_csv(found), columns, rows)
 
 
 def _tagged(predictor: Any, options: Options) -> _Told:
@@ -145,6 +158,7 @@ def _classified(predictor: Any, options: Options) -> _Told:
 
 
 _TOLD: dict[str, Callable[[Any, Options], _Told]] = {  # the others are classified
+    "captioning": _captioned,
     "sequence-regression": _measured,
     "tabular-regression": _measured,
     "frame-classification": _framed,
@@ -269,9 +283,7 @@ def _csv(found: "Sequence[Prediction]", top: int) -> str:
     return to_csv([*columns, "error"], rows)
 
 
-def _dense_csv(
-    found: "Sequence[_Said] | Sequence[TagPrediction] | Sequence[TranslationPrediction] | Sequence[FramePrediction]",
-) -> str:
+def _dense_csv(found: "Sequence[Any]") -> str:
     """One line a class, a box, a word or a frame; of a sample in which nothing was found, or that failed, one line."""
     lines: list[dict[str, Any]] = []
     for prediction in found:

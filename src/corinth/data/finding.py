@@ -6,6 +6,7 @@ from typing import Any
 
 from corinth.data import binary, builtin
 from corinth.data.boxes import is_box_data, open_boxes
+from corinth.data.captions import have_captions, open_captions
 from corinth.data.collect import Collected, Progress, collect_files
 from corinth.data.decode import is_image_file
 from corinth.data.folders import count_class_folders, open_folders
@@ -39,10 +40,11 @@ OF_PAIRS = ("source_column", "target_column")
 
 @dataclass(frozen=True)
 class Sound:
-    """How recordings are read, as `open_data` has it."""
+    """How recordings are read, and what the data are for, as `open_data` has it."""
 
     transcript_units: str = "words"
     audio_rate: int | None = None
+    task: str | None = None
 
 
 def collect(
@@ -218,10 +220,12 @@ def _open_table(
             audio_rate=sound.audio_rate,
             progress=progress,
         )
+    if have_captions(table, columns, sound.task):
+        return open_captions(table, columns, max_corrupt=max_corrupt, progress=progress)
     if text is not None and image is not None:
         raise UsageError(
-            "text_column and path_column together are for recordings and their transcripts, which these are not; "
-            "give one of them"
+            "text_column and path_column together are for recordings and their transcripts, or for pictures and their "
+            "captions, which these are not; give one of them"
         )
     if image is None and have_texts([table], text):
         return open_text_tables([(table, None)], text_column=text, label_column=label, max_corrupt=max_corrupt)

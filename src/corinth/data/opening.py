@@ -14,6 +14,7 @@ from corinth.data.images import ImageData
 from corinth.data.masks import MaskSource
 from corinth.data.rows.source import RowData, RowSource
 from corinth.data.sequences.clips import ClipSource
+from corinth.data.sequences.label_encoding import FROM_LABEL
 from corinth.data.sequences.labelled import FRAMES
 from corinth.data.sequences.language import PassageSource, in_order
 from corinth.data.sequences.pairs import PairSource
@@ -32,7 +33,7 @@ from corinth.errors import DataError, UsageError
 
 # of `open_data` and of a recipe
 GROUPS = ("val_groups", "test_groups")
-OPTIONS = ("split_seed", "val_share", "test_share", *COLUMNS, *GROUPS, "transcript_units")
+OPTIONS = ("split_seed", "val_share", "test_share", *COLUMNS, *GROUPS, "transcript_units", "task")
 _NONE = np.empty(0, dtype=np.int64)
 
 
@@ -67,6 +68,9 @@ def open_data(
     A table with both paths of recordings and their transcripts is for transcription; `transcript_units`, "words" or
     "characters", says what its labels are.
 
+    A table with paths of images and a column of captions is for captioning; several rows of one picture are several
+    captions of it. Texts with labels are for classification, with `task` "text-from-label" for writing them.
+
     A table with a step a row has `group_column`: the columns, with commas between, that say which sequence a row
     belongs to. The number to predict is in `target_column` (a class in `label_column`), the inputs are
     `channel_columns` (by default all other numbers), `time_column` orders the steps. Sequences with the same
@@ -95,13 +99,15 @@ def open_data(
     }
     columns = {option: _words(value) for option, value in columns.items()}
     val_groups, test_groups = _words(val_groups), _words(test_groups)
-    name, found = collect(spec, columns, Sound(transcript_units, audio_rate), max_corrupt, progress)
+    name, found = collect(spec, columns, Sound(transcript_units, audio_rate, task), max_corrupt, progress)
     source, notes = found.source, list(found.notes)
     if not len(source):
         raise DataError(f"{spec}: there are no {plural(source.unit)}")
     if task == FRAMES and isinstance(source, SeriesSource) and not isinstance(source, MeasuredSource):
         source, found.task = SteppedSource.of(source), FRAMES
         notes.append("every step has the label of its series")
+    if task == FROM_LABEL and isinstance(source, TextSource):
+        found.task = task
     if task not in (None, found.task):
         raise UsageError(f"{spec} is data for {found.task}, and data for {task} are needed")
     if classes is not None:
@@ -147,6 +153,7 @@ def open_data(
             "val_groups": val_groups,
             "test_groups": test_groups,
             "transcript_units": transcript_units,
+            "task": task,
         },
         "task": found.task,
     }

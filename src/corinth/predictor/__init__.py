@@ -1,5 +1,6 @@
 """A trained network as its user meets it: samples in, named classes out, scored the same way everywhere."""
 
+from corinth.predictor.captioning import Captioner
 from corinth.predictor.classes import Prediction
 from corinth.predictor.classifier import Classifier
 from corinth.predictor.evaluation import ClassScore, Evaluation, Evaluator
@@ -20,9 +21,11 @@ from corinth.predictor.sequences import SequenceClassifier
 from corinth.predictor.tagging import Tagger
 from corinth.predictor.transcription import Transcriber
 from corinth.predictor.translation import Translator
+from corinth.predictor.writing import LabelWriter
 
 __all__ = [
     "Answer",
+    "Captioner",
     "ClassScore",
     "Classifier",
     "DenseAnswer",
@@ -34,6 +37,7 @@ __all__ = [
     "FramePrediction",
     "Generation",
     "ImagePredictor",
+    "LabelWriter",
     "LanguageEvaluation",
     "LanguageModel",
     "Prediction",

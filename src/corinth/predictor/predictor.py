@@ -32,6 +32,8 @@ PREDICTORS = {  # task -> module and class, imported on first use
     "sequence-regression": ("regression", "SequenceRegressor"),
     "frame-classification": ("frames", "FrameClassifier"),
     "sequence-tagging": ("tagging", "Tagger"),
+    "captioning": ("captioning", "Captioner"),
+    "text-from-label": ("writing", "LabelWriter"),
     "transcription": ("transcription", "Transcriber"),
     "translation": ("translation", "Translator"),
     "language-modeling": ("language", "LanguageModel"),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from corinth.predictor import Predictor
-from corinth.report import classes, dense, frames, language, sound, tagging, translations, values
+from corinth.report import captions, classes, dense, frames, labels, language, sound, tagging, translations, values
 from corinth.report.look import Look
 from corinth.tasks.kinds import KINDS
 
@@ -18,6 +18,8 @@ LOOKS: dict[str, Look] = {
     "sequence-regression": values.LOOK,
     "tabular-regression": values.ROWS,
     "frame-classification": frames.LOOK,
+    "captioning": captions.LOOK,
+    "text-from-label": labels.LOOK,
     "sequence-tagging": tagging.LOOK,
     "transcription": sound.LOOK,
     "translation": translations.LOOK,

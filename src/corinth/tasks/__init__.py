@@ -15,9 +15,11 @@ from corinth.tasks.tagging import SequenceTagging
 from corinth.tasks.task import Batch, Phase, Predictions, Task, Term
 from corinth.tasks.transcription import Transcription
 from corinth.tasks.translation import Translation
+from corinth.tasks.writing import Captioning, TextFromLabel
 
 __all__ = [
     "Batch",
+    "Captioning",
     "FrameClassification",
     "FramePredictions",
     "ImageClassification",
@@ -35,6 +37,7 @@ __all__ = [
     "TabularRegression",
     "Task",
     "Term",
+    "TextFromLabel",
     "Transcription",
     "Translation",
     "balanced_weights",

@@ -54,6 +54,13 @@ KINDS = {
             classes=False,
             lower_is_better=True,
         ),
+        Kind("captioning", "bleu", "BLEU", "chrF per picture", unit="picture", classes=False),
+        Kind(
+            *("text-from-label", "loss", "nats per token", "nats per token of a text"),
+            unit="text",
+            share=False,
+            lower_is_better=True,
+        ),
         Kind("translation", "bleu", "BLEU", "chrF per sentence", unit="pair", classes=False),
         Kind(
             "language-modeling",

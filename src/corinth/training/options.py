@@ -17,8 +17,10 @@ OF_SERIES = ("series", "series_augmentation")
 OF_SOUND = ("trim", "pitch", "background", "filter")  # of what is done to series
 OF_TRANSCRIPTS = ("transcript_units",)
 OF_PAIRS = ("share_vocab",)
+MIXED = ("mixup", "cutmix")  # of what is done to images
 WHAT = {
     "image": "images",
+    "picture": "pictures with captions",
     "row": "rows of a table",
     "text": "texts",
     "series": "time series",
@@ -43,6 +45,7 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
     unit = data.source.unit
     idle = {
         "image": (*OF_SEQUENCES, *OF_TEXTS, *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
+        "picture": (*OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
         "row": (*OF_IMAGES, *OF_SEQUENCES, *OF_TEXTS, *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
         "text": (*OF_IMAGES, *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
         "series": (*OF_IMAGES, *OF_TEXTS, *OF_PAIRS, *OF_TRANSCRIPTS),
@@ -54,6 +57,8 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
     }[unit]
     if given := changed(recipe, idle):
         raise UsageError(f"{given[0]} does nothing with {WHAT[unit]}, which {data.name} are; leave it out")
+    if unit == "picture" and (given := [name for name in MIXED if getattr(recipe.augmentation, name)]):
+        raise UsageError(f"augmentation.{given[0]} mixes labels, and captions cannot be mixed; leave it out")
     silent = isinstance(data.source, Series) and data.source.audio_rate is None
     if silent and (given := [name for name in OF_SOUND if getattr(recipe.series_augmentation, name)]):
         raise UsageError(f"series_augmentation.{given[0]} is for recordings, and {data.name} has none; leave it out")

@@ -11,14 +11,16 @@ from corinth.data.measured import target_scale
 from corinth.data.sequences.clip_encoding import ClipEncoding
 from corinth.data.sequences.clips import ClipSource
 from corinth.data.sequences.encoding import Encoding, WordEncoding
+from corinth.data.sequences.label_encoding import FROM_LABEL, LabelEncoding
 from corinth.data.sequences.labelled import FRAMES
 from corinth.data.sequences.language import LANGUAGE
 from corinth.data.sequences.language_encoding import LanguageEncoding
 from corinth.data.sequences.pair_encoding import PairEncoding
 from corinth.data.sequences.pairs import PairSource
-from corinth.data.sequences.source import MeasuredSource, SteppedSource, TranscriptSource
+from corinth.data.sequences.source import MeasuredSource, SteppedSource, TextSource, TranscriptSource
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.sequences.transcripts import needed_steps
+from corinth.data.sequences.wording import Wording
 from corinth.errors import UsageError
 from corinth.registry import Entry, entry
 from corinth.training.language import make_language_encoding
@@ -38,14 +40,16 @@ ENCODINGS: dict[str, type[Any]] = {  # what a sample is called -> its encoding
 }
 
 
-def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LanguageEncoding:
+def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LabelEncoding | LanguageEncoding:
     """The encoding that the recipe's weights were trained with; without weights one made of the training part."""
     if recipe.weights is not None:
         if own := changed(recipe, (*OF_TEXTS, *OF_SEQUENCES, *OF_PAIRS, "series")):
             raise UsageError(f"{own[0]} is that of the weights {recipe.weights}, and cannot be another; leave it out")
         known: Any = read_config(recipe.weights).preprocess
-        if not isinstance(known, ENCODINGS[data.source.unit]):
-            raise UsageError(f"{recipe.weights} was not trained on {WHAT[data.source.unit]}")
+        from_label = data.task == FROM_LABEL
+        if not isinstance(known, LabelEncoding if from_label else ENCODINGS[data.source.unit]):
+            what = "texts to be written of their labels" if from_label else WHAT[data.source.unit]
+            raise UsageError(f"{recipe.weights} was not trained on {what}")
         if isinstance(known, PairEncoding):
             assert isinstance(data.source, PairSource)
             known.check_direction(data.source, data.name)
@@ -58,6 +62,10 @@ def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LanguageEnco
         return known
     if data.task == LANGUAGE:
         return make_language_encoding(recipe, data)
+    if data.task == FROM_LABEL:
+        assert isinstance(data.source, TextSource)
+        texts = [data.source.texts[i] for i in data.positions("train")]
+        return LabelEncoding(words=make_wording(recipe, texts), num_labels=data.num_classes)
     if isinstance(data.source, PairSource):
         return PairEncoding.trained(
             data.source,
@@ -84,13 +92,28 @@ def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LanguageEnco
     )
 
 
-def count_cut(encoding: Encoding | LanguageEncoding, data: SequenceData) -> int:
+def make_wording(recipe: Recipe, texts: list[str]) -> Wording:
+    """Tokens of the training part's texts, which are written: words in small letters, unless the recipe says
+    otherwise."""
+    return Wording.trained(
+        texts,
+        tokenizer=recipe.tokenizer or "word",
+        vocab_size=recipe.vocab_size,
+        lowercase=recipe.lowercase is not False,
+        max_len=recipe.max_len,
+    )
+
+
+def count_cut(encoding: Encoding | LabelEncoding | LanguageEncoding, data: SequenceData) -> int:
     """How many sequences are longer than the encoding keeps."""
     if encoding.max_len is None or isinstance(encoding, LanguageEncoding):
         return 0
     if isinstance(encoding, PairEncoding):
         assert isinstance(data.source, PairSource)
         return encoding.count_cut(data.source)
+    if isinstance(encoding, LabelEncoding):
+        assert isinstance(data.source, TextSource)
+        return encoding.words.count_cut(data.source.texts)
     if isinstance(encoding, TextEncoding):
         source: Any = data.source
         return sum(count > encoding.max_len for count in encoding.counts(source.texts))
@@ -107,7 +130,7 @@ def check_steps(found: Entry, data: SequenceData) -> None:
         raise UsageError(f"{found.name} takes clips of frames, and {data.name} has numbers; use lstm, gru, ...")
 
 
-def check_room(encoding: Encoding | LanguageEncoding, source: TranscriptSource) -> None:
+def check_room(encoding: Encoding | LabelEncoding | LanguageEncoding, source: TranscriptSource) -> None:
     """Steps put together must still be enough for every transcript."""
     assert isinstance(encoding, SeriesEncoding)
     for place, length, labels in zip(source.places, source.lengths.tolist(), source.transcripts, strict=True):
@@ -120,7 +143,7 @@ def check_room(encoding: Encoding | LanguageEncoding, source: TranscriptSource) 
 
 def build_sequence_model(
     recipe: Recipe, data: SequenceData, say: Callable[[str], object]
-) -> tuple[nn.Module, Encoding | LanguageEncoding]:
+) -> tuple[nn.Module, Encoding | LabelEncoding | LanguageEncoding]:
     """A network for the data's classes and the encoding of its input; `say` is told what was loaded and frozen."""
     check_steps(entry(recipe.arch), data)
     encoding = make_encoding(recipe, data)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from corinth.data import SeriesEncoding
+from corinth.data.captions import CaptionSource
 from corinth.data.dataset import DataSet
 from corinth.data.masks import MaskSource
 from corinth.data.measured import target_scale
@@ -16,6 +17,7 @@ from corinth.data.rows.encoding import RowEncoding
 from corinth.data.sequences.pairs import PairSource
 from corinth.errors import UsageError
 from corinth.tasks import (
+    Captioning,
     FrameClassification,
     ImageClassification,
     LanguageModeling,
@@ -27,6 +29,7 @@ from corinth.tasks import (
     TabularClassification,
     TabularRegression,
     Task,
+    TextFromLabel,
     Transcription,
     Translation,
     balanced_weights,
@@ -36,6 +39,8 @@ from corinth.tasks.classification import weights_of_counts
 from corinth.tasks.kinds import KINDS
 from corinth.training.options import changed
 from corinth.training.recipe import Recipe
+
+WRITTEN = ("translation", "captioning", "text-from-label")  # tasks whose answers are texts
 
 
 def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Preparation | None = None) -> Task:
@@ -57,13 +62,16 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Prep
         "object-detection": partial(_unweighted, ObjectDetection),
         "transcription": partial(_unweighted, Transcription),
         "translation": partial(_translation, preparation),
+        "captioning": partial(_captioning, preparation),
+        "text-from-label": partial(_text_from_label, preparation),
     }
-    smooths = KINDS[data.task].classification or data.task == "translation"
+    smooths = KINDS[data.task].classification or data.task in WRITTEN
     if (
         recipe.label_smoothing and not smooths and changed(recipe, ("label_smoothing",))
     ):  # a card may have it for others
         raise UsageError(
-            f"label_smoothing {recipe.label_smoothing} is for classification and translation, not for {data.task}"
+            f"label_smoothing {recipe.label_smoothing} is for classification, {' and '.join(WRITTEN)}, not for "
+            f"{data.task}"
         )
     if recipe.regression_loss != "squared" and data.task not in (SequenceRegression.name, TabularRegression.name):
         raise UsageError(f"regression_loss {recipe.regression_loss} is for regression, not for {data.task}")
@@ -108,6 +116,24 @@ def _unweighted(cls: Callable[..., Task], recipe: Recipe, model: nn.Module, data
     if recipe.class_weights != "none":
         raise UsageError(f"class_weights {recipe.class_weights} is not for {data.task}; leave it out")
     return cls(model, data.classes)
+
+
+def _captioning(encoding: Any, recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+    assert isinstance(data.source, CaptionSource)
+    captions = data.source.captions_at(data.positions("train"))
+    options = {"decode": encoding.words.decoded, "bleu_tokenizer": bleu_tokenizer(captions)}
+    return Captioning(model, **options, **_writing(encoding, recipe, data))
+
+
+def _text_from_label(encoding: Any, recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
+    return TextFromLabel(model, **_writing(encoding, recipe, data))
+
+
+def _writing(encoding: Any, recipe: Recipe, data: DataSet) -> dict[str, Any]:
+    """What both kinds of texts that are written need."""
+    if recipe.class_weights != "none":
+        raise UsageError(f"class_weights {recipe.class_weights} is not for {data.task}; leave it out")
+    return encoding.words.options | {"label_smoothing": recipe.label_smoothing}
 
 
 def _translation(encoding: Any, recipe: Recipe, model: nn.Module, data: DataSet) -> Task:
