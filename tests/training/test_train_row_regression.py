@@ -158,7 +158,7 @@ def test_what_does_nothing_is_refused(data: RowData, tmp_path: Path) -> None:
     for fields, said in (
         (
             {"label_smoothing": 0.2},
-            "label_smoothing 0.2 is for classification and translation, not for tabular-regress",
+            "label_smoothing 0.2 is for classification and tasks whose answers are texts, not for tabular-regress",
         ),
         ({"class_weights": "balanced"}, "class_weights balanced is not for tabular-regression, which has no classes"),
         ({"arch": "lstm", "options": {}}, "houses is data for tabular-regression and lstm does"),

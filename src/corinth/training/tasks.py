@@ -66,12 +66,11 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Prep
         "text-from-label": partial(_text_from_label, preparation),
     }
     smooths = KINDS[data.task].classification or data.task in WRITTEN
-    if (
-        recipe.label_smoothing and not smooths and changed(recipe, ("label_smoothing",))
-    ):  # a card may have it for others
+    # a card may have it for other data
+    if recipe.label_smoothing and not smooths and changed(recipe, ("label_smoothing",)):
         raise UsageError(
-            f"label_smoothing {recipe.label_smoothing} is for classification, {' and '.join(WRITTEN)}, not for "
-            f"{data.task}"
+            f"label_smoothing {recipe.label_smoothing} is for classification and tasks whose answers are texts, not "
+            f"for {data.task}"
         )
     if recipe.regression_loss != "squared" and data.task not in (SequenceRegression.name, TabularRegression.name):
         raise UsageError(f"regression_loss {recipe.regression_loss} is for regression, not for {data.task}")
