@@ -13,8 +13,9 @@ behind; it writes to whatever vector it is given first (label_decoder.py gives i
 
 Shapes: B pictures, C channels, H W pixels, R captions, T steps, E embedding, N hidden units, L layers, V words.
 Deviations from the paper: the sizes; a residual network in place of GoogLeNet's, trained with the decoder from the
-beginning unless weights are given; batch norm of the picture's vector, which in a training from scratch without it grew
-to 25 times the length of a word's.
+beginning unless weights are given; batch norm of the picture's vector, without which trainings from scratch began by
+not looking: the vector grew to many times the length of a word's and was the same for all pictures
+(benchmarks/README.md).
 """
 
 from abc import ABC, abstractmethod
@@ -218,7 +219,7 @@ PAPER = "Show and Tell: A Neural Image Caption Generator"
 DEVIATIONS = (
     "smaller sizes than the paper's 512",
     "a residual network in place of GoogLeNet's",
-    "batch norm of x_{-1}, which otherwise outgrows the words in a training from scratch",
+    "batch norm of x_{-1}, without which trainings from scratch began by not looking at pictures",
 )
 
 
