@@ -6,9 +6,10 @@ from typing import Any
 from corinth.data.preprocess import Preprocess
 from corinth.data.rows.encoding import RowEncoding
 from corinth.data.sequences.encoding import ENCODINGS, Encoding, encoding_from_dict
+from corinth.data.sequences.forecast_encoding import ForecastEncoding
 from corinth.data.sequences.language_encoding import LanguageEncoding
 
-Preparation = Preprocess | RowEncoding | Encoding | LanguageEncoding
+Preparation = Preprocess | RowEncoding | Encoding | LanguageEncoding | ForecastEncoding
 
 
 def preparation_from_dict(values: Mapping[str, Any]) -> Preparation:
@@ -16,5 +17,5 @@ def preparation_from_dict(values: Mapping[str, Any]) -> Preparation:
     if values.get("kind") == RowEncoding.kind:
         return RowEncoding.from_dict(values)
     if "kind" in values:
-        return encoding_from_dict(values, (*ENCODINGS, LanguageEncoding))
+        return encoding_from_dict(values, (*ENCODINGS, LanguageEncoding, ForecastEncoding))
     return Preprocess.from_dict(values)

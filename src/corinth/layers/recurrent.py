@@ -31,6 +31,7 @@ TASKS = (
     "sequence-regression",
     "sequence-tagging",
     "transcription",
+    "forecasting",
     "language-modeling",  # by reading forwards alone
 )
 RECIPE = {  # fields of `corinth.training.Recipe` that train small recurrent networks well

@@ -3,6 +3,8 @@
 from corinth.predictor.classes import Prediction
 from corinth.predictor.classifier import Classifier
 from corinth.predictor.evaluation import ClassScore, Evaluation, Evaluator
+from corinth.predictor.forecast_scores import ForecastEvaluation
+from corinth.predictor.forecasting import Forecaster, ForecastPrediction
 from corinth.predictor.language import Generation, LanguageEvaluation, LanguageModel
 from corinth.predictor.predictor import (
     Answer,
@@ -28,6 +30,9 @@ __all__ = [
     "DensePredictor",
     "Evaluation",
     "Evaluator",
+    "ForecastEvaluation",
+    "ForecastPrediction",
+    "Forecaster",
     "Generation",
     "ImagePredictor",
     "LanguageEvaluation",

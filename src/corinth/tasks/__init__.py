@@ -7,6 +7,7 @@ from corinth.tasks.classification import (
     balanced_weights,
 )
 from corinth.tasks.detection import ObjectDetection
+from corinth.tasks.forecasting import Forecasting
 from corinth.tasks.language import LanguageModeling
 from corinth.tasks.regression import SequenceRegression
 from corinth.tasks.segmentation import MaskPredictions, SemanticSegmentation
@@ -17,6 +18,7 @@ from corinth.tasks.translation import Translation
 
 __all__ = [
     "Batch",
+    "Forecasting",
     "ImageClassification",
     "LanguageModeling",
     "MaskPredictions",

@@ -26,6 +26,8 @@ from corinth.data.rows.encoding import RowEncoding
 from corinth.data.rows.source import RowData
 from corinth.data.rows.store import RowStore
 from corinth.data.sequences.augment import SeriesTransform
+from corinth.data.sequences.forecast_encoding import ForecastEncoding
+from corinth.data.sequences.forecast_store import ForecastStore
 from corinth.data.sequences.language_encoding import LanguageEncoding
 from corinth.tasks.kinds import KINDS
 from corinth.training.language import make_language_loaders
@@ -77,6 +79,8 @@ def make_part(data: DataSet, part: str, preprocess: Preparation, device: torch.d
         assert isinstance(data, RowData)
         return RowStore(data, part, preprocess)
     assert isinstance(data, SequenceData)
+    if isinstance(preprocess, ForecastEncoding):
+        return ForecastStore(data, part, preprocess)
     assert not isinstance(preprocess, LanguageEncoding)  # whose parts are read in windows
     return SequenceStore(data, part, preprocess)
 

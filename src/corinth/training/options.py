@@ -16,6 +16,7 @@ OF_SERIES = ("series", "series_augmentation")
 OF_SOUND = ("pitch", "background", "filter")  # of what is done to series
 OF_TRANSCRIPTS = ("transcript_units",)
 OF_PAIRS = ("share_vocab",)
+OF_FORECASTS = ("relative",)
 WHAT = {
     "image": "images",
     "row": "rows of a table",
@@ -25,6 +26,7 @@ WHAT = {
     "recording": "recordings with transcripts",
     "pair": "translations",
     "passage": "running text",
+    "window": "series to forecast",
 }
 
 
@@ -48,7 +50,9 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
         "passage": (*OF_IMAGES, *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
         "sentence": (*OF_IMAGES, *OF_SEQUENCES, "tokenizer", *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
         "pair": (*OF_IMAGES, *OF_SERIES, *OF_TRANSCRIPTS),
+        "window": (*OF_IMAGES, *OF_SEQUENCES, *OF_TEXTS, *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
     }[unit]
+    idle = idle if unit == "window" else (*idle, *OF_FORECASTS)
     if given := changed(recipe, idle):
         raise UsageError(f"{given[0]} does nothing with {WHAT[unit]}, which {data.name} are; leave it out")
     silent = isinstance(data.source, Series) and data.source.audio_rate is None

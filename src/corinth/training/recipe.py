@@ -34,6 +34,8 @@ class Recipe:
     """Architecture; `corinth list` shows them."""
     data: str
     """A built-in name, a folder or a file: images, tables, texts, time series, recordings; docs/data.md lists them."""
+    task: str | None = None
+    """What is learnt, where the data could be for several tasks: forecasting of a table with a row a step."""
     options: dict[str, OptionValue] = field(default_factory=dict)
     """Options of the architecture, such as drop_rate=0.2."""
     weights: str | None = None
@@ -69,8 +71,8 @@ class Recipe:
     label_smoothing: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: rare classes weigh more in the loss (of segmentation: rare pixels)."""
-    regression_loss: Literal["squared", "huber"] = "squared"
-    """Of regression; huber is linear beyond one standard deviation, so that outliers weigh less."""
+    regression_loss: Literal["squared", "huber", "absolute"] = "squared"
+    """Of regression and forecasting; huber is linear beyond one standard deviation, so that outliers weigh less."""
     clip_norm: float | None = None
     """Largest norm of a phase's gradient."""
     accumulate: int = 1
@@ -133,6 +135,18 @@ class Recipe:
     """Those of split_group that are the validation part, with commas between."""
     test_groups: str | None = None
     """Those of split_group that are the test part, with commas between."""
+    horizon: int | None = None
+    """Of forecasting, how many steps are to be forecast."""
+    window: int | None = None
+    """Of forecasting, the steps that are seen before; none: twice the horizon."""
+    season: int | None = None
+    """Of forecasting, after how many steps the series comes round again, for the baseline that repeats them; none: a
+    day, a week or a year, as the times say."""
+    missing: Literal["refuse", "fill"] = "refuse"
+    """Of forecasting, what becomes of missing values and rows: fill takes the last value before."""
+    relative: Literal["none", "last", "window"] = "last"
+    """Of forecasting, what the network sees of a window: what is above its last step, what is above its mean over its
+    spread, or the values as they are."""
     threads: int | None = None
     """CPU threads; none: as many as torch takes."""
     device: str = "auto"
@@ -158,6 +172,9 @@ class Recipe:
         self._need("img_size", self.img_size is None or self.img_size >= 1, "a whole number from 1, or none")
         self._need("vocab_size", self.vocab_size >= 3, "a whole number from 3")
         self._need("max_len", self.max_len is None or self.max_len >= 1, "a whole number from 1, or none")
+        for name in ("horizon", "window", "season"):
+            value = getattr(self, name)
+            self._need(name, value is None or value >= 1, "a whole number of steps from 1, or none")
         self._need("early_stopping", self.early_stopping >= 0, "a whole number from 0")
         self._need("lr", 0 < self.lr < math.inf, "more than 0")
         self._need("layer_decay", 0 < self.layer_decay <= 1, "more than 0, at most 1")

@@ -8,6 +8,7 @@ from torch import nn
 
 from corinth.data import SequenceData, SeriesEncoding, TextEncoding
 from corinth.data.sequences.encoding import Encoding, WordEncoding, target_scale
+from corinth.data.sequences.forecast_encoding import ForecastEncoding
 from corinth.data.sequences.language import LANGUAGE
 from corinth.data.sequences.language_encoding import LanguageEncoding
 from corinth.data.sequences.pair_encoding import PairEncoding
@@ -16,9 +17,10 @@ from corinth.data.sequences.source import MeasuredSource, TranscriptSource
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.sequences.transcripts import needed_steps
 from corinth.errors import UsageError
+from corinth.training.forecasting import forecasting_options
 from corinth.training.language import make_language_encoding
 from corinth.training.network import fitted
-from corinth.training.options import OF_PAIRS, OF_SEQUENCES, OF_TEXTS, WHAT, changed
+from corinth.training.options import OF_FORECASTS, OF_PAIRS, OF_SEQUENCES, OF_TEXTS, WHAT, changed
 from corinth.training.recipe import Recipe
 from corinth.weights import read_config
 
@@ -28,14 +30,15 @@ ENCODINGS: dict[str, type[Any]] = {  # what a sample is called -> its encoding
     "recording": SeriesEncoding,
     "sentence": WordEncoding,
     "passage": LanguageEncoding,
+    "window": ForecastEncoding,
     "pair": PairEncoding,
 }
 
 
-def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LanguageEncoding:
+def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LanguageEncoding | ForecastEncoding:
     """The encoding that the recipe's weights were trained with; without weights one made of the training part."""
     if recipe.weights is not None:
-        if own := changed(recipe, (*OF_TEXTS, *OF_SEQUENCES, *OF_PAIRS, "series")):
+        if own := changed(recipe, (*OF_TEXTS, *OF_SEQUENCES, *OF_PAIRS, *OF_FORECASTS, "series")):
             raise UsageError(f"{own[0]} is that of the weights {recipe.weights}, and cannot be another; leave it out")
         known: Any = read_config(recipe.weights).preprocess
         if not isinstance(known, ENCODINGS[data.source.unit]):
@@ -43,6 +46,8 @@ def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LanguageEnco
         if isinstance(known, PairEncoding):
             assert isinstance(data.source, PairSource)
             known.check_direction(data.source, data.name)
+        if isinstance(known, ForecastEncoding):
+            known.check_channels(data)
         if isinstance(known, SeriesEncoding):
             known.check_channels(data)
             if isinstance(data.source, MeasuredSource) and known.target_mean is None:  # of a network for classes
@@ -50,6 +55,8 @@ def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LanguageEnco
         return known
     if data.task == LANGUAGE:
         return make_language_encoding(recipe, data)
+    if data.source.unit == "window":
+        return ForecastEncoding.measured(data, relative=recipe.relative)
     if isinstance(data.source, PairSource):
         return PairEncoding.trained(
             data.source,
@@ -74,7 +81,7 @@ def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LanguageEnco
     )
 
 
-def count_cut(encoding: Encoding | LanguageEncoding, data: SequenceData) -> int:
+def count_cut(encoding: Encoding | LanguageEncoding | ForecastEncoding, data: SequenceData) -> int:
     """How many sequences are longer than the encoding keeps."""
     if encoding.max_len is None or isinstance(encoding, LanguageEncoding):
         return 0
@@ -87,7 +94,7 @@ def count_cut(encoding: Encoding | LanguageEncoding, data: SequenceData) -> int:
     return int((data.source.lengths > encoding.max_len).sum())
 
 
-def check_room(encoding: Encoding | LanguageEncoding, source: TranscriptSource) -> None:
+def check_room(encoding: Encoding | LanguageEncoding | ForecastEncoding, source: TranscriptSource) -> None:
     """Steps put together must still be enough for every transcript."""
     assert isinstance(encoding, SeriesEncoding)
     for place, length, labels in zip(source.places, source.lengths.tolist(), source.transcripts, strict=True):
@@ -100,7 +107,7 @@ def check_room(encoding: Encoding | LanguageEncoding, source: TranscriptSource) 
 
 def build_sequence_model(
     recipe: Recipe, data: SequenceData, say: Callable[[str], object]
-) -> tuple[nn.Module, Encoding | LanguageEncoding]:
+) -> tuple[nn.Module, Encoding | LanguageEncoding | ForecastEncoding]:
     """A network for the data's classes and the encoding of its input; `say` is told what was loaded and frozen."""
     encoding = make_encoding(recipe, data)
     if cut := count_cut(encoding, data):
@@ -119,13 +126,15 @@ def build_sequence_model(
         options |= {"pool": "none", "crf": False, "num_classes": data.num_classes + 1}  # the blank is the last
     if isinstance(encoding, PairEncoding):
         options |= {name: getattr(encoding, name) for name in ("source_vocab_size", "target_vocab_size")}
+    elif isinstance(encoding, ForecastEncoding):
+        options |= forecasting_options(recipe, encoding)
     elif isinstance(encoding, SeriesEncoding):
         options |= {"input_size": encoding.width}
     else:
         options |= {"vocab_size": encoding.vocab_size}
     by_step = data.task in ("sequence-tagging", "transcription", LANGUAGE)
     if not by_step and recipe.options.get("pool") == "none":
-        what = "number" if measured else "label"
+        what = "forecast" if isinstance(encoding, ForecastEncoding) else "number" if measured else "label"
         raise UsageError(
             f"pool none gives an answer at every step, and these data have a {what} a sequence; use another"
         )

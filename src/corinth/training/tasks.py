@@ -15,6 +15,7 @@ from corinth.data.sequences.encoding import target_scale
 from corinth.data.sequences.pairs import PairSource
 from corinth.errors import UsageError
 from corinth.tasks import (
+    Forecasting,
     ImageClassification,
     LanguageModeling,
     ObjectDetection,
@@ -31,6 +32,7 @@ from corinth.tasks import (
 from corinth.tasks.bleu import bleu_tokenizer
 from corinth.tasks.classification import weights_of_counts
 from corinth.tasks.kinds import KINDS
+from corinth.training.forecasting import make_forecasting
 from corinth.training.recipe import Recipe
 
 
@@ -47,6 +49,7 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Prep
         "sequence-regression": partial(_regression, preparation),
         "sequence-tagging": partial(_unweighted, SequenceTagging),
         "language-modeling": partial(_unweighted, lambda model, _: LanguageModeling(model)),
+        "forecasting": partial(make_forecasting, preparation),
         "semantic-segmentation": _segmentation,
         "object-detection": partial(_unweighted, ObjectDetection),
         "transcription": partial(_unweighted, Transcription),
@@ -56,7 +59,7 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Prep
         raise UsageError(
             f"label_smoothing {recipe.label_smoothing} is for classification and translation, not for {data.task}"
         )
-    if recipe.regression_loss != "squared" and data.task != SequenceRegression.name:
+    if recipe.regression_loss != "squared" and data.task not in (SequenceRegression.name, Forecasting.name):
         raise UsageError(f"regression_loss {recipe.regression_loss} is for regression, not for {data.task}")
     return makers[data.task](recipe, model, data)
 

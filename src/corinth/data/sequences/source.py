@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from corinth.data.dataset import DataSet
+from corinth.data.sequences.forecast import ForecastSource
 from corinth.data.sequences.language import PassageSource
 from corinth.data.sequences.pairs import PairSource
 from corinth.data.sequences.strings import Texts
@@ -25,6 +26,7 @@ LENGTHS = {
     "sentence": "words",
     "recording": "steps",
     "passage": "characters",
+    "window": "steps",
     "pair": "characters",
 }  # in what they are measured
 
@@ -166,17 +168,17 @@ def _bytes(values: np.ndarray) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceData(DataSet):
-    """Texts, time series, tagged sentences, running text, translations or recordings with transcripts. `corrupt` lists
+    """Texts, time series, tagged sentences, running text, translations, recordings with transcripts or series to forecast. `corrupt` lists
     those that cannot be used: empty ones, and series with missing values."""
 
-    source: TextSource | SeriesSource | TaggedSource | PassageSource | PairSource | TranscriptSource
+    source: TextSource | SeriesSource | TaggedSource | PassageSource | PairSource | TranscriptSource | ForecastSource
 
     @property
     def is_text(self) -> bool:
         return isinstance(self.source, TextSource)
 
     def facts(self) -> dict[str, Any]:
-        channels = {"channels": self.source.channels} if isinstance(self.source, Series) else {}
+        channels = {"channels": self.source.channels} if isinstance(self.source, Series | ForecastSource) else {}
         return {"median_length": int(np.median(self.source.lengths)), **channels}
 
     def describe(self) -> str:
