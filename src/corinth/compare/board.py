@@ -13,10 +13,14 @@ from corinth.compare.plan import Plan
 from corinth.compare.statistics import Difference, method_text, paired_differences, pool_seeds, score_interval
 from corinth.data.collect import plural
 from corinth.data.dataset import DataSet
+from corinth.data.sequences.baselines import forecasters
+from corinth.data.sequences.forecast import ForecastSource
+from corinth.data.sequences.forecast_encoding import ForecastEncoding
 from corinth.data.sequences.source import MeasuredSource
 from corinth.data.splits import groups_of
 from corinth.errors import CorinthError
 from corinth.report.machine import machine_facts
+from corinth.predictor.forecast_scores import score
 from corinth.report.values import training_mean
 from corinth.tasks.kinds import KINDS, Kind
 
@@ -155,6 +159,12 @@ def _notes(plan: Plan, data: DataSet, done: int, interrupted: bool) -> tuple[str
         )
         if data.num_classes < 4 and len(plan.seeds) < 3:
             notes.append(f"With {data.num_classes} classes the control needs at least three seeds to notice a leak.")
+    if isinstance(data.source, ForecastSource):
+        notes.append(
+            "Windows one step apart share nearly all their steps and are no samples of their own: scores and intervals "
+            "are of test windows that have none to forecast in common, the MSE beside them of all windows. "
+            "Neighbours are still alike, and intervals speak of this stretch of time, not of another year."
+        )
     if names := groups_of(data.source):
         count = len({names[i] for i in data.positions("test")})
         several = "1 group" if count == 1 else f"{count} groups"
@@ -166,11 +176,24 @@ def _notes(plan: Plan, data: DataSet, done: int, interrupted: bool) -> tuple[str
 
 
 def _baselines(data: DataSet) -> tuple[Baseline, ...]:
-    """Of regression the mean of the training part."""
+    """Of regression the mean of the training part; of forecasting what needs no network."""
+    if isinstance(data.source, ForecastSource):
+        return _forecast_baselines(data, data.source)
     if not isinstance(data.source, MeasuredSource):
         return ()
     found = training_mean(data.source, data.positions("train"), data.positions("test"))
     return (Baseline(label=found.name, score_test=found.mae, metric=found.rmse),)
+
+
+def _forecast_baselines(data: DataSet, source: ForecastSource) -> tuple[Baseline, ...]:
+    """Scored as the networks are, on windows that have no step in common, and on all of them."""
+    rows, found = data.positions("test"), []
+    encoding = ForecastEncoding.of_training(source, data.positions("train"))
+    for name, forecast in forecasters(source, data.splits).items():
+        scored = score(source, encoding, rows, forecast)
+        mean = float(scored.by_window[np.searchsorted(rows, source.apart(rows))].mean())
+        found.append(Baseline(label=name, score_test=mean, metric=scored.mse))
+    return tuple(sorted(found, key=lambda baseline: baseline.score_test))
 
 
 def _per_class(data: DataSet) -> list[int] | None:

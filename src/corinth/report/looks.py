@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from corinth.predictor import Predictor
-from corinth.report import classes, dense, language, sound, tagging, translations, values
+from corinth.report import classes, dense, forecasting, language, sound, tagging, translations, values
 from corinth.report.look import Look
 from corinth.tasks.kinds import KINDS
 
@@ -20,6 +20,7 @@ LOOKS: dict[str, Look] = {
     "transcription": sound.LOOK,
     "translation": translations.LOOK,
     "language-modeling": language.LOOK,
+    "forecasting": forecasting.LOOK,
 }
 
 

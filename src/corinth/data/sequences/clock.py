@@ -99,7 +99,7 @@ def read_clock(
     unit: Unit = "second" if dates else "number"
     step = _usual(differences)
     end = False
-    if dates and not np.allclose(differences, step, rtol=1e-9) and (ends := _monthly(times)) is not None:
+    if dates and (differences >= 28 * DAY).all() and (ends := _monthly(times)) is not None:
         unit, end = "month", ends == "end"
         stamps = np.array([_month(time) for time in times], dtype=np.float64)
         step = _usual(np.diff(stamps))

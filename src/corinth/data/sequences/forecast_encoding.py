@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -93,10 +93,14 @@ class ForecastEncoding:
 
     @classmethod
     def measured(cls, data: SequenceData, *, relative: Relative) -> "ForecastEncoding":
+        """Of the training part of some data."""
+        assert isinstance(data.source, ForecastSource)
+        return cls.of_training(data.source, data.positions("train"), relative=relative)
+
+    @classmethod
+    def of_training(cls, source: ForecastSource, train: np.ndarray, *, relative: Relative = "last") -> Self:
         """Mean and spread of all that training windows see or foretell; a constant channel is only centred."""
-        source = data.source
-        assert isinstance(source, ForecastSource)
-        there = source.touched(data.positions("train"))
+        there = source.touched(train)
         values = np.concatenate([values[rows] for values, rows in zip(source.series, there, strict=True)])
         std = values.std(axis=0)
         return cls(
