@@ -94,9 +94,13 @@ def table(results: dict[str, Any]) -> list[str]:
         cells = []
         for arch in NETWORKS:
             seeds = list(found.get(arch, {}).values())
-            cells.append(_pair(*(float(np.mean([seed[what] for seed in seeds])) for what in ("mse", "mae"))) if seeds else "")
+            cells.append(
+                _pair(*(float(np.mean([seed[what] for seed in seeds])) for what in ("mse", "mae"))) if seeds else ""
+            )
         base = next(iter(next(iter(found.values())).values()))["baselines"]
-        cells += [_pair(base[b]["mse"], base[b]["mae"]) if b in base else "" for b in ("last value", "last season", "linear")]
+        cells += [
+            _pair(base[b]["mse"], base[b]["mae"]) if b in base else "" for b in ("last value", "last season", "linear")
+        ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += ["", "| validation MSE of lstm | none | last | window |", "|---|---|---|---|"]
     for name, found in results.get("relative", {}).items():

@@ -22,11 +22,20 @@ def wave(count: int = 120, channels: int = 2, seed: int = 0) -> np.ndarray:
     """float64 (T, C): waves of 12 steps on a slope, with a little noise."""
     rng = np.random.default_rng(seed)
     steps = np.arange(count)[:, None]
-    return 20 + 0.1 * steps + 5 * np.sin(2 * np.pi * steps / 12 + np.arange(channels)) + rng.normal(0, 0.1, (count, channels))
+    return (
+        20
+        + 0.1 * steps
+        + 5 * np.sin(2 * np.pi * steps / 12 + np.arange(channels))
+        + rng.normal(0, 0.1, (count, channels))
+    )
 
 
 def write_series(
-    path: Path, values: np.ndarray, times: Sequence[str] | None = None, names: Sequence[str] = ("a", "b"), **more: Sequence
+    path: Path,
+    values: np.ndarray,
+    times: Sequence[str] | None = None,
+    names: Sequence[str] = ("a", "b"),
+    **more: Sequence,
 ) -> Path:
     """A CSV with a time column and the channels, and of `more` a column each; what is NaN is empty."""
     times = hours(len(values)) if times is None else times

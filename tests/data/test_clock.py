@@ -72,5 +72,5 @@ def test_what_is_wrong_is_said_with_its_place(cells: list[str], said: str) -> No
 
 
 def test_a_step_that_is_no_whole_one_is_no_gap() -> None:
-    with pytest.raises(DataError, match="1.5 hours|90 minutes after 2024-01-01T01:00"):
+    with pytest.raises(DataError, match="is 90 minutes after 2024-01-01T01:00"):
         read_clock(["2024-01-01T00:00", "2024-01-01T01:00", "2024-01-01T02:30"], "date", place, gaps=True)

@@ -114,9 +114,7 @@ def test_series_of_several_shops_are_cut_at_the_same_times(tmp_path: Path) -> No
     table = write_series(tmp_path / "shops.csv", values, times, shop=["x"] * 60 + ["y"] * 40)
     data, source = opened(table, group_column="shop")
     assert source.names == ("shop x", "shop y")
-    firsts = {
-        part: {source.times(int(i))[8] for i in data.positions(part)} for part in ("train", "val", "test")
-    }
+    firsts = {part: {source.times(int(i))[8] for i in data.positions(part)} for part in ("train", "val", "test")}
     assert max(firsts["train"]) < min(firsts["val"]) < max(firsts["val"]) < min(firsts["test"])
     test = source.origins[data.positions("test")]
     assert set(test[:, 0].tolist()) == {0, 1}
@@ -239,7 +237,9 @@ def test_the_parts_of_etth1_are_the_fields() -> None:
     source: Any = data.source
     assert rows_of(source, data.positions("val"))[0] == 8640
     assert rows_of(source, data.positions("test"))[-1] == 14400 - 96
-    values = np.loadtxt(Path(os.environ["CORINTH_DATA"], "ett/ETTh1.csv"), delimiter=",", skiprows=1, usecols=range(1, 8))
+    values = np.loadtxt(
+        Path(os.environ["CORINTH_DATA"], "ett/ETTh1.csv"), delimiter=",", skiprows=1, usecols=range(1, 8)
+    )
     encoding = ForecastEncoding.measured(data, relative="none")  # ty: ignore
     np.testing.assert_allclose(encoding.mean, values[:8640].mean(axis=0))
     np.testing.assert_allclose(encoding.std, values[:8640].std(axis=0))

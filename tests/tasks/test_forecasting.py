@@ -55,7 +55,9 @@ def test_forecasts_and_losses_by_hand(relative: Relative, loss: Any) -> None:
     )
     assert (terms["mse"].weight, terms["mae"].weight, terms["loss"].count) == (0.0, 0.0, 4)
     metrics = task.metrics()
-    for part in (Batch(some.inputs.tensor_split(2)[i], some.targets.tensor_split(2)[i], some.index[:2]) for i in (0, 1)):
+    for part in (
+        Batch(some.inputs.tensor_split(2)[i], some.targets.tensor_split(2)[i], some.index[:2]) for i in (0, 1)
+    ):
         task.measure(metrics, part)
     values = metrics.compute()
     assert values["mse"].item() == pytest.approx((error**2).mean(), rel=1e-4)

@@ -185,7 +185,9 @@ def test_how_windows_are_seen_is_saved_with_the_weights(relative: str, data: Seq
         quick(data, tmp_path / "next", weights=str(trained.path), relative="window" if relative == "none" else "none")
 
 
-def test_training_goes_on_from_weights_with_their_scale(run: Run, data: SequenceData, table: Path, tmp_path: Path) -> None:
+def test_training_goes_on_from_weights_with_their_scale(
+    run: Run, data: SequenceData, table: Path, tmp_path: Path
+) -> None:
     other = open_data(table, **AHEAD, test_share=0.4)
     before: Any = read_config(run.path).preprocess
     after: Any = read_config(quick(other, tmp_path / "more", budget="1ep", weights=str(run.path)).path).preprocess  # ty: ignore
@@ -298,7 +300,14 @@ def test_what_other_data_are_is_said(run: Run, tmp_path: Path, data: SequenceDat
 def test_the_report_shows_forecasts_and_errors(run: Run, data: SequenceData) -> None:
     path, _ = run_report(run.path, data)
     page = path.read_text(encoding="utf-8")
-    words = ("Forecasts over time", "Error by steps ahead", "Hardest windows", "Typical windows", "Last value", "Linear")
+    words = (
+        "Forecasts over time",
+        "Error by steps ahead",
+        "Hardest windows",
+        "Typical windows",
+        "Last value",
+        "Linear",
+    )
     for word in words:
         assert word in page
     assert 'class="forecast"' in page
@@ -308,7 +317,9 @@ def test_the_report_shows_forecasts_and_errors(run: Run, data: SequenceData) -> 
 def test_networks_are_compared_on_windows_apart(data: SequenceData, tmp_path: Path) -> None:
     overrides = {"batch_size": 16, "lr": 0.01, "options": OPTIONS}
     recipes = {"idle": {"lr": 1e-9}}
-    board = compare(data, "idle=gru,gru", budget="10ep", seeds=2, output=tmp_path / "c", overrides=overrides, recipes=recipes)
+    board = compare(
+        data, "idle=gru,gru", budget="10ep", seeds=2, output=tmp_path / "c", overrides=overrides, recipes=recipes
+    )
     assert [row.label for row in board.rows] == ["gru", "idle"]
     best = board.rows[0]
     assert best.test is not None
@@ -323,7 +334,9 @@ def test_networks_are_compared_on_windows_apart(data: SequenceData, tmp_path: Pa
     assert "Forecasts over time" in page
     assert "last season" in page
     few = open_data(data.spec, **AHEAD, test_share=0.04)
-    with pytest.raises(DataError, match="the test part has one window of 4 steps to forecast, and to compare takes two"):
+    with pytest.raises(
+        DataError, match="the test part has one window of 4 steps to forecast, and to compare takes two"
+    ):
         compare(few, "gru", output=tmp_path / "few")
 
 

@@ -68,8 +68,8 @@ def compare(
         )
     if isinstance(data.source, ForecastSource) and len(data.source.apart(data.positions("test"))) < 2:
         raise DataError(
-            f"{data.name}: the test part has one window of {data.source.horizon} steps to forecast, and to compare takes "
-            "two that have none in common; take a shorter horizon or a larger test_share"
+            f"{data.name}: the test part has one window of {data.source.horizon} steps to forecast, and to compare "
+            "takes two that have none in common; take a shorter horizon or a larger test_share"
         )
     plan = make_plan(data, models, budget=budget, seeds=seeds, control=control, recipes=recipes, overrides=overrides)
     data = _looked_at(data, reporter)

@@ -19,8 +19,8 @@ from corinth.data.sequences.forecast_encoding import ForecastEncoding
 from corinth.data.sequences.source import MeasuredSource
 from corinth.data.splits import groups_of
 from corinth.errors import CorinthError
-from corinth.report.machine import machine_facts
 from corinth.predictor.forecast_scores import score
+from corinth.report.machine import machine_facts
 from corinth.report.values import training_mean
 from corinth.tasks.kinds import KINDS, Kind
 

@@ -98,7 +98,7 @@ BUILTINS = {
         ),
         Builtin(
             name="etth1",
-            about="14,400 hours of an electricity transformer, 7 channels to forecast; 12, 4 and 4 months are its parts",
+            about="14,400 hours of an electricity transformer, 7 channels to forecast; 12, 4 and 4 months as parts",
             folders=("ett", "ETT-small"),
             complete=(("ETTh1.csv",),),
         ),

@@ -128,9 +128,7 @@ def _stretches(data: Any, part: str, forecasts: Mapping[str, Callable[[np.ndarra
     apart = apart[source.origins[apart][:, 0] == source.origins[apart[0], 0]]
     rows = apart[: max(1, MOST_STEPS // source.horizon)]
     found = {name: forecast(rows) for name, forecast in forecasts.items()}
-    return {
-        name: stretch(source, rows.tolist(), found, k) for k, name in enumerate(source.target_names[:MOST_TARGETS])
-    }
+    return {name: stretch(source, rows.tolist(), found, k) for k, name in enumerate(source.target_names[:MOST_TARGETS])}
 
 
 def _of_run(scored: Scored) -> Extra:
@@ -143,7 +141,9 @@ def _of_run(scored: Scored) -> Extra:
         ("MAE", number(found.mae), own[0] if len(found.target_names) == 1 else "standardised, as the MSE"),
         *((f"{_title(name)}", number(base.mse), "MSE, no network") for name, base in found.baselines.items()),
     )
-    stretches = _stretches(data, scored.part, {predictor.arch: lambda rows: predictor.forecast(data, rows), best: linear})
+    stretches = _stretches(
+        data, scored.part, {predictor.arch: lambda rows: predictor.forecast(data, rows), best: linear}
+    )
     leads = by_lead({predictor.arch: found.network.by_lead}, {n: b.by_lead for n, b in found.baselines.items()})
     middle = [int(found.index[i]) for i in typical(found.per_sample, 4)]
     shown = [shown_forecast(predictor, data, i, float(found.per_sample[found.index == i][0])) for i in middle]

@@ -204,8 +204,8 @@ def read_steps(table: Table, its: Columns, missing: Missing) -> list[Steps]:
     for one in found:
         if one.clock.said != first.said:
             raise DataError(
-                f"{table.path}: steps of {one.name} are {one.clock.said} and those of {found[0].name} {first.said}; all "
-                "series of a table need the same"
+                f"{table.path}: steps of {one.name} are {one.clock.said} and those of {found[0].name} {first.said}; "
+                "all series of a table need the same"
             )
     return found
 
@@ -263,7 +263,7 @@ def _filled(table: Table, its: Columns, found: Steps, places: np.ndarray) -> Ste
         found,
         clock=found.clock.later(start),
         values=values,
-        filled=of_targets.any(axis=1)[start:],
+        filled=np.any(of_targets, axis=1)[start:],
         parts=parts,
         made_up=int(lacking[start:].sum()),
     )

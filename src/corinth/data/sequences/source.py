@@ -168,8 +168,8 @@ def _bytes(values: np.ndarray) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceData(DataSet):
-    """Texts, time series, tagged sentences, running text, translations, recordings with transcripts or series to forecast. `corrupt` lists
-    those that cannot be used: empty ones, and series with missing values."""
+    """Texts, time series, tagged sentences, running text, translations, recordings with transcripts or series to
+    forecast. `corrupt` lists those that cannot be used: empty ones, and series with missing values."""
 
     source: TextSource | SeriesSource | TaggedSource | PassageSource | PairSource | TranscriptSource | ForecastSource
 
