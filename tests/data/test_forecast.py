@@ -218,6 +218,16 @@ def test_a_time_in_parts(tmp_path: Path) -> None:
     assert source.times(0)[-1] == "2010-01-01 11:00:00"
 
 
+def test_parquet_with_real_times(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    times = np.datetime64("2026-01-30T00:00:00") + np.arange(100) * np.timedelta64(1, "h")
+    parquet.write_table(pyarrow.table({"when": times, "x": wave(100)[:, 0]}), tmp_path / "t.parquet")
+    _, source = opened(tmp_path / "t.parquet")
+    assert (source.time_column, source.channel_names) == ("when", ("x",))
+    assert source.name(0) == "t.parquet, from 2026-01-30 08:00:00 on"
+
+
 def test_the_preflight_says_what_is_in_it(table: Path) -> None:
     data, _ = opened(table)
     found = preflight(data)
@@ -225,6 +235,12 @@ def test_the_preflight_says_what_is_in_it(table: Path) -> None:
     text = "\n".join(found.lines())
     assert "89 windows" in text
     assert "8 to 8 steps of 2 channels" in text
+    assert "of the test steps of 'a' lie outside of what training has seen" in text
+    flat = wave(100)
+    flat[:, 1] = 3.0
+    still, _ = opened(write_series(table.parent / "flat.csv", flat), target_column="a")
+    warnings = [finding.text for finding in preflight(still).findings if finding.severity == "warning"]
+    assert warnings == ["channel 'b' is 3 all through the training part: nothing is learnt from it"]
 
 
 @pytest.mark.skipif(

@@ -330,6 +330,11 @@ def test_networks_are_compared_on_windows_apart(data: SequenceData, tmp_path: Pa
     assert isinstance(found, ForecastEvaluation)
     assert baselines["linear"].metric == pytest.approx(found.baselines["linear"].mse)
     assert any("no samples of their own" in note for note in board.notes)
+    assert best.score_test is not None
+    behind = [label for label, b in baselines.items() if b.score_test < best.score_test]
+    said = [note for note in board.notes if note.startswith("No architecture here is as good as")]
+    assert bool(said) == bool(behind)
+    assert all(label in said[0] for label in behind)
     page = (tmp_path / "c" / "report.html").read_text(encoding="utf-8")
     assert "Forecasts over time" in page
     assert "last season" in page

@@ -81,6 +81,8 @@ def make_board(
             sample_score=None if kind.classification else kind.sample_name,
             share=kind.share,
         )
+    baselines = _baselines(data)
+    notes = (*_behind(baselines, scores[order[0]][1].mean() if order else None, kind), *notes)
     return Leaderboard(
         rows=tuple(rows),
         differences=tuple(pairs[a, b] for i, a in enumerate(order) for b in order[i + 1 :] if (a, b) in pairs),
@@ -88,7 +90,7 @@ def make_board(
         seeds=plan.seeds,
         level=LEVEL,
         task=data.task,
-        baselines=_baselines(data),
+        baselines=baselines,
         data=_data_facts(data),
         machine=machine_facts(threads={c.recipe.threads for c in plan.contenders}),
         method=tuple(method),
@@ -183,6 +185,15 @@ def _baselines(data: DataSet) -> tuple[Baseline, ...]:
         return ()
     found = training_mean(data.source, data.positions("train"), data.positions("test"))
     return (Baseline(label=found.name, score_test=found.mae, metric=found.rmse),)
+
+
+def _behind(baselines: Sequence[Baseline], leader: float | None, kind: Kind) -> list[str]:
+    """A note of those that no architecture is better than."""
+    ahead = [b.label for b in baselines if leader is not None and kind.better(b.score_test - leader)]
+    if not ahead:
+        return []
+    need = "needs no network, is" if len(ahead) == 1 else "need no network, are"
+    return [f"No architecture here is as good as {' and '.join(ahead)}, which {need} better."]
 
 
 def _forecast_baselines(data: DataSet, source: ForecastSource) -> tuple[Baseline, ...]:
