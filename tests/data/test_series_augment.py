@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.fft import dct
 
 from corinth.data import Sequences, SeriesEncoding
 from corinth.data.augmentation import SeriesAugmentation, SeriesFeatures
 from corinth.data.sequences import augment
 from corinth.data.sequences.audio import BANDS, RANGE, band_centres, band_of
 from corinth.data.sequences.augment import SeriesTransform
-from corinth.data.sequences.features import normalised, stacked, with_deltas
+from corinth.data.sequences.features import cepstra, normalised, stacked, with_deltas
 from corinth.errors import UsageError
 from corinth.layers.ctc import NO_LABEL, fewest_steps
 
@@ -48,6 +49,15 @@ def test_normalised_series_have_zero_mean_and_unit_spread() -> None:
         np.testing.assert_allclose(row[:length, :2].std(0, correction=0), 1, atol=1e-4)
     assert nothing_behind_the_ends(found)
     np.testing.assert_allclose(found.values[:, :, 2], 0, atol=1e-5)
+
+
+def test_cepstra_are_an_orthonormal_cosine_transform() -> None:
+    inputs = batch(BANDS)
+    found = cepstra(inputs, 13)
+    assert found.values.shape == (4, 9, 13)
+    np.testing.assert_allclose(found.values, dct(inputs.values.numpy(), norm="ortho")[:, :, :13], atol=1e-4)
+    assert nothing_behind_the_ends(found)
+    assert encoding(BANDS, cepstra=13, deltas=True, stack=2).finish(inputs).values.shape == (4, 5, 52)
 
 
 def test_deltas_are_slopes() -> None:
@@ -167,6 +177,20 @@ def test_crops_are_windows() -> None:
     assert {int(row[0]) for row in found.values} > {1, 2, 3}
 
 
+def test_trim_takes_quiet_ends() -> None:
+    power = torch.tensor([-9.0, -5.0, 0.0, -1.0, -6.5, -9.0])
+    inputs = Sequences.of([power[:, None].expand(6, BANDS), power[:4, None].expand(4, BANDS)] * 200)
+    found = augment.random_trim(inputs, 0.5, chance(), torch.ones(400, dtype=torch.int64))
+    assert nothing_behind_the_ends(found)
+    kept = [tuple(row[:length, 0].tolist()) for row, length in zip(found.values, found.lengths.tolist(), strict=True)]
+    whole = tuple(power.tolist())
+    assert {(row[0], row[-1]) for row in kept[::2]} == {(a, b) for a in (-9, -5, 0) for b in (-1, -6.5, -9)}
+    assert all(row == whole[whole.index(row[0]) :][: len(row)] for row in kept)
+    assert {row[-1] for row in kept[1::2]} == {-1}
+    assert sum(row[0] == -9 for row in kept) / 400 == pytest.approx(0.5, abs=0.08)
+    assert torch.equal(augment.random_trim(inputs, 1.0, chance(), inputs.lengths).values, inputs.values)
+
+
 def test_noise_and_scale_leave_padding_alone() -> None:
     transform = SeriesTransform(encoding(), SeriesAugmentation(scale=0.5, noise=0.1))
     inputs = batch()
@@ -214,7 +238,8 @@ def test_nothing_becomes_too_short_for_its_transcript() -> None:
     ids=lambda change: next(iter(change)),
 )
 def test_series_on_a_device_stay_there(change: dict[str, Any]) -> None:
-    """The lengths and what is random are on the CPU; mixed with the values they would be refused."""
+    """The lengths and what is random are on the CPU; mixed with the values they would be refused. (What `trim` cuts
+    depends on the values, so it fetches their power.)"""
     inputs = batch(BANDS)
     transform = SeriesTransform(encoding(BANDS, audio_rate=8000, deltas=True), SeriesAugmentation(**change))
     found, _ = transform(Sequences(inputs.values.to("meta"), inputs.lengths), torch.zeros(4, device="meta"), chance())

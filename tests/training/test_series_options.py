@@ -71,9 +71,11 @@ def test_a_recipe_has_them(data: SequenceData) -> None:
 
 
 def test_what_does_nothing_is_refused(data: SequenceData, tmp_path: Path) -> None:
-    for name, value in (("pitch", 0.2), ("background", 20.0)):
+    for name, value in (("trim", 0.5), ("pitch", 0.2), ("background", 20.0)):
         with pytest.raises(UsageError, match=f"series_augmentation.{name} is for recordings, and waves has none"):
             quick(data, tmp_path / "a", series_augmentation={name: value})
+    with pytest.raises(UsageError, match=r"series\.cepstra is for recordings, and waves has none"):
+        quick(data, tmp_path / "a", series={"cepstra": 13})
     with pytest.raises(UsageError, match="transcript_units does nothing with time series"):
         refuse_idle_fields(recipe_for("gru", data.spec, transcript_units="characters"), data)
     texts = open_data(write_table(tmp_path / "t.tsv", text_rows()))

@@ -42,10 +42,13 @@ class SeriesFeatures:
     """What a series goes through before the network, in training and behind it; it belongs to the weights."""
 
     normalise: bool = False  # every series has zero mean and unit spread in each channel by itself
+    cepstra: int = 0  # recordings: so many cosines over the bands in the bands' place, 13 are usual; 0: the bands
     deltas: bool = False  # the change of each channel from step to step is a channel too
     stack: int = 1  # so many steps become one, their values side by side: shorter series, and less to compute
 
     def __post_init__(self) -> None:
+        if self.cepstra < 0:
+            raise UsageError(f"cepstra {self.cepstra} is not a whole number from 0")
         if self.stack < 1:
             raise UsageError(f"stack {self.stack} is not a whole number of steps from 1")
 
@@ -59,6 +62,9 @@ class SeriesAugmentation:
     """
 
     crop: float = 0.0  # up to this share of the steps is cut away, at both ends together
+    trim: float = (
+        0.0  # recordings: of this share of the ends what is quieter than some level goes, as a late start does
+    )
     speed: float = 0.0  # the steps become up to so much faster or slower: 0.2 is 1 / 1.2 to 1.2 times
     pitch: float = 0.0  # recordings: frequencies become up to so much higher or lower, as of speed
     background: float = 0.0  # recordings: noise, at most so many dB below the loudest, covers what is quieter; 0: none
@@ -82,6 +88,8 @@ class SeriesAugmentation:
         for name in ("time_masks", "channel_masks"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} {getattr(self, name)} is not a whole number from 0")
+        if not 0 <= self.trim <= 1:
+            raise UsageError(f"trim {self.trim} is not a share from 0 to 1")
         for name in ("time_mask", "channel_mask"):
             if not 0 < getattr(self, name) <= 1:
                 raise UsageError(f"{name} {getattr(self, name)} is not a share above 0, up to 1")

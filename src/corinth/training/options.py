@@ -13,7 +13,7 @@ OF_IMAGES = ("img_size", "fit", "interpolation", "augmentation")
 OF_SEQUENCES = ("max_len",)
 OF_TEXTS = ("tokenizer", "vocab_size", "lowercase")
 OF_SERIES = ("series", "series_augmentation")
-OF_SOUND = ("pitch", "background", "filter")  # of what is done to series
+OF_SOUND = ("trim", "pitch", "background", "filter")  # of what is done to series
 OF_TRANSCRIPTS = ("transcript_units",)
 OF_PAIRS = ("share_vocab",)
 OF_FORECASTS = ("relative",)
@@ -58,6 +58,8 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
     silent = isinstance(data.source, Series) and data.source.audio_rate is None
     if silent and (given := [name for name in OF_SOUND if getattr(recipe.series_augmentation, name)]):
         raise UsageError(f"series_augmentation.{given[0]} is for recordings, and {data.name} has none; leave it out")
+    if silent and recipe.series.cepstra:
+        raise UsageError(f"series.cepstra is for recordings, and {data.name} has none; leave it out")
     if data.task == TRANSCRIPTION and (recipe.max_len is not None or recipe.series_augmentation.crop):
         name = "series_augmentation.crop" if recipe.max_len is None else "max_len"
         raise UsageError(f"{name} cuts away what transcripts say; leave it out")

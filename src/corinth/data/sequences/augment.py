@@ -10,12 +10,13 @@ import torch
 from torch import Generator, Tensor
 
 from corinth.data.augmentation import SeriesAugmentation
-from corinth.data.sequences.audio import RANGE, band_centres, band_of
+from corinth.data.sequences.audio import RANGE, SILENCE, band_centres, band_of
 from corinth.data.sequences.batch import Sequences
 from corinth.data.sequences.encoding import SeriesEncoding
 from corinth.layers.ctc import fewest_steps
 
 CLEAN = 0.3  # share of recordings without background
+LEVELS = (1.0, SILENCE)  # in ln of power: where a recording may begin or end, 4 to 30 dB below its loudest step
 
 
 class SeriesTransform:
@@ -35,6 +36,8 @@ class SeriesTransform:
             shortest = torch.minimum(inputs.lengths, fewest_steps(targets.cpu()) * encoding.stack)
         if a.crop:
             inputs = random_crop(inputs, a.crop, chance)
+        if a.trim:
+            inputs = random_trim(inputs, a.trim, chance, shortest)
         if a.speed:
             inputs = random_speed(inputs, a.speed, chance, shortest)
         if a.pitch:
@@ -62,6 +65,23 @@ def random_crop(inputs: Sequences, share: float, chance: Generator) -> Sequences
     cut, place = torch.rand(2, len(inputs), generator=chance)
     kept = (inputs.lengths - (cut * share * inputs.lengths).long()).clamp(min=1)
     first = (place * (inputs.lengths - kept + 1)).long()
+    return _at_steps(inputs, first[:, None] + torch.arange(int(kept.max())).float(), kept)
+
+
+def random_trim(inputs: Sequences, share: float, chance: Generator, shortest: Tensor) -> Sequences:
+    """Bands, in ln of power: at `share` of the ends the steps go that are quieter than the loudest by more than a
+    random level of `LEVELS`. A recording that would become shorter than `shortest` stays as it is."""
+    inside, steps = inputs.inside(), torch.arange(inputs.values.shape[1])
+    power = inputs.values.logsumexp(2).masked_fill(~inside, -torch.inf).cpu()
+    low, high = LEVELS
+    level, cut = torch.rand(2, len(inputs), 2, generator=chance)
+    level = (low + (high - low) * level).masked_fill(cut >= share, torch.inf)
+    heard = power[:, None] >= (power.amax(1, keepdim=True) - level)[:, :, None]  # (B, 2, T): from each end
+    heard &= inside.cpu()[:, None]
+    first = torch.where(heard[:, 0], steps, len(steps)).amin(1)
+    kept = torch.where(heard[:, 1], steps, -1).amax(1) + 1 - first
+    enough = kept >= shortest
+    first, kept = torch.where(enough, first, 0), torch.where(enough, kept, inputs.lengths)
     return _at_steps(inputs, first[:, None] + torch.arange(int(kept.max())).float(), kept)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from corinth.data.augmentation import SeriesFeatures
 from corinth.data.sequences.batch import Sequences
-from corinth.data.sequences.features import centred, normalised, stacked, with_deltas
+from corinth.data.sequences.features import centred, cepstra, normalised, stacked, with_deltas
 from corinth.data.sequences.pair_encoding import PairEncoding
 from corinth.data.sequences.series import unusable
 from corinth.data.sequences.source import MeasuredSource, SequenceData, Series, TextSource
@@ -99,8 +99,8 @@ class SeriesEncoding:
     """Series (T, C) to float32 of zero mean and unit spread in each channel; the first `max_len` steps are kept.
 
     This is done a batch at a time, with what `corinth.data.sequences.features` does: a recording's bands lose
-    their own mean, a series has zero mean and unit spread (`normalise`), its changes are channels too
-    (`deltas`), and several steps become one (`stack`).
+    their own mean, a series has zero mean and unit spread (`normalise`), bands become cosines over them
+    (`cepstra`), changes are channels too (`deltas`), and several steps become one (`stack`).
     """
 
     mean: tuple[float, ...]
@@ -110,6 +110,7 @@ class SeriesEncoding:
     longest: int = 1  # of the longest, as far as it is kept
     audio_rate: int | None = None  # samples a second of the sound that the series are made of
     normalise: bool = False
+    cepstra: int = 0
     deltas: bool = False
     stack: int = 1
     target_mean: float | None = None  # of numbers to be predicted, in the training part
@@ -125,7 +126,7 @@ class SeriesEncoding:
     @property
     def width(self) -> int:
         """Numbers of a step, as the network takes it."""
-        return self.channels * (2 if self.deltas else 1) * self.stack
+        return (self.cepstra or self.channels) * (2 if self.deltas else 1) * self.stack
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -157,6 +158,7 @@ class SeriesEncoding:
 
     def widened(self, inputs: Sequences) -> Sequences:
         """The second half."""
+        inputs = cepstra(inputs, self.cepstra) if self.cepstra else inputs
         inputs = with_deltas(inputs) if self.deltas else inputs
         return stacked(inputs, self.stack) if self.stack > 1 else inputs
 
@@ -202,6 +204,8 @@ class SeriesEncoding:
         """Mean and spread of the training part alone; a constant channel is only centred."""
         source = data.source
         assert isinstance(source, Series)
+        if features is not None and features.cepstra > source.channels:
+            raise UsageError(f"cepstra {features.cepstra} are more than the {source.channels} bands they are made of")
         rows = data.positions("train")
         lengths = source.lengths[rows] if max_len is None else np.minimum(source.lengths[rows], max_len)
         series = [source.series[i][:max_len] for i in rows]

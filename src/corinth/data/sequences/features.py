@@ -1,5 +1,7 @@
 """What a batch of series goes through on its way into the network, the same in training and behind it."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,6 +30,17 @@ def centred(inputs: Sequences) -> Sequences:
     sounding = (power >= power.amax(1, keepdim=True) - PAUSE)[:, :, None]
     mean = (inputs.values * sounding).sum(1, keepdim=True) / sounding.sum(1, keepdim=True)
     return Sequences((inputs.values - mean) * inside[:, :, None], inputs.lengths)
+
+
+def cepstra(inputs: Sequences, count: int) -> Sequences:
+    """The first `count` cosines over the bands (B, T, C), (B, T, count): the shape of a spectrum without the lines in
+    it, which are the voice's pitch. The orthonormal DCT-II of Davis & Mermelstein 1980."""
+    bands = inputs.values.shape[2]
+    waves = torch.arange(count, device=inputs.values.device)
+    middles = (torch.arange(bands, device=inputs.values.device) + 0.5) / bands
+    cosines = torch.cos(math.pi * middles[:, None] * waves) * math.sqrt(2 / bands)
+    cosines[:, 0] /= math.sqrt(2)
+    return Sequences(inputs.values @ cosines.to(inputs.values), inputs.lengths)
 
 
 def with_deltas(inputs: Sequences) -> Sequences:
