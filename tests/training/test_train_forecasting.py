@@ -360,6 +360,16 @@ def test_the_commands(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     found = json.loads(capsys.readouterr().out)
     assert found["split"] == "test"
     assert set(found["baselines"]) == {"last value", "last season", "linear"}
+    assert (
+        main(["evaluate", str(folder), "--data", str(write_series(tmp_path / "new.csv", wave(90, seed=3))), "--json"])
+        == 0
+    )
+    found = json.loads(capsys.readouterr().out)
+    assert (found["split"], found["samples"]) == ("all", 90 - 8 - 4 + 1)
+    assert set(found["baselines"]) == {
+        "last value",
+        "last season",
+    }  # a line would have been fitted on what it is scored on
     assert main(["predict", str(folder), str(table), "--format", "csv"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "date,a,b"
