@@ -182,7 +182,7 @@ def _title(name: str) -> str:
 
 LOOK = Look(
     shown_forecast,
-    hint="what was seen (grey), what came (dark) and what was foretold (coloured) of the target that was missed most",
+    hint="what was seen (thin), what came, and what was foretold (coloured), of the target that was missed most",
     of_run=_of_run,
     of_comparison=_of_comparison,
 )
