@@ -191,6 +191,13 @@ def test_what_a_table_cannot_have(tmp_path: Path) -> None:
     (tmp_path / "none.csv").write_text("x,y\n1,2\n")
     with pytest.raises(UsageError, match="none of the columns x, y looks like the time"):
         opened(tmp_path / "none.csv")
+    times = hours(100)
+    times[50], times[51] = times[51], times[50]
+    with pytest.raises(DataError, match=r"back.csv, line 52: the time 2026-02-01 03:00:00 is 2 hours after|line 53: "):
+        opened(write_series(tmp_path / "back.csv", wave(100), times))
+    times[51] = times[50] = hours(100)[50]
+    with pytest.raises(DataError, match=r"twice.csv, line 53: the time 2026-02-01 02:00:00 stands twice"):
+        opened(write_series(tmp_path / "twice.csv", wave(100), times))
     infinite = wave(100)
     infinite[3, 0] = np.inf
     for missing in ("refuse", "fill"):

@@ -12,9 +12,10 @@ from torch import Tensor
 from corinth.data import Batch, Loader, SequenceData, Sequences
 from corinth.data.sequences.baselines import forecasters
 from corinth.data.sequences.forecast import ForecastSource
+from corinth.data.sequences.forecast_columns import as_given, find_columns
 from corinth.data.sequences.forecast_encoding import ForecastEncoding
 from corinth.data.sequences.forecast_store import ForecastStore
-from corinth.data.sequences.forecast_tables import Steps, as_given, find_columns, read_steps
+from corinth.data.sequences.forecast_tables import Steps, read_steps
 from corinth.data.tables import TABLE_SUFFIXES, read_table
 from corinth.errors import DataError, UsageError, WeightsError
 from corinth.predictor.forecast_scores import ForecastEvaluation, Tally
