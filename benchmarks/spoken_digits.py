@@ -1,6 +1,6 @@
 """Which digit is said, by speakers who were not heard in training.
 
-    CORINTH_DATA=... python benchmarks/spoken_digits.py [--pairs 0 1 2] [--seeds 3] [--epochs 10] [--threads 1]
+    CORINTH_DATA=... python benchmarks/spoken_digits.py [--pairs 0 1 2] [--seeds 3] [--epochs 40] [--threads 1]
     CORINTH_DATA=... python benchmarks/spoken_digits.py --choose
 
 Two of the six speakers are the test part, others for each pair: pairs 0 to 2 have each speaker once, 3 to 14 are the
@@ -29,8 +29,9 @@ RESULTS = Path(__file__).parent / "results" / "spoken_digits.json"
 RECIPE: dict[str, Any] = {  # of strings of digits too
     "arch": "bilstm",
     "options": {"drop_rate": 0.5},
-    "series": {"stack": 2},
+    "series": {"cepstra": 13, "deltas": True, "stack": 2},
     "series_augmentation": {
+        "trim": 0.7,
         "speed": 0.2,
         "pitch": 0.2,
         "noise": 0.5,
@@ -93,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--choose", action="store_true")
     args = parser.parse_args()

@@ -74,3 +74,12 @@ def test_battery_nasa(tmp_path: Path) -> None:
     np.savez(tmp_path / "charges.npz", x=x, y=capacity, group=group)
     found = preflight(open_data(tmp_path / "charges.npz", test_groups="B0005", val_share=0.0))
     assert not any("away" in finding.text for finding in found.findings)
+
+
+def test_hand_gestures() -> None:
+    """Its tables have no header, and the class in the first column."""
+    folder = Path(os.environ["CORINTH_DATA"]) / "hand_gestures"
+    for file, rows, columns in (("keypoint.csv", 4787, 42), ("point_history.csv", 5296, 32)):
+        data = open_data(folder / file, label_column="1")
+        assert (data.task, len(data), len(data.source.number_names)) == ("tabular-classification", rows, columns)
+        assert data.classes == ("0", "1", "2", "3")

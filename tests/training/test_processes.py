@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from caption_sets import write_labelled
 from corinth.errors import UsageError
 from corinth.inspect.devices import choose_device
 from corinth.training import train
@@ -50,7 +52,9 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["image-classification", "sequence-regression"])
+@pytest.mark.parametrize(
+    "task", ["image-classification", "sequence-regression", "frame-classification", "text-from-label"]
+)
 def test_two_processes_train_as_one(tmp_path: Path, task: str) -> None:
     """A network without batch norm; augmentation off, as each process augments its own share."""
     fields = FIELDS
@@ -67,6 +71,22 @@ def test_two_processes_train_as_one(tmp_path: Path, task: str) -> None:
             "batch_size": 8,
             "options": options,
         }
+    if task == "frame-classification":  # each process has frames of its own number
+        rng = np.random.default_rng(0)
+        x, lengths = rng.normal(size=(48, 12)), rng.integers(2, 13, 48)
+        arrays = {"x": x, "y": (x > 0).astype(int), "lengths": lengths}
+        parts = {"train": slice(0, 40), "val": slice(40, 48)}  # whole batches
+        named = {f"{name}_{part}": values[rows] for part, rows in parts.items() for name, values in arrays.items()}
+        np.savez(tmp_path / "steps.npz", **named)
+        plain = {name: FIELDS[name] for name in ("clip_norm", "accumulate", "device", "threads")}
+        options = {"hidden_size": 8, "drop_rate": 0.0}
+        fields = {**plain, "arch": "gru", "data": str(tmp_path / "steps.npz"), "budget": "3ep", "batch_size": 8}
+        fields |= {"options": options, "test_share": 0.0}
+    if task == "text-from-label":  # parts have different numbers of tokens
+        plain = {name: FIELDS[name] for name in ("clip_norm", "accumulate", "device", "threads")}
+        texts = {"data": str(write_labelled(tmp_path / "texts.tsv")), "task": task, "budget": "2ep", "batch_size": 8}
+        options = {"hidden_size": 8, "embed_dim": 8, "drop_rate": 0.0}
+        fields = {**plain, **texts, "arch": "label_decoder", "optimizer": "sgd", "lr": 0.05, "options": options}
     one = train(output=str(tmp_path / "one"), **fields)
     (tmp_path / "worker.py").write_text(WORKER.format(fields=fields))
     port = str(free_port())

@@ -258,7 +258,7 @@ def test_two_processes_train_as_one(table: Path, tmp_path: Path) -> None:
         ({"series": {"normalise": True}}, "series does nothing with series to forecast"),
         ({"series_augmentation": {"noise": 0.1}}, "series_augmentation does nothing with series to forecast"),
         ({"img_size": 8}, "img_size does nothing with series to forecast"),
-        ({"label_smoothing": 0.1}, "label_smoothing 0.1 is for classification and translation, not for forecasting"),
+        ({"label_smoothing": 0.1}, "label_smoothing 0.1 is for classification"),
         ({"class_weights": "balanced"}, "class_weights balanced is not for forecasting"),
         ({"options": {"pool": "none"}}, "pool none gives an answer at every step, and these data have a forecast"),
         ({"options": {"crf": True}}, "crf is for a tag at every step, and a forecast is numbers; leave it out"),

@@ -45,6 +45,8 @@ class Options:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    task: str | None = None
+    """What the data are for, where they serve several tasks, such as text-from-label."""
     transcript_units: Literal["words", "characters"] = "words"
     """Of recordings with transcripts, what a label is."""
     source_column: str | None = None
@@ -55,8 +57,6 @@ class Options:
     split_group: str | None = None
     val_groups: str | None = None
     test_groups: str | None = None
-    task: str | None = None
-    """What is learnt, where the data could be for several tasks: forecasting."""
     horizon: int | None = None
     """Of forecasting, how many steps are to be forecast."""
     window: int | None = None

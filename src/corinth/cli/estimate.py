@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from corinth.data import Batch, ImageData, SequenceData
+from corinth.data.captions import CaptionSource
 from corinth.data.dataset import DataSet
 from corinth.data.preparation import Preparation
 from corinth.data.rows.source import RowData
@@ -19,7 +20,7 @@ from corinth.inspect.devices import choose_device
 from corinth.tasks import Task
 from corinth.training.batch_size import random_batch
 from corinth.training.budget import parse_budget
-from corinth.training.build import build_network
+from corinth.training.build import build_model, build_network
 from corinth.training.finetune import training_mode
 from corinth.training.optimizers import make_optimizer
 from corinth.training.recipe import Recipe
@@ -58,7 +59,7 @@ def estimate(recipe: Recipe, data: DataSet, *, seconds: float = 2.0) -> Estimate
     device = choose_device(recipe.device)
     model, encoding, input_size, make = _network(recipe, data)
     macs, params = count_macs(model, input_size), count_params(model, frozen=True)
-    train, val = len(data.positions("train")), len(data.positions("val")) if data.scorable("val") else 0
+    train, val = _trained_on(data), len(data.positions("val")) if data.scorable("val") else 0
     wanted = min(128 if recipe.batch_size == "auto" else recipe.batch_size, train)
     model.to(device)
     first = min(_FIRST, wanted)
@@ -97,6 +98,12 @@ def estimate(recipe: Recipe, data: DataSet, *, seconds: float = 2.0) -> Estimate
     )
 
 
+def _trained_on(data: DataSet) -> int:
+    """Samples of an epoch; of pictures every caption is one."""
+    rows = data.positions("train")
+    return len(data.source.captions_at(rows)) if isinstance(data.source, CaptionSource) else len(rows)
+
+
 def _network(
     recipe: Recipe, data: DataSet
 ) -> tuple[torch.nn.Module, Preparation | None, tuple[int, ...], Callable[[int], Any]]:
@@ -109,6 +116,9 @@ def _network(
         model, rows = build_row_model(recipe, data, lambda _: None)
         return model, rows, rows.shape, rows.random_inputs
     assert isinstance(data, ImageData)
+    if isinstance(data.source, CaptionSource):
+        model, captions = build_model(recipe, data)
+        return model, captions, captions.shape, captions.random_inputs
     model, size, _ = build_network(recipe, data)
     shape = (model.cfg.in_chans, *size)
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format

@@ -63,8 +63,8 @@ class Options:
     transcript_units: Literal["words", "characters"] | None = None
     """Of other recordings with transcripts, what a label is; the run's own if left out."""
     beam: int | None = None
-    """Translation and transcription: how many beginnings are kept as a text is written; 5 and 16 if left out, 1 is
-    greedy."""
+    """Captioning, translation and transcription: how many beginnings are kept as a text is written; 5, 5 and 16 if left
+    out, 1 is greedy."""
     batch_size: int = 512
     """Samples that go through the network together, at most."""
     device: str = "auto"
@@ -77,7 +77,15 @@ class Options:
 def main(args: Sequence[str]) -> int:
     options = parse(Options, "evaluate", args)
     from corinth.data.collect import plural
-    from corinth.predictor import Classifier, RowClassifier, SequenceClassifier, Transcriber, Translator, load_run
+    from corinth.predictor import (
+        Captioner,
+        Classifier,
+        RowClassifier,
+        SequenceClassifier,
+        Transcriber,
+        Translator,
+        load_run,
+    )
 
     recipe = None
     predictor: Predictor
@@ -105,8 +113,10 @@ def main(args: Sequence[str]) -> int:
     result: Scores
     evaluate: Any = predictor.evaluate
     if options.beam is not None:
-        if not isinstance(predictor, Translator | Transcriber):
-            raise UsageError(f"--beam is for translation and transcription; {options.run} does {predictor.task}")
+        if not isinstance(predictor, Captioner | Translator | Transcriber):
+            raise UsageError(
+                f"--beam is for translation, transcription and captioning; {options.run} does {predictor.task}"
+            )
         result = evaluate(data, split, batch_size=options.batch_size, beam=options.beam)
     elif isinstance(predictor, Classifier | RowClassifier | SequenceClassifier):
         result = evaluate(data, split, batch_size=options.batch_size, keep_probs=False)
@@ -205,6 +215,8 @@ def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> 
             how |= {name: getattr(recipe, name) for name in (*AHEAD, "group_column", "time_column")}
             named = predictor.preprocess
             how |= {"channel_columns": ",".join(named.channel_names), "target_column": ",".join(named.target_names)}
+        if predictor.task == "tabular-regression":
+            how |= {"target_column": recipe.target_column}
     columns = {name: getattr(options, name) for name in (*COLUMNS, "transcript_units")}
     how |= {name: column for name, column in columns.items() if column is not None}
     how |= {"task": predictor.task}
@@ -237,6 +249,7 @@ def _what(data: "DataSet", split: str, result: "Scores") -> str:
 
 def _scores(result: "Scores", task: str) -> dict[str, str | None]:
     from corinth.predictor import Evaluation, ForecastEvaluation
+    from corinth.predictor.captioning import CaptionEvaluation
     from corinth.predictor.translation import TranslationEvaluation
     from corinth.report.formats import number
     from corinth.tasks.kinds import KINDS
@@ -259,6 +272,15 @@ def _scores(result: "Scores", task: str) -> dict[str, str | None]:
         }
     if isinstance(result, ForecastEvaluation):
         return _forecast_scores(result)
+    if isinstance(result, CaptionEvaluation):
+        return {
+            "BLEU": f"{100 * result.bleu:.2f} ({result.signature})",
+            "chrF": f"{100 * result.chrf:.2f} ({result.chrf_signature})",
+            "exact": f"{result.exact:.2%} of captions are one of the picture's own",
+            "loss": f"{result.loss:.4f} nats a token",
+            "accuracy": f"{result.accuracy:.2%} of tokens, given those before",
+            "beam": str(result.beam),
+        }
     values = result.to_dict().items()
     if not KINDS[task].share:
         return {
@@ -300,20 +322,21 @@ def _show_baselines(result: "Scores") -> None:
 
 
 def _show_classes(result: "Scores", several: str) -> None:
-    from corinth.predictor import Evaluation
+    from corinth.predictor import Evaluation, FrameEvaluation
     from corinth.predictor.tagging import TagEvaluation
 
-    tagged = isinstance(result, TagEvaluation)
+    counted = "words" if isinstance(result, TagEvaluation) else "boxes"
+    counted = "frames" if isinstance(result, FrameEvaluation) else counted
     per_class = result.to_dict().get("per_class")
     if not per_class:
         return
     print()
     names = {"f1": "F1", "iou": "IoU", "dice": "Dice", "ap": "AP", "ap50": "AP50"}
-    names["support"] = several if isinstance(result, Evaluation) else "words" if tagged else "boxes"
+    names["support"] = several if isinstance(result, Evaluation) else counted
     columns = [names.get(name, name.replace("_", " ")) for name in next(iter(per_class.values()))]
     rows = [(name, *(_number(value) for value in values.values())) for name, values in per_class.items()]
     print_table({"class": "left", **dict.fromkeys(columns, "right")}, rows)
-    if isinstance(result, Evaluation) and len(result.classes) <= _MOST_SHOWN:
+    if isinstance(result, Evaluation | FrameEvaluation) and len(result.classes) <= _MOST_SHOWN:
         print()
         rows = [(name, *counts) for name, counts in zip(result.classes, result.confusion.tolist())]
         print_table({"is \\ called": "left", **dict.fromkeys(result.classes, "right")}, rows)

@@ -117,7 +117,11 @@ def _open(network: _Network, spec: str, how: dict[str, Any], options: Options) -
 
     classes = network.predictor.classes if network.run else None
     data = open_data(spec, classes=classes, **how)
-    if not isinstance(data, SequenceData) or data.task == "translation":
+    if (
+        not isinstance(data, SequenceData)
+        or data.task in ("translation", "text-from-label")
+        or data.source.unit == "clip"
+    ):
         raise UsageError(f"{data.name} is data for {data.task}; gradients by step are of texts, series and sentences")
     if data.task == "transcription":
         raise UsageError(f"{data.name} is data for {data.task}, whose answers are at no step of their own")

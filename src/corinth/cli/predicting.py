@@ -14,14 +14,12 @@ from corinth.errors import UsageError
 
 if TYPE_CHECKING:
     from corinth.predictor import Answer, DenseAnswer, DensePredictor, Prediction
-    from corinth.predictor.tagging import TagPrediction
     from corinth.predictor.transcription import Transcript
-    from corinth.predictor.translation import TranslationPrediction
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Classify, segment or find objects in images with a trained run; classify rows of tables, texts or
+    """Classify, caption, segment or find objects in images with a trained run; classify rows of tables, texts or
     time series; translate; transcribe recordings; forecast series.
 
     A file that cannot be read is reported and the others go on (exit code 3).
@@ -32,13 +30,13 @@ class Options:
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
     """Image files, and folders of them. Tables, each row one to classify. Texts or sentences themselves, .txt files
     (of one text, or of a sentence a line where words are tagged or sentences translated), tables with a text a row.
-    Time series in .csv files with a step a row, in .ts and .npz files; recordings, and folders of them. Tables of
-    series to be gone on with."""
+    Time series in .csv files with a step a row, in .ts and .npz files; recordings, and folders of them. Clips: folders
+    of frames, and .npz files. Tables of series to be gone on with."""
     top: int = 5
     """Classification: how many classes to name."""
     beam: int | None = None
-    """Translation and transcription: how many beginnings are kept as a text is written; 5 and 16 if left out, 1 is
-    greedy."""
+    """Captioning, translation and transcription: how many beginnings are kept as a text is written; 5, 5 and 16 if left
+    out, 1 is greedy."""
     text_column: str | None = None
     """Of tables with texts, where they are."""
     draw: Path | None = None
@@ -65,6 +63,11 @@ def main(args: Sequence[str]) -> int:
         raise UsageError(
             f"{options.run} is a language model, which writes: use corinth generate {options.run} --prompt TEXT"
         )
+    if predictor.task == "text-from-label":
+        raise UsageError(
+            f"{options.run} writes texts of a label: use corinth generate {options.run} --label NAME; it knows "
+            f"{', '.join(predictor.classes)}"
+        )
     _refuse_of_others(options, predictor)
     if isinstance(predictor, DensePredictor):
         return _dense(predictor, options)
@@ -80,8 +83,8 @@ def _refuse_of_others(options: Options, predictor: Any) -> None:
         raise UsageError(f"--text-column is for tables of texts; {options.run} was not trained on texts")
     if options.draw is not None and task not in ("semantic-segmentation", "object-detection"):
         raise UsageError(f"--draw is for segmentation and detection; {options.run} does {task}")
-    if options.beam is not None and task not in ("translation", "transcription"):
-        raise UsageError(f"--beam is for translation and transcription; {options.run} does {task}")
+    if options.beam is not None and task not in ("captioning", "translation", "transcription"):
+        raise UsageError(f"--beam is for translation, transcription and captioning; {options.run} does {task}")
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,27 @@ def _translated(predictor: Any, options: Options) -> _Told:
     return _Told(found, _dense_csv(found), {"source": "left", "translation": "left"}, rows)
 
 
+def _captioned(predictor: Any, options: Options) -> _Told:
+    beam = {} if options.beam is None else {"beam": options.beam}
+    found = predictor.predict(list(map(Path, options.files)), batch_size=options.batch_size, **beam)
+    rows = [
+        (p.name, "cannot be read", "") if p.error is not None else (p.name, p.caption, f"{p.log_probability:.2f}")
+        for p in found
+    ]
+    columns = {"name": "left", "caption": "left", "log-probability": "right"}
+    return _Told(found, _dense_csv(found), columns, rows)
+
+
 def _tagged(predictor: Any, options: Options) -> _Told:
     found = predictor.predict([_given(word) for word in options.files], batch_size=options.batch_size)
     rows = [(p.name, "cannot be tagged" if p.error is not None else p.summary) for p in found]
     return _Told(found, _dense_csv(found), {"name": "left", "tags": "left"}, rows)
+
+
+def _framed(predictor: Any, options: Options) -> _Told:
+    found = predictor.predict(list(map(Path, options.files)), batch_size=options.batch_size)
+    rows = [(p.name, "cannot be used" if p.error is not None else p.summary) for p in found]
+    return _Told(found, _dense_csv(found), {"name": "left", "frames": "left"}, rows)
 
 
 def _transcribed(predictor: Any, options: Options) -> _Told:
@@ -152,7 +172,10 @@ def _classified(predictor: Any, options: Options) -> _Told:
 
 _TOLD: dict[str, Callable[[Any, Options], _Told]] = {  # the others are classified
     "forecasting": _forecast,
+    "captioning": _captioned,
     "sequence-regression": _measured,
+    "tabular-regression": _measured,
+    "frame-classification": _framed,
     "sequence-tagging": _tagged,
     "transcription": _transcribed,
     "translation": _translated,
@@ -274,8 +297,8 @@ def _csv(found: "Sequence[Prediction]", top: int) -> str:
     return to_csv([*columns, "error"], rows)
 
 
-def _dense_csv(found: "Sequence[_Said] | Sequence[TagPrediction] | Sequence[TranslationPrediction]") -> str:
-    """One line a class, a box or a word; of a sample in which nothing was found, or that failed, one line."""
+def _dense_csv(found: "Sequence[Any]") -> str:
+    """One line a class, a box, a word or a frame; of a sample in which nothing was found, or that failed, one line."""
     lines: list[dict[str, Any]] = []
     for prediction in found:
         rows = prediction.rows() if prediction.error is None else []

@@ -110,8 +110,8 @@ def _overrides(options: Options, config: Any) -> dict[str, Any]:
 def _input_size(card: Any, config: Any, img_size: int | None) -> tuple[int, ...]:
     """(C, H, W): the config's channels; its image size where it has one, else the one asked for, else the card's.
 
-    Of a recurrent network (T, I): the card's steps, the config's inputs; (T,) tokens of one that translates; (N,) of
-    one that takes rows of tables.
+    Of a recurrent network (T, I): the card's steps, the config's inputs; (T,) tokens of one that translates; of one
+    that takes clips (T, C, H, W); (N,) of one that takes rows of tables.
     """
     if not hasattr(config, "input_size") and not hasattr(config, "in_chans"):
         return card.input_size
@@ -119,9 +119,9 @@ def _input_size(card: Any, config: Any, img_size: int | None) -> tuple[int, ...]
         return (card.input_size[0], config.input_size)
     if getattr(config, "input_size", 0):
         return (config.input_size,)
-    _, *sides = card.input_size
+    *steps, _, height, width = card.input_size
     side = getattr(config, "img_size", img_size)
-    return (config.in_chans, *(sides if side is None else [side] * len(sides)))
+    return (*steps, config.in_chans, *((height, width) if side is None else (side, side)))
 
 
 def configured(name: str, overrides: dict[str, Any]) -> Any:

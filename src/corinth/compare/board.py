@@ -13,10 +13,10 @@ from corinth.compare.plan import Plan
 from corinth.compare.statistics import Difference, method_text, paired_differences, pool_seeds, score_interval
 from corinth.data.collect import plural
 from corinth.data.dataset import DataSet
+from corinth.data.measured import Measured
 from corinth.data.sequences.baselines import forecasters
 from corinth.data.sequences.forecast import ForecastSource
 from corinth.data.sequences.forecast_encoding import ForecastEncoding
-from corinth.data.sequences.source import MeasuredSource
 from corinth.data.splits import groups_of
 from corinth.errors import CorinthError
 from corinth.predictor.forecast_scores import score
@@ -181,7 +181,7 @@ def _baselines(data: DataSet) -> tuple[Baseline, ...]:
     """Of regression the mean of the training part; of forecasting what needs no network."""
     if isinstance(data.source, ForecastSource):
         return _forecast_baselines(data, data.source)
-    if not isinstance(data.source, MeasuredSource):
+    if not isinstance(data.source, Measured):
         return ()
     found = training_mean(data.source, data.positions("train"), data.positions("test"))
     return (Baseline(label=found.name, score_test=found.mae, metric=found.rmse),)

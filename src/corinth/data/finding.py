@@ -6,6 +6,7 @@ from typing import Any
 
 from corinth.data import binary, builtin
 from corinth.data.boxes import is_box_data, open_boxes
+from corinth.data.captions import have_captions, open_captions
 from corinth.data.collect import Collected, Progress, collect_files
 from corinth.data.decode import is_image_file
 from corinth.data.folders import count_class_folders, open_folders
@@ -13,6 +14,8 @@ from corinth.data.mask_layout import lacking_masks
 from corinth.data.masks import is_mask_folder, open_masks
 from corinth.data.rows.reading import have_rows, open_rows
 from corinth.data.sequences.audio import audio_files, collect_audio, is_audio_file
+from corinth.data.sequences.clip_folders import LABELS_FILE, is_clip_folder, open_clip_folder
+from corinth.data.sequences.clips import hold_clips, open_archives
 from corinth.data.sequences.forecast_tables import ETTH, Ahead, open_forecast
 from corinth.data.sequences.language import language_files, open_language
 from corinth.data.sequences.parallel import (
@@ -38,10 +41,11 @@ OF_PAIRS = ("source_column", "target_column")
 
 @dataclass(frozen=True)
 class Sound:
-    """How recordings are read, as `open_data` has it."""
+    """How recordings are read, and what the data are for, as `open_data` has it."""
 
     transcript_units: str = "words"
     audio_rate: int | None = None
+    task: str | None = None
 
 
 def collect(
@@ -72,6 +76,10 @@ def collect(
             found.notes.insert(0, f"{spec} is the built-in set; write ./{spec} for the folder of that name")
         return known.name, found
     path = _located(spec)
+    if is_clip_folder(path):
+        if asked:
+            raise UsageError(f"{path} is a folder of clips, whose labels are in {LABELS_FILE}; leave {asked[0]} out")
+        return path.resolve().name, open_clip_folder(path, max_corrupt=max_corrupt, progress=progress)
     if not (path.is_dir() and _has_images(path)) and (found := _sequences(path, columns, max_corrupt)) is not None:
         return path.resolve().name.removesuffix(path.suffix if path.is_file() else ""), found
     if path.is_dir():
@@ -125,6 +133,8 @@ def _sequences(path: Path, columns: dict[str, str | None], max_corrupt: float) -
     if (found := _pairs(path, columns, max_corrupt)) is not None:
         return found
     files = series_files(path)
+    if not files and columns["target_column"] is not None and not any(columns[name] for name in _OF_SEQUENCES):
+        return _open_measured_rows(path, columns, max_corrupt)
     if not files and (steps := [name for name in STEP_COLUMNS if columns[name] is not None]):
         return _open_steps(path, columns, steps[0], max_corrupt)
     tables = [(read_table(table), part) for table, part in parts_of(path)]
@@ -139,6 +149,10 @@ def _sequences(path: Path, columns: dict[str, str | None], max_corrupt: float) -
         if wrong := [name for name in asked if name != "label_column"]:
             raise UsageError(f"{path} holds tagged sentences; {wrong[0]} belongs to a table")
         return open_tagged(tagged, label_column=columns["label_column"])
+    if hold_clips(files):
+        if asked:
+            raise UsageError(f"{path} holds clips, whose labels are its array y; {asked[0]} belongs to a table")
+        return open_archives(files, max_corrupt=max_corrupt)
     if files:
         if wrong := [name for name in asked if name != "target_column"]:
             raise UsageError(f"{path} holds time series; {wrong[0]} belongs to a table")
@@ -194,6 +208,21 @@ def _open_steps(path: Path, columns: dict[str, str | None], asked: str, max_corr
     return open_steps([(read_table(file), part) for file, part in files], columns, max_corrupt=max_corrupt)
 
 
+_OF_SEQUENCES = [name for name in STEP_COLUMNS if name != "target_column"]
+
+
+def _open_measured_rows(path: Path, columns: dict[str, str | None], max_corrupt: float) -> Collected:
+    """Rows of a table, or of one for each part, with a number each."""
+    files = [(path, None)] if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES else parts_of(path)
+    if not files:
+        raise UsageError(f"{path} is no table; target_column belongs to one ({', '.join(TABLE_SUFFIXES)})")
+    if other := [name for name in ("path_column", "text_column") if columns[name] is not None]:
+        raise UsageError(f"{other[0]} and target_column are two kinds of data; give one of them")
+    tables = [(read_table(file), part) for file, part in files]
+    own = {name: columns[name] for name in ("label_column", "target_column")}
+    return open_rows(tables, max_corrupt=max_corrupt, **own)
+
+
 def _located(spec: str) -> Path:
     """The path that a spec means: where it leads itself, or in one of the folders of named data."""
     path = Path(spec).expanduser()
@@ -220,10 +249,12 @@ def _open_table(
             audio_rate=sound.audio_rate,
             progress=progress,
         )
+    if have_captions(table, columns, sound.task):
+        return open_captions(table, columns, max_corrupt=max_corrupt, progress=progress)
     if text is not None and image is not None:
         raise UsageError(
-            "text_column and path_column together are for recordings and their transcripts, which these are not; "
-            "give one of them"
+            "text_column and path_column together are for recordings and their transcripts, or for pictures and their "
+            "captions, which these are not; give one of them"
         )
     if image is None and have_texts([table], text):
         return open_text_tables([(table, None)], text_column=text, label_column=label, max_corrupt=max_corrupt)

@@ -13,11 +13,21 @@ from corinth.data.finding import COLUMNS, Sound, collect
 from corinth.data.images import ImageData
 from corinth.data.masks import MaskSource
 from corinth.data.rows.source import RowData, RowSource
+from corinth.data.sequences.clips import ClipSource
 from corinth.data.sequences.forecast import ForecastSource, check_varies, in_time
 from corinth.data.sequences.forecast_tables import checked_ahead
+from corinth.data.sequences.label_encoding import FROM_LABEL
+from corinth.data.sequences.labelled import FRAMES
 from corinth.data.sequences.language import PassageSource, in_order
 from corinth.data.sequences.pairs import PairSource
-from corinth.data.sequences.source import SequenceData, Series, TextSource
+from corinth.data.sequences.source import (
+    MeasuredSource,
+    SequenceData,
+    Series,
+    SeriesSource,
+    SteppedSource,
+    TextSource,
+)
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.source import TargetSource
 from corinth.data.splits import check_classes, hold_out, make_splits
@@ -65,6 +75,9 @@ def open_data(
     A table with both paths of recordings and their transcripts is for transcription; `transcript_units`, "words" or
     "characters", says what its labels are.
 
+    A table with paths of images and a column of captions is for captioning; several rows of one picture are several
+    captions of it. Texts with labels are for classification, with `task` "text-from-label" for writing them.
+
     A table with a step a row has `group_column`: the columns, with commas between, that say which sequence a row
     belongs to. The number to predict is in `target_column` (a class in `label_column`), the inputs are
     `channel_columns` (by default all other numbers), `time_column` orders the steps. Sequences with the same
@@ -99,10 +112,15 @@ def open_data(
     columns = {option: _words(value) for option, value in columns.items()}
     val_groups, test_groups = _words(val_groups), _words(test_groups)
     ahead = checked_ahead(task, horizon=horizon, window=window, season=season, missing=missing)
-    name, found = collect(spec, columns, Sound(transcript_units, audio_rate), max_corrupt, progress, ahead)
+    name, found = collect(spec, columns, Sound(transcript_units, audio_rate, task), max_corrupt, progress, ahead)
     source, notes = found.source, list(found.notes)
     if not len(source):
         raise DataError(f"{spec}: there are no {plural(source.unit)}")
+    if task == FRAMES and isinstance(source, SeriesSource) and not isinstance(source, MeasuredSource):
+        source, found.task = SteppedSource.of(source), FRAMES
+        notes.append("every step has the label of its series")
+    if task == FROM_LABEL and isinstance(source, TextSource):
+        found.task = task
     if task not in (None, found.task):
         raise UsageError(f"{spec} is data for {found.task}, and data for {task} are needed")
     if classes is not None:
@@ -160,7 +178,9 @@ def open_data(
         },
         "task": found.task,
     }
-    if isinstance(source, TextSource | Series | TaggedSource | PassageSource | PairSource | ForecastSource):
+    if isinstance(
+        source, TextSource | Series | ClipSource | TaggedSource | PassageSource | PairSource | ForecastSource
+    ):
         return SequenceData(**common)
     if isinstance(source, RowSource):
         return RowData(**common)

@@ -10,8 +10,10 @@ import numpy as np
 from corinth.data.collect import Progress, plural
 from corinth.data.dataset import DataSet
 from corinth.data.images import ImageData
+from corinth.data.measured import Measured
 from corinth.data.preprocess import Preprocess
-from corinth.data.rows.source import RowData
+from corinth.data.rows.leaks import leaking_columns
+from corinth.data.rows.source import MeasuredRows, RowData
 from corinth.data.sequences.forecast import ForecastSource
 from corinth.data.sequences.leaks import leaks
 from corinth.data.sequences.source import LENGTHS, MeasuredSource, SequenceData
@@ -238,7 +240,7 @@ def _duplicates(data: DataSet) -> tuple[dict[str, int], list[list[int]], list[li
             if number >= 0:
                 within[names[number]] += count - 1
     across = [m for m in sets.values() if len(set(part[m].tolist()) - {-1}) > 1]
-    said = data.source.targets if isinstance(data.source, MeasuredSource) else data.source.labels
+    said = data.source.targets if isinstance(data.source, Measured) else data.source.labels
     conflicting = [m for m in sets.values() if len(set(said[m].tolist())) > 1]
     return within, across, conflicting
 
@@ -275,7 +277,7 @@ def _findings(data: DataSet, facts: Preflight, preprocess: Preprocess | None) ->
         )
     if facts.conflicting:
         first = " and ".join(facts.examples["conflicting"][0][:2])
-        said = "targets" if isinstance(data.source, MeasuredSource) else "labels"
+        said = "targets" if isinstance(data.source, Measured) else "labels"
         yield Finding(
             "warning",
             f"{_count(facts.conflicting, f'{unit} appears', f'{several} appear')} with different {said}: {first}",
@@ -317,7 +319,7 @@ def _findings(data: DataSet, facts: Preflight, preprocess: Preprocess | None) ->
         )
     if preprocess is not None and isinstance(sizes, Sizes) and isinstance(data, ImageData):
         yield from _fit_findings(data, sizes, preprocess)
-    if isinstance(data.source, MeasuredSource):
+    if isinstance(data.source, Measured):
         yield from _target_findings(data, data.source)
     if isinstance(data.source, ForecastSource):
         yield from _forecast_findings(data, data.source)
@@ -365,9 +367,12 @@ def _forecast_findings(data: DataSet, source: ForecastSource) -> Iterable[Findin
                 )
 
 
-def _target_findings(data: DataSet, source: MeasuredSource) -> Iterable[Finding]:
+def _target_findings(data: DataSet, source: Measured) -> Iterable[Finding]:
     train = data.positions("train")
-    yield from (Finding("warning", text) for text in leaks(source, train))
+    if isinstance(source, MeasuredSource):
+        yield from (Finding("warning", text) for text in leaks(source, train))
+    if isinstance(source, MeasuredRows):
+        yield from (Finding("warning", text) for text in leaking_columns(source, train))
     trained = source.targets[train]
     if not len(trained):
         return
@@ -404,7 +409,11 @@ def _fit_findings(data: ImageData, facts: Sizes, preprocess: Preprocess) -> Iter
 
 def nothing_in(data: DataSet) -> str:
     """What a part that cannot be scored lacks."""
-    lacking = {"object-detection": "has not one box", "sequence-tagging": "has no word with a tag"}
+    lacking = {
+        "object-detection": "has not one box",
+        "sequence-tagging": "has no word with a tag",
+        "frame-classification": "has no step with a label",
+    }
     return lacking.get(data.task, "has no pixel with a class")
 
 

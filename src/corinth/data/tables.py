@@ -24,7 +24,7 @@ LONGEST_CELL = 1 << 30  # characters; the csv module stops at 131,072 by itself
 @dataclass(frozen=True)
 class Table:
     """Cells as text without the blanks around it, column by column. `lines` are the rows' lines in the file, from 1;
-    none of a Parquet file."""
+    none of a Parquet file, and without a header none of the first row."""
 
     path: Path
     columns: dict[str, list[str]]
@@ -129,22 +129,45 @@ def _csv(path: Path) -> Table:
             "save it as CSV in UTF-8"
         ) from error
     header, rows = _cells(path, text)
+    if is_row(header):
+        return _headless(path, header, rows)
     columns: dict[str, list[str]] = {name.strip(): [] for name in header}
     if len(columns) != len(header):
         raise DataError(f"{path}: two columns have the same name; the header is {', '.join(header)}")
     if not columns:
         raise DataError(f"{path}: the file is empty; it needs a header line with the names of its columns")
+    lines = _fill(path, columns, rows)
+    return Table(path, columns, lines)
+
+
+def is_row(header: list[str]) -> bool:
+    """Whether a first line is no header but a row: numbers alone, one of them a fraction, below 0, or there twice.
+    Years and the like may be names."""
+    cells = [cell.strip() for cell in header]
+    if len(cells) < 2 or not all(map(is_number, cells)):
+        return False
+    return len(set(cells)) < len(cells) or not all(map(str.isdecimal, cells))
+
+
+def _headless(path: Path, first: list[str], rows: "Rows") -> Table:
+    """A table whose columns are called 1, 2, ..."""
+    columns = {str(number): [cell.strip()] for number, cell in enumerate(first, start=1)}
+    return Table(path, columns, _fill(path, columns, rows), has_header=False)
+
+
+def _fill(path: Path, columns: dict[str, list[str]], rows: "Rows") -> list[int]:
+    """Put the cells of rows into their columns; returns the rows' lines."""
     lines = []
     for line, row in rows:
-        if len(row) != len(header):
+        if len(row) != len(columns):
             raise DataError(
-                f"{path}, line {line}: {len(row)} values for {len(header)} columns; "
+                f"{path}, line {line}: {len(row)} values for {len(columns)} columns; "
                 "quote values that contain the separator"
             )
         lines.append(line)
         for values, value in zip(columns.values(), row, strict=True):
             values.append(value.strip())
-    return Table(path, columns, lines)
+    return lines
 
 
 Rows = list[tuple[int, list[str]]]  # the number of each line, or of the last of several, and its cells

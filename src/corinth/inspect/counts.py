@@ -38,7 +38,9 @@ def meta_twin(model: nn.Module) -> nn.Module:
 
 def smallest_input(cfg: Any) -> tuple[int, ...]:
     """The smallest input that a network of this config takes: (C, H, W), a row of a table (N,), or one step of a
-    sequence: (1, I) numbers, or (1,) token."""
+    sequence: (1, I) numbers, or (1,) token, or what the config says itself."""
+    if hasattr(cfg, "smallest_input"):
+        return cfg.smallest_input
     if not hasattr(cfg, "in_chans"):
         return (1, cfg.input_size) if hasattr(cfg, "input_size") else (1,)
     if getattr(cfg, "input_size", 0):
@@ -51,7 +53,7 @@ def meta_input(model: Any, input_size: Sequence[int], batch: int = 1) -> tuple[A
     """The arguments of a forward pass on the meta device: an input (batch, *input_size) in the dtype of the model's
     parameters; tokens (batch, T) for a network that embeds them; of one that says its `example_inputs`, these."""
     if hasattr(model, "example_inputs"):
-        return model.example_inputs(batch, input_size[0], "meta")
+        return model.example_inputs(batch, *input_size, "meta")
     if getattr(getattr(model, "cfg", None), "vocab_size", 0):
         return (torch.zeros(batch, input_size[0], device="meta", dtype=torch.int64),)
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)

@@ -57,7 +57,7 @@ def latency(
     vocabulary = getattr(getattr(model, "cfg", None), "vocab_size", 0)
     made: Any = getattr(model, "example_inputs", None)
     if made is not None:
-        arguments = made(batch, input_size[0], target)
+        arguments = made(batch, *input_size, target)
         inputs = arguments[0]
     elif vocabulary:
         inputs = torch.randint(vocabulary, (batch, input_size[0]), device=target)

@@ -1,7 +1,9 @@
 """Checks that every model repeats: common config fields at construction, the image's size in the forward pass."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from corinth.errors import UsageError
@@ -70,3 +72,18 @@ def exactly(x: Tensor, size: int) -> None:
     height, width = x.shape[-2:]
     if height != size or width != size:
         raise UsageError(f"images of {height}x{width} pixels do not fit this network; it was built for img_size {size}")
+
+
+def tokens(tokens: Tensor, vocab_size: int, what: str, lengths: Tensor | Sequence[int] | None = None) -> Tensor:
+    """Tokens (B, T) of a vocabulary, 0 where they are padding; a `UsageError` for any other."""
+    if tokens.ndim != 2 or tokens.is_floating_point():
+        raise UsageError(f"{what} tokens are whole numbers (B, T), and these are {tokens.dtype} {tuple(tokens.shape)}")
+    if lengths is not None:  # padding may be any number
+        ends = torch.as_tensor(lengths, device=tokens.device)
+        tokens = tokens.masked_fill(torch.arange(tokens.shape[1], device=tokens.device) >= ends[:, None], 0)
+    if not torch.compiler.is_compiling() and tokens.device.type == "cpu" and tokens.numel():
+        low, high = int(tokens.min()), int(tokens.max())
+        if low < 0 or high >= vocab_size:
+            bad = low if low < 0 else high
+            raise UsageError(f"{what} token {bad} is outside of the vocabulary, 0 to {vocab_size - 1}")
+    return tokens

@@ -30,6 +30,7 @@ TASKS = (
     "sequence-classification",
     "sequence-regression",
     "sequence-tagging",
+    "frame-classification",
     "transcription",
     "forecasting",
     "language-modeling",  # by reading forwards alone
@@ -229,7 +230,7 @@ class Recurrent(nn.Module):
         lengths = torch.as_tensor(lengths, device=output.device)
         if self.cfg.pool == "mean":  # what is padded is zero
             return output.sum(1) / lengths.to(output)[:, None]
-        padded = _is_padding(lengths, output.shape[1])[:, :, None]
+        padded = is_padding(lengths, output.shape[1])[:, :, None]
         return output.masked_fill(padded, -math.inf).amax(1)
 
     def forward_features(
@@ -244,7 +245,7 @@ class Recurrent(nn.Module):
         piece of a long sequence for truncated back-propagation through time.
         """
         cfg, cell = self.cfg, self.cell_of(self.cfg)
-        ends = None if lengths is None or x.ndim < 2 else _checked_lengths(lengths, x)
+        ends = None if lengths is None or x.ndim < 2 else checked_lengths(lengths, x)
         x = self._inputs(x, ends)
         states = self._states(state, x)
         drops = self.training and cfg.drop_rate > 0
@@ -262,7 +263,7 @@ class Recurrent(nn.Module):
         """All layers on the engine, as `forward_features`."""
         cfg = self.cfg
         if lengths is not None:  # whatever stands there must not reach a gradient
-            x = x.masked_fill(_is_padding(lengths, x.shape[1])[:, :, None], 0)
+            x = x.masked_fill(is_padding(lengths, x.shape[1])[:, :, None], 0)
         output = x.transpose(0, 1).contiguous()  # (T, B, I)
         ends: list[State] = []
         for layer in range(cfg.num_layers):
@@ -284,7 +285,7 @@ class Recurrent(nn.Module):
             if x.ndim != 2 or x.is_floating_point():
                 raise UsageError(f"tokens are whole numbers (B, T), and these are {x.dtype} {tuple(x.shape)}")
             if lengths is not None:  # padding may be any number
-                x = x.masked_fill(_is_padding(lengths, x.shape[1]), 0)
+                x = x.masked_fill(is_padding(lengths, x.shape[1]), 0)
             if not torch.compiler.is_compiling() and x.device.type == "cpu" and x.numel():
                 low, high = int(x.min()), int(x.max())
                 if low < 0 or high >= self.cfg.vocab_size:
@@ -350,7 +351,7 @@ class Recurrent(nn.Module):
         else:
             rows = torch.arange(x.shape[1], device=x.device)
             last = tuple(values[lengths - 1, rows] for values in history)
-            h = history[0].masked_fill(_is_padding(lengths, x.shape[0]).T[:, :, None], 0)
+            h = history[0].masked_fill(is_padding(lengths, x.shape[0]).T[:, :, None], 0)
         return _reversed(h, lengths) if backward else h, last
 
     def _names(self, cell: Cell) -> Iterator[str]:
@@ -379,7 +380,7 @@ def count_macs(cfg: RecurrentConfig, gates: int, steps: int) -> int:
     return steps * each + cfg.num_features * cfg.num_classes
 
 
-def _is_padding(lengths: Tensor, steps: int) -> Tensor:
+def is_padding(lengths: Tensor, steps: int) -> Tensor:
     """(B, T), true behind each sequence's end."""
     return torch.arange(steps, device=lengths.device)[None, :] >= lengths[:, None]
 
@@ -393,7 +394,7 @@ def _reversed(x: Tensor, lengths: Tensor | None) -> Tensor:
     return x.gather(0, order[:, :, None].expand(x.shape))
 
 
-def _checked_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
+def checked_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
     lengths = torch.as_tensor(lengths, device=x.device)
     if lengths.shape != x.shape[:1] or lengths.is_floating_point():
         raise UsageError(f"lengths are {len(x)} whole numbers, one a sequence, and these are {tuple(lengths.shape)}")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from corinth.data import ImageData, Preprocess
 from corinth.data.decode import read_image, to_array
 from corinth.data.folders import image_files
-from corinth.errors import DataError, UsageError
+from corinth.errors import DataError, UsageError, WeightsError
 from corinth.inspect.devices import choose_device
 from corinth.weights import load_model, read_config
 
@@ -27,9 +27,13 @@ PREDICTORS = {  # task -> module and class, imported on first use
     "semantic-segmentation": ("segmentation", "Segmenter"),
     "object-detection": ("detection", "Detector"),
     "tabular-classification": ("rows", "RowClassifier"),
+    "tabular-regression": ("rows", "RowRegressor"),
     "sequence-classification": ("sequences", "SequenceClassifier"),
     "sequence-regression": ("regression", "SequenceRegressor"),
+    "frame-classification": ("frames", "FrameClassifier"),
     "sequence-tagging": ("tagging", "Tagger"),
+    "captioning": ("captioning", "Captioner"),
+    "text-from-label": ("writing", "LabelWriter"),
     "transcription": ("transcription", "Transcriber"),
     "translation": ("translation", "Translator"),
     "language-modeling": ("language", "LanguageModel"),
@@ -203,6 +207,12 @@ def load_run(path: str | Path, *, device: str | torch.device = "auto") -> Predic
     if task not in PREDICTORS:
         raise UsageError(f"{path} does {task}; this version of Corinth knows {', '.join(PREDICTORS)}")
     return predictor_of(task).from_run(path, device=device)
+
+
+def check_finite(model: nn.Module) -> None:
+    """Weights that are not finite are a `WeightsError`."""
+    if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+        raise WeightsError("the network's weights are not finite; they are damaged")
 
 
 def predictor_of(task: str) -> type[Predictor]:

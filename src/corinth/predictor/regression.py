@@ -12,15 +12,15 @@ from torch import Tensor
 from corinth.data import Batch, Loader, SequenceData, Sequences, SequenceStore, SeriesEncoding
 from corinth.data.sequences.loose import loose_series
 from corinth.data.sequences.source import MeasuredSource
-from corinth.errors import DataError, UsageError, WeightsError
-from corinth.predictor.predictor import Predictor
+from corinth.errors import DataError, UsageError
+from corinth.predictor.predictor import Predictor, check_finite
 from corinth.predictor.sequences import columns_of
 from corinth.tasks import SequenceRegression
 
 
 @dataclass(frozen=True)
 class ValuePrediction:
-    """The number that a sequence was given; or `error`, why there is none."""
+    """The number that a sequence or a row was given; or `error`, why there is none."""
 
     name: str
     value: float | None = None
@@ -34,7 +34,7 @@ class ValuePrediction:
 
 @dataclass(frozen=True)
 class RegressionEvaluation:
-    """The errors on N sequences, in the unit of the targets. `per_sample` (N,) is the absolute error of each.
+    """The errors on N sequences or rows, in the unit of the targets. `per_sample` (N,) is the absolute error of each.
 
     `r2` is 1 - sum of squared errors / sum of squared deviations from the mean of these N targets, so 0 is as good as
     that mean and there is no lower end; None where all targets are the same. `predicted`, `targets` (N,) and `index`
@@ -131,8 +131,7 @@ class SequenceRegressor(Predictor):
             raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
         if not isinstance(data.source, MeasuredSource):
             raise UsageError(f"{data.name} holds no series with a number each, which this {self.arch} needs")
-        if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
-            raise WeightsError("the network's weights are not finite; they are damaged")
+        check_finite(self.model)
         self.preprocess.check_channels(data)
         index: list[int] = []
         values: list[np.ndarray] = []

@@ -1,22 +1,27 @@
-"""Classification of rows of tables for its user: rows in, named classes out."""
+"""Rows of tables for their user: rows in, named classes or numbers out."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from corinth.data import Batch, Loader
 from corinth.data.rows.encoding import RowEncoding
-from corinth.data.rows.source import RowData
+from corinth.data.rows.source import MeasuredRows, RowData
 from corinth.data.rows.store import RowStore
 from corinth.data.tables import read_table
 from corinth.errors import DataError, UsageError
 from corinth.predictor.classes import Prediction, ranked, score
 from corinth.predictor.evaluation import Evaluation
-from corinth.predictor.predictor import Predictor
+from corinth.predictor.predictor import Answer, Predictor, check_finite
+from corinth.predictor.regression import RegressionEvaluation, ValuePrediction
+from corinth.tasks import TabularRegression
 
 Row = Mapping[str, Any]
+A = TypeVar("A", bound=Answer)
 
 
 class RowClassifier(Predictor):
@@ -31,26 +36,14 @@ class RowClassifier(Predictor):
         An empty cell (None in a mapping) is what it was in training. A row that cannot be used becomes a Prediction
         with `error`; the others are not affected.
         """
-        if batch_size < 1:
-            raise UsageError(f"batch_size {batch_size} is not at least 1")
-        given: Any = [rows] if isinstance(rows, str | Path | Mapping) else rows
-        found: list[Prediction | None] = []
-        ready: list[tuple[int, str, Tensor]] = []
-        for name, row in _listed(given):
-            try:
-                if isinstance(row, Exception):
-                    raise row
-                ready.append((len(found), name, self.preprocess.of_rows([row])[0]))
-                found.append(None)
-            except (DataError, UsageError) as error:
-                reason = str(error)
-                found.append(Prediction(name, error=reason if reason.startswith(name) else f"{name}: {reason}"))
-        for start in range(0, len(ready), batch_size):
-            places, names, inputs = zip(*ready[start : start + batch_size], strict=True)
-            probs = self.probabilities(torch.stack(inputs))
-            for place, answer in zip(places, ranked(names, probs, self.classes, top), strict=True):
-                found[place] = answer
-        return [answer for answer in found if answer is not None]
+
+        def ask(names: Sequence[str], inputs: Tensor) -> list[Prediction]:
+            return ranked(names, self.probabilities(inputs), self.classes, top)
+
+        def fail(name: str, reason: str) -> Prediction:
+            return Prediction(name, error=reason)
+
+        return _answers(rows, self.preprocess, batch_size, ask, fail)
 
     @torch.inference_mode()
     def probabilities(self, inputs: Tensor) -> Tensor:
@@ -78,6 +71,87 @@ class RowClassifier(Predictor):
             keep_probs=keep_probs,
             device=self.device,
         )
+
+
+class RowRegressor(Predictor):
+    task = TabularRegression.name
+    preprocess: RowEncoding
+
+    @property
+    def target_name(self) -> str:
+        """What the number is called in the data that it was trained on."""
+        return (self.data or {}).get("target_column") or "value"
+
+    def predict(
+        self, rows: Row | str | Path | Iterable[Row | str | Path], *, batch_size: int = 64
+    ) -> list[ValuePrediction]:
+        """The number of each row, as `RowClassifier.predict` takes them. A row that cannot be used becomes a prediction
+        with `error`; the others are not affected."""
+
+        def ask(names: Sequence[str], inputs: Tensor) -> list[ValuePrediction]:
+            values = self._values(inputs).tolist()
+            return [ValuePrediction(name, value) for name, value in zip(names, values, strict=True)]
+
+        def fail(name: str, reason: str) -> ValuePrediction:
+            return ValuePrediction(name, error=reason)
+
+        return _answers(rows, self.preprocess, batch_size, ask, fail)
+
+    @torch.inference_mode()
+    def _values(self, inputs: Tensor) -> np.ndarray:
+        """Encoded rows (B, F) to numbers, float64 (B,)."""
+        scale = self.preprocess
+        assert scale.target_mean is not None
+        assert scale.target_std is not None
+        task = TabularRegression(self.model, mean=scale.target_mean, std=scale.target_std)
+        batch = Batch(inputs.to(self.device), torch.empty(0), torch.arange(len(inputs)))
+        return task.predict(batch).cpu().double().numpy()  # some devices have no float64
+
+    def evaluate(self, data: RowData, split: str = "test", *, batch_size: int = 512) -> RegressionEvaluation:
+        """Score one part of `data`, or all of it (`split="all"`), with this network's own encoding."""
+        if not len(data.positions(split)):
+            raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
+        if not isinstance(data.source, MeasuredRows):
+            raise UsageError(f"{data.name} holds no rows with a number each, which this {self.arch} needs")
+        check_finite(self.model)
+        self.preprocess.check_columns(data)
+        index: list[int] = []
+        values: list[np.ndarray] = []
+        for batch in Loader(RowStore(data, split, self.preprocess), batch_size):
+            index += batch.index.tolist()
+            values.append(self._values(batch.inputs))
+        targets = data.source.targets[index]
+        return RegressionEvaluation.of(np.concatenate(values), targets, np.array(index), data.source.target_name)
+
+
+def _answers(
+    rows: Row | str | Path | Iterable[Row | str | Path],
+    encoding: RowEncoding,
+    batch_size: int,
+    ask: Callable[[Sequence[str], Tensor], Sequence[A]],
+    fail: Callable[[str, str], A],
+) -> list[A]:
+    """One answer for each row, in order: `ask(names, inputs)` answers for a batch, `fail(name, reason)` for one that
+    cannot be used."""
+    if batch_size < 1:
+        raise UsageError(f"batch_size {batch_size} is not at least 1")
+    given: Any = [rows] if isinstance(rows, str | Path | Mapping) else rows
+    found: list[A | None] = []
+    ready: list[tuple[int, str, Tensor]] = []
+    for name, row in _listed(given):
+        try:
+            if isinstance(row, Exception):
+                raise row
+            ready.append((len(found), name, encoding.of_rows([row])[0]))
+            found.append(None)
+        except (DataError, UsageError) as error:
+            reason = str(error)
+            found.append(fail(name, reason if reason.startswith(name) else f"{name}: {reason}"))
+    for start in range(0, len(ready), batch_size):
+        places, names, inputs = zip(*ready[start : start + batch_size], strict=True)
+        for place, answer in zip(places, ask(names, torch.stack(inputs)), strict=True):
+            found[place] = answer
+    return [answer for answer in found if answer is not None]
 
 
 def _listed(given: Iterable[Row | str | Path]) -> Iterator[tuple[str, Row | Exception]]:

@@ -9,7 +9,16 @@ from corinth.predictor import Predictor
 
 # What both templates ask for; a task that has some of it puts it in its `Extra.context`.
 NEUTRAL: Mapping[str, Any] = MappingProxyType(
-    {"alignments": (), "answers": (), "hardest": (), "mistakes": (), "together": (), "typical": (), "written": ()}
+    {
+        "alignments": (),
+        "answers": (),
+        "by_label": (),
+        "hardest": (),
+        "mistakes": (),
+        "together": (),
+        "typical": (),
+        "written": (),
+    }
 )
 
 

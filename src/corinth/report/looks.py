@@ -5,7 +5,19 @@ from typing import Any
 import numpy as np
 
 from corinth.predictor import Predictor
-from corinth.report import classes, dense, forecasting, language, sound, tagging, translations, values
+from corinth.report import (
+    captions,
+    classes,
+    dense,
+    forecasting,
+    frames,
+    labels,
+    language,
+    sound,
+    tagging,
+    translations,
+    values,
+)
 from corinth.report.look import Look
 from corinth.tasks.kinds import KINDS
 
@@ -16,6 +28,10 @@ LOOKS: dict[str, Look] = {
     "semantic-segmentation": dense.MASKS,
     "object-detection": dense.BOXES,
     "sequence-regression": values.LOOK,
+    "tabular-regression": values.ROWS,
+    "frame-classification": frames.LOOK,
+    "captioning": captions.LOOK,
+    "text-from-label": labels.LOOK,
     "sequence-tagging": tagging.LOOK,
     "transcription": sound.LOOK,
     "translation": translations.LOOK,

@@ -38,14 +38,18 @@ def _shown(data: DataSet, position: int) -> dict[str, Any]:
         image = data.source.image(position)
         return {"picture": data_uri(image), "small": max(image.shape[:2]) <= 64}
     if isinstance(data, RowData):
-        cells = data.source.row(position).items()
-        return {"picture": None, "text": _cut(", ".join(f"{name} {_short(value)}" for name, value in cells))}
+        return {"picture": None, "text": row_text(data, position)}
     sequence = data.source.sequence(position)
     if isinstance(sequence, str):
         return {"picture": None, "text": _cut(sequence)}
     if isinstance(data.source, Series) and data.source.audio_rate is not None:
         return {"picture": drawn_sound(sequence)}
     return {"picture": drawn_series(sequence)}
+
+
+def row_text(data: RowData, position: int) -> str:
+    """The cells of a row with the names of their columns."""
+    return _cut(", ".join(f"{name} {_short(value)}" for name, value in data.source.row(position).items()))
 
 
 def _cut(text: str) -> str:
@@ -56,8 +60,13 @@ def _short(value: float | str) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def drawn_series(values: np.ndarray, width: int = 240, height: int = 120, most: int = 300) -> str:
-    """The channels of a series (T, C) as lines, an SVG; each on the scale of all. A long one is thinned out."""
+def drawn_series(values: np.ndarray, width: int = 240, height: int = 120) -> str:
+    """The channels of a series (T, C) as lines, an SVG; each on the scale of all."""
+    return svg_uri(width, height, drawn_lines(values, width, height))
+
+
+def drawn_lines(values: np.ndarray, width: int, height: int, most: int = 300) -> str:
+    """The same as the lines of a drawing. A long series is thinned out."""
     values = values[:: -(-len(values) // most)]
     low, high = float(values.min()), float(values.max())
     across = np.linspace(4, width - 4, len(values)) if len(values) > 1 else np.array([width / 2])
@@ -67,7 +76,7 @@ def drawn_series(values: np.ndarray, width: int = 240, height: int = 120, most: 
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, down[:, channel]))
         hue = round(210 + 360 * channel / values.shape[1]) % 360
         lines.append(f'<polyline points="{points}" fill="none" stroke="hsl({hue} 55% 52%)" stroke-width="1.5"/>')
-    return svg_uri(width, height, "".join(lines))
+    return "".join(lines)
 
 
 def last_part(name: str) -> str:

@@ -97,7 +97,7 @@ def _curves(rows: list[dict[str, Any]], kind: Kind) -> dict[str, Any]:
     }
     score = {name: found for name, found in score.items() if found[0]}
     charts = {"loss": figures.choices({"epoch": figures.losses(rows, x="epoch", x_title="epoch")})}
-    if score:
+    if score and kind.metric != "loss":  # which is there already
         by_epoch = figures.curves(score, kind=kind, x="epoch", y=kind.metric, x_title="epoch", y_title=kind.metric_name)
         charts["score"] = figures.choices({"epoch": by_epoch})
     return charts

@@ -1,5 +1,5 @@
-"""Predicted numbers inside a page: with their series, in charts against the measured ones, and over the order that
-sequences have in their groups."""
+"""Predicted numbers inside a page: with their series or rows, in charts against the measured ones, and over the order
+that sequences have in their groups."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from corinth.data.collect import plural
+from corinth.data.rows.source import MeasuredRows
 from corinth.data.sequences.source import MeasuredSource
-from corinth.predictor import SequenceRegressor
+from corinth.predictor import RowRegressor, SequenceRegressor
 from corinth.report.figures import DASHES, SYMBOLS, Figure, choices, plain, series_colour
 from corinth.report.formats import number
 from corinth.report.look import Entrant, Extra, Look, Scored
-from corinth.report.pictures import drawn_series
+from corinth.report.pictures import drawn_series, row_text
 
+Source = MeasuredSource | MeasuredRows
 MOST_GROUPS = 12  # that have a chart of their own
 
 
@@ -36,14 +39,14 @@ class Constant:
     rmse: float
 
 
-def training_mean(source: MeasuredSource, train: np.ndarray, rows: np.ndarray) -> Constant:
+def training_mean(source: Source, train: np.ndarray, rows: np.ndarray) -> Constant:
     """The mean target of the training part, scored on `rows`."""
     value = float(source.targets[train].mean())
     errors = source.targets[rows] - value
     return Constant("mean of training", value, float(np.abs(errors).mean()), float(np.sqrt(np.square(errors).mean())))
 
 
-def scatter(values: Values, source: MeasuredSource, *, series: int = 0) -> Figure:
+def scatter(values: Values, source: Source, *, series: int = 0) -> Figure:
     """Predicted against measured, a point a sequence, the mean over seeds; on the dotted line they are the same."""
     mean = values.predicted.mean(axis=0)
     groups = [source.groups[i] for i in values.index] if source.groups else [""] * len(mean)
@@ -65,7 +68,7 @@ def scatter(values: Values, source: MeasuredSource, *, series: int = 0) -> Figur
             {
                 "x": _rounded(values.targets[mine]),
                 "y": _rounded(mean[mine]),
-                "name": plain(name) or "sequences",
+                "name": plain(name) or plural(source.unit),
                 "mode": "markers",
                 "text": [plain(source.name(int(row))) for row in values.index[mine]],
                 "marker": {
@@ -126,10 +129,10 @@ def _line(x: Sequence[float], y: np.ndarray, name: str, line: dict[str, Any]) ->
     return {"x": x, "y": _rounded(y), "name": name, "mode": "lines", "line": line, "hovertemplate": hover}
 
 
-def orders(values: Mapping[str, Values], source: MeasuredSource, train: np.ndarray) -> dict[str, Figure]:
+def orders(values: Mapping[str, Values], source: Source, train: np.ndarray) -> dict[str, Figure]:
     """The charts over the order of each group, of all names together and of each alone; none without an order."""
     first = next(iter(values.values()))
-    if not source.groups or not source.order:
+    if not isinstance(source, MeasuredSource) or not source.groups or not source.order:
         return {}
     constant = float(source.targets[train].mean())
     groups = list(dict.fromkeys(source.groups[row] for row in first.index))[:MOST_GROUPS]
@@ -149,22 +152,32 @@ def _rounded(values: np.ndarray) -> list[float]:
 
 
 @dataclass(frozen=True)
-class MeasuredSeries:
-    """A series with its number and the one that was predicted."""
+class MeasuredSample:
+    """A series or a row with its number and the one that was predicted."""
 
     name: str
     score: float
-    picture: str  # data URI
     measured: str
     predicted: str
+    picture: str | None = None  # data URI, of a series
+    text: str | None = None  # of a row
 
 
-def measured_series(predictor: SequenceRegressor, data: Any, position: int, score: float) -> MeasuredSeries:
+def measured_series(predictor: SequenceRegressor, data: Any, position: int, score: float) -> MeasuredSample:
     values, name = data.source.sequence(position), data.source.name(position)
     (said,) = predictor.predict([values])
     assert said.value is not None
     measured = float(data.source.target(position))
-    return MeasuredSeries(name, score, drawn_series(standardised(values)), number(measured), number(said.value))
+    picture = drawn_series(standardised(values))
+    return MeasuredSample(name, score, number(measured), number(said.value), picture=picture)
+
+
+def measured_row(predictor: RowRegressor, data: Any, position: int, score: float) -> MeasuredSample:
+    source = data.source
+    (said,) = predictor.predict([source.filled(position)])
+    assert said.value is not None
+    measured = number(float(source.target(position)))
+    return MeasuredSample(source.name(position), score, measured, number(said.value), text=row_text(data, position))
 
 
 def standardised(values: np.ndarray) -> np.ndarray:
@@ -179,7 +192,7 @@ def _of_run(scored: Scored) -> Extra:
     mean = training_mean(data.source, data.positions("train"), data.positions(scored.part))
     r2 = () if found.r2 is None else (("R²", f"{found.r2:.3f}", "0 is as good as this part's mean"),)
     scores = (
-        ("Largest error", number(found.max_error), "of a sequence"),
+        ("Largest error", number(found.max_error), f"of a {data.source.unit}"),
         *r2,
         ("Mean of training", number(mean.rmse), f"RMSE of always saying {number(mean.value)}"),
     )
@@ -208,6 +221,13 @@ def _charts(values: Mapping[str, Values], data: Any) -> dict[str, Any]:
 LOOK = Look(
     measured_series,
     hint="each channel on its own scale, and what was measured \N{RIGHTWARDS ARROW} predicted",
+    of_run=_of_run,
+    of_comparison=_of_comparison,
+)
+
+ROWS = Look(
+    measured_row,
+    hint="what was measured \N{RIGHTWARDS ARROW} predicted",
     of_run=_of_run,
     of_comparison=_of_comparison,
 )

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,21 +22,28 @@ def bleu_tokenizer(references: Sequence[str]) -> str:
     return "zh" if len(_CHINESE.findall(text)) > 0.5 * letters else "13a"
 
 
+def in_columns(references: Sequence[str] | Sequence[Sequence[str]]) -> list[Any]:
+    """References, one or several a sentence, as sacrebleu takes them: all first ones, all second ones, None where a
+    sentence has fewer."""
+    several = [[entry] if isinstance(entry, str) else list(entry) for entry in references]
+    return [[row[i] if i < len(row) else None for row in several] for i in range(max(map(len, several)))]
+
+
 class CorpusBleu(Metric):
     """A share of 1, of all sentences together. References are what their tokens say: texts as the tokenizer gives them
-    back."""
+    back; of one sentence there may be several."""
 
     full_state_update = False
     sentences: Tensor
     counts: Tensor
     lengths: Tensor
 
-    def __init__(self, tokenizer: str = "13a", most: int = 1024) -> None:
+    def __init__(self, tokenizer: str = "13a", most: int = 1024, *, lowercase: bool = False) -> None:
         super().__init__()
         from sacrebleu.metrics import BLEU  # takes a while, and few tasks need it
 
         self.most = most
-        self.bleu = BLEU(tokenize=tokenizer)
+        self.bleu = BLEU(tokenize=tokenizer, lowercase=lowercase)
         self.add_state("sentences", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("counts", torch.zeros(2, ORDERS, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("lengths", torch.zeros(2, dtype=torch.int64), dist_reduce_fx="sum")
@@ -45,10 +53,10 @@ class CorpusBleu(Metric):
         """How many more sentences of this process are wanted."""
         return max(0, self.most - int(self.sentences))
 
-    def update(self, texts: Sequence[str], references: Sequence[str]) -> None:
+    def update(self, texts: Sequence[str], references: Sequence[str] | Sequence[Sequence[str]]) -> None:
         if not texts:
             return
-        found = self.bleu.corpus_score(list(texts), [list(references)])
+        found = self.bleu.corpus_score(list(texts), in_columns(references))
         self.sentences += len(texts)
         self.counts += torch.tensor([found.counts, found.totals], dtype=torch.int64, device=self.counts.device)
         lengths = [found.sys_len, found.ref_len]

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
+from corinth.data.sequences.batch import NO_TAG
+
 
 class _Mean(Metric):
     """A sum over a count, both added up over batches and processes."""
@@ -73,3 +75,10 @@ class CrossEntropy(_Mean):
         """Logits (B, K, ...) and class numbers (B, ...)."""
         self.total += F.cross_entropy(preds, target.long(), ignore_index=self.ignored, reduction="sum")
         self.count += (target != self.ignored).sum()
+
+
+def share_right(logits: Tensor, targets: Tensor) -> Tensor:
+    """The share of targets (N,) that are the likeliest by logits (N, V); the largest is found faster than its place."""
+    counts = targets != NO_TAG
+    own = logits.detach().gather(1, targets.clamp(min=0)[:, None])[:, 0]
+    return ((own == logits.detach().amax(1)) & counts).sum() / counts.sum()

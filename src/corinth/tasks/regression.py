@@ -1,5 +1,6 @@
-"""Regression: one number for each sequence, such as the capacity of a battery from its charging curve."""
+"""Regression: one number for each sequence or row, such as the capacity of a battery from its charging curve."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -28,14 +29,12 @@ def error_of(output: Tensor, standard: Tensor, loss: Loss) -> Tensor:
     return F.mse_loss(output, standard) if loss == "squared" else F.huber_loss(output, standard)
 
 
-class SequenceRegression(Task):
-    """`batch.inputs` are `corinth.data.Sequences`, `batch.targets` (B,) float in the user's unit.
+class Regression(Task):
+    """`batch.targets` (B,) float in the user's unit; what `batch.inputs` are says the subclass.
 
     The network's one output is the target less `mean`, over `std`, both of the training part. The loss is over that:
     its squared error, its absolute one, or Huber's, which is linear beyond one `std` (Huber 1964).
     """
-
-    name = "sequence-regression"
 
     def __init__(self, model: nn.Module, *, mean: float, std: float, loss: Loss = "squared") -> None:
         if not std > 0:
@@ -52,9 +51,9 @@ class SequenceRegression(Task):
         apart = (output.detach() * self.std + self.mean - batch.targets).abs().mean()
         return {"loss": Term(loss, count=batch.size), "mae": Term(apart, weight=0.0, count=batch.size)}
 
+    @abstractmethod
     def outputs(self, batch: Any) -> Tensor:
         """What the network says, (B,) float32, in standard deviations from the mean."""
-        return self.nets["model"](batch.inputs.values, batch.inputs.lengths)[:, 0].float()
 
     def error(self, output: Tensor, targets: Tensor) -> Tensor:
         """The loss of outputs (B,) for targets (B,), a mean."""
@@ -83,3 +82,21 @@ class SequenceRegression(Task):
 
     def rank(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         return (-metrics["rmse"],)
+
+
+class SequenceRegression(Regression):
+    """`batch.inputs` are `corinth.data.Sequences`."""
+
+    name = "sequence-regression"
+
+    def outputs(self, batch: Any) -> Tensor:
+        return self.nets["model"](batch.inputs.values, batch.inputs.lengths)[:, 0].float()
+
+
+class TabularRegression(Regression):
+    """`batch.inputs` (B, F) float, rows as `corinth.data.rows.RowEncoding` makes them."""
+
+    name = "tabular-regression"
+
+    def outputs(self, batch: Any) -> Tensor:
+        return self.nets["model"](batch.inputs)[:, 0].float()

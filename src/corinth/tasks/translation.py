@@ -12,7 +12,7 @@ from torchmetrics import MetricCollection
 from corinth.data.sequences.batch import NO_TAG
 from corinth.layers.search import greedy
 from corinth.tasks.bleu import CorpusBleu
-from corinth.tasks.means import CountedMean
+from corinth.tasks.means import CountedMean, share_right
 from corinth.tasks.task import Phase, Task, Term
 
 Decode = Callable[[Sequence[Sequence[int]]], list[str]]  # tokens of translations to texts
@@ -63,7 +63,8 @@ class Translation(Task):
         logits, targets = self._logits(batch)
         count = int((targets != NO_TAG).sum())
         loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="sum") / count
-        return {"loss": Term(loss, count=count), "accuracy": Term(_right(logits, targets), weight=0.0, count=count)}
+        right = share_right(logits, targets)
+        return {"loss": Term(loss, count=count), "accuracy": Term(right, weight=0.0, count=count)}
 
     def _logits(self, batch: Any) -> tuple[Tensor, Tensor]:
         """Logits (N, V) of all steps, padded ones too, and their targets (N,)."""
@@ -93,7 +94,7 @@ class Translation(Task):
         for some, true in zip(features[real].split(at_once), targets[real].split(at_once)):
             logits = model.head(some).float()
             found["loss"].update(F.cross_entropy(logits, true), len(true))
-            found["accuracy"].update(_right(logits, true), len(true))
+            found["accuracy"].update(share_right(logits, true), len(true))
         if "bleu" in found and (left := found["bleu"].left) > 0:
             values, lengths = batch.inputs.values[:left], batch.inputs.lengths[:left]
             texts = self.decode(self._greedy(values, lengths))
@@ -115,10 +116,3 @@ class Translation(Task):
     def rank(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """By BLEU, then by loss."""
         return metrics["bleu"], -metrics["loss"]
-
-
-def _right(logits: Tensor, targets: Tensor) -> Tensor:
-    """The share of targets (N,) that are the likeliest by logits (N, V); the largest is found faster than its place."""
-    counts = targets != NO_TAG
-    own = logits.detach().gather(1, targets.clamp(min=0)[:, None])[:, 0]
-    return ((own == logits.detach().amax(1)) & counts).sum() / counts.sum()

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from corinth.data import ImageData, Preprocess, SequenceData, choose_sides, choose_size
+from corinth.data.caption_encoding import CaptionEncoding
+from corinth.data.captions import CaptionSource
 from corinth.data.dataset import DataSet
 from corinth.data.preparation import Preparation, preparation_from_dict
 from corinth.data.rows.source import RowData
@@ -18,6 +20,7 @@ from corinth.data.sequences.language import LANGUAGE
 from corinth.errors import UsageError, WeightsError
 from corinth.registry import Entry, entry, list_models
 from corinth.tasks.kinds import KINDS
+from corinth.training.captioning import make_caption_words
 from corinth.training.finetune import freeze
 from corinth.training.options import configure_for, refuse_idle_fields
 from corinth.training.recipe import Recipe
@@ -43,14 +46,31 @@ def build_model(
     that is known (at the recipe's `img_size`, if it has one), and else measured on the training part. `say` is told
     what was loaded, above all which layers start fresh, and what is frozen.
     """
-    check_task(entry(recipe.arch), data)
+    found = entry(recipe.arch)
+    check_task(found, data)
     refuse_idle_fields(recipe, data)
     if isinstance(data, SequenceData):
         return build_sequence_model(recipe, data, say)
     if isinstance(data, RowData):
         return build_row_model(recipe, data, say)
     assert isinstance(data, ImageData)
-    model, size, known = build_network(recipe, data, say)
+    if not isinstance(data.source, CaptionSource):
+        model, size, known = build_network(recipe, data, say)
+        return model, _image_preprocess(recipe, data, model, size, known, say)
+    words = make_caption_words(recipe, data, say, own=recipe.weights is not None and not starts_backbone(recipe, found))
+    model, size, known = build_network(recipe, data, say, {"vocab_size": words.vocab_size})
+    return model, CaptionEncoding(images=_image_preprocess(recipe, data, model, size, known, say), words=words)
+
+
+def _image_preprocess(
+    recipe: Recipe,
+    data: ImageData,
+    model: Any,
+    size: tuple[int, int],
+    known: Preprocess | None,
+    say: Callable[[str], object],
+) -> Preprocess:
+    """That of the weights, or measured on the training part."""
     fit = known.fit if known is not None else recipe.fit
     if fit == "crop" and KINDS[data.task].dense:
         raise UsageError(f"fit crop cuts away what {data.task} must answer for; it must be pad or squash")
@@ -60,8 +80,8 @@ def build_model(
                 f"images are prepared as for the weights (fit {known.fit}, {known.interpolation}), "
                 f"not as the recipe says ({recipe.fit}, {recipe.interpolation})"
             )
-        return model, dataclasses.replace(known, size=size)
-    return model, Preprocess.measured(
+        return dataclasses.replace(known, size=size)
+    return Preprocess.measured(
         data, size=size, channels=model.cfg.in_chans, fit=recipe.fit, interpolation=recipe.interpolation
     )
 
@@ -88,21 +108,27 @@ def rebuild_model(recipe: Recipe, network: Mapping[str, Any]) -> tuple[nn.Module
 
 
 def build_network(
-    recipe: Recipe, data: ImageData, say: Callable[[str], object] = lambda _: None
+    recipe: Recipe,
+    data: ImageData,
+    say: Callable[[str], object] = lambda _: None,
+    outputs: Mapping[str, int] | None = None,
 ) -> tuple[Any, tuple[int, int], Preprocess | None]:
-    """The network of `build_model`, the (H, W) of its input, and the preprocessing of its weights; no image is read."""
+    """The network of `build_model`, the (H, W) of its input, and the preprocessing of its weights; no image is read.
+
+    `outputs` is the option that the data settle, by default the number of classes.
+    """
+    outputs = {"num_classes": data.num_classes} if outputs is None else outputs
     found = entry(recipe.arch)
     check_task(found, data)
     known = start_preprocess(recipe, found, data)
     size = input_size(recipe, found, data, known)
     channels = known.channels if known else data.channels
     needed = needed_options(recipe.weights, found.name) if recipe.weights is not None else {}
-    options: dict[str, Any] = {"num_classes": data.num_classes, "in_chans": channels, **needed, **recipe.options}
-    if options["num_classes"] != data.num_classes:
-        raise UsageError(
-            f"num_classes {options['num_classes']} does not fit {data.name}, which has {data.num_classes} classes; "
-            "leave it out"
-        )
+    options: dict[str, Any] = {**outputs, "in_chans": channels, **needed, **recipe.options}
+    for name, value in outputs.items():
+        if options[name] != value:
+            what = "classes" if name == "num_classes" else "tokens"
+            raise UsageError(f"{name} {options[name]} does not fit {data.name}, which has {value} {what}; leave it out")
     if has_fixed_size(found):
         options["img_size"] = size[0]
     config = configure_for(found, options)
@@ -206,7 +232,8 @@ def weights_preprocess(path: str) -> Any:
     if (known := known_checkpoint(path)) is not None:
         return known.preprocess
     try:
-        return read_config(path).preprocess
+        found = read_config(path).preprocess
+        return found.images if isinstance(found, CaptionEncoding) else found
     except WeightsError:
         return None  # a foreign file, which carries weights only
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from corinth.data import SequenceData, SeriesEncoding, open_data
+from corinth.data.captions import CAPTIONING
 from corinth.data.collect import plural
 from corinth.data.dataset import DataSet
 from corinth.data.opening import OPTIONS, refuse_options
@@ -209,6 +210,7 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
         if processes.is_main:
             write_metrics(folder / METRICS, loop.rows)  # a row that came after the resume state will come again
             write_recipe(folder, recipe, described, network, processes.device)
+        in_pieces = data.task in (LANGUAGE, CAPTIONING)  # a sample is read in several
         reporter.start(
             {
                 "run": str(folder),
@@ -216,7 +218,7 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
                 "data": data.name,
                 "classes": data.num_classes,
                 "several": plural(data.source.unit),
-                "train_samples": len(data.positions("train")) if data.task == LANGUAGE else loader.samples_per_epoch,
+                "train_samples": len(data.positions("train")) if in_pieces else loader.samples_per_epoch,
                 "val_samples": val_samples,
                 "parameters": count_params(model, frozen=True),
                 "budget": recipe.budget,

@@ -19,6 +19,7 @@ from corinth.data import (
     make_store,
 )
 from corinth.data.augmentation import SeriesAugmentation
+from corinth.data.caption_encoding import CaptionEncoding, CaptionStore, CaptionTransform
 from corinth.data.dataset import DataSet
 from corinth.data.loader import Transform
 from corinth.data.preparation import Preparation
@@ -26,8 +27,11 @@ from corinth.data.rows.encoding import RowEncoding
 from corinth.data.rows.source import RowData
 from corinth.data.rows.store import RowStore
 from corinth.data.sequences.augment import SeriesTransform
+from corinth.data.sequences.encoding import uncut
 from corinth.data.sequences.forecast_encoding import ForecastEncoding
 from corinth.data.sequences.forecast_store import ForecastStore
+from corinth.data.sequences.label_encoding import LabelEncoding, LabelStore
+from corinth.data.sequences.labelled import FRAMES
 from corinth.data.sequences.language_encoding import LanguageEncoding
 from corinth.tasks.kinds import KINDS
 from corinth.training.language import make_language_loaders
@@ -55,6 +59,8 @@ def make_loaders(
     if isinstance(preprocess, Preprocess):
         assert isinstance(data, ImageData)
         transform = make_transform(recipe, data, preprocess)
+    elif isinstance(preprocess, CaptionEncoding):
+        transform = CaptionTransform(preprocess, recipe.augmentation)
     elif isinstance(preprocess, SeriesEncoding) and recipe.series_augmentation != SeriesAugmentation():
         transform = SeriesTransform(preprocess, recipe.series_augmentation)
     loader = Loader(
@@ -75,13 +81,22 @@ def make_part(data: DataSet, part: str, preprocess: Preparation, device: torch.d
     if isinstance(preprocess, Preprocess):
         assert isinstance(data, ImageData)
         return on_device(make_store(data, part, preprocess), device)
+    if isinstance(preprocess, CaptionEncoding):
+        assert isinstance(data, ImageData)
+        store = CaptionStore.made(data, part, preprocess, together=part != "train")
+        store.pictures = on_device(store.pictures, device)
+        return store
     if isinstance(preprocess, RowEncoding):
         assert isinstance(data, RowData)
         return RowStore(data, part, preprocess)
     assert isinstance(data, SequenceData)
     if isinstance(preprocess, ForecastEncoding):
         return ForecastStore(data, part, preprocess)
+    if isinstance(preprocess, LabelEncoding):
+        return LabelStore(data, part, preprocess)
     assert not isinstance(preprocess, LanguageEncoding)  # whose parts are read in windows
+    if data.task == FRAMES and part != "train":  # every step gets an answer, however long the sequence
+        return SequenceStore(data, part, uncut(preprocess))
     return SequenceStore(data, part, preprocess)
 
 

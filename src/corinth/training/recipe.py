@@ -34,8 +34,6 @@ class Recipe:
     """Architecture; `corinth list` shows them."""
     data: str
     """A built-in name, a folder or a file: images, tables, texts, time series, recordings; docs/data.md lists them."""
-    task: str | None = None
-    """What is learnt, where the data could be for several tasks: forecasting of a table with a row a step."""
     options: dict[str, OptionValue] = field(default_factory=dict)
     """Options of the architecture, such as drop_rate=0.2."""
     weights: str | None = None
@@ -98,17 +96,18 @@ class Recipe:
     """How an image that is not square becomes one."""
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
     tokenizer: Literal["word", "char", "bpe", "wordpiece", "unigram"] | None = None
-    """Of texts, what a token is; trained on the training part. None: a word, a character of a
+    """Of texts and captions, what a token is; trained on the training part. None: a word, a character of a
     language model, a piece (bpe) of translations."""
     vocab_size: int = 16000
-    """Of texts, the most tokens that there are."""
+    """Of texts and captions, the most tokens that there are."""
     lowercase: bool | None = None
     """Of texts, whether capitals are made small; none: yes, but not of a language model or of translations."""
     share_vocab: bool = False
     """Of translations, whether source and target have one tokenizer."""
     max_len: int | None = None
     """Tokens or steps after which a sequence is cut, or that a language model's training step looks back over; none:
-    512 tokens, 256 of translations, any number of steps, 128 tokens of a language model."""
+    512 tokens, 256 of translations and of captions and texts that are written, any number of steps, 128 tokens of a
+    language model."""
     seed: int = 0
     split_seed: int = 0
     """Seed of the train / validation / test split, where the data declares none."""
@@ -117,6 +116,9 @@ class Recipe:
     path_column: str | None = None
     text_column: str | None = None
     label_column: str | None = None
+    task: str | None = None
+    """What the data are for, where they serve several tasks: text-from-label of texts with labels, captioning of images
+    with labels and captions, forecasting of a table with a row a step. None: what they look like."""
     transcript_units: Literal["words", "characters"] = "words"
     """Of recordings with transcripts, what a label is."""
     source_column: str | None = None

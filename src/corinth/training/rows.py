@@ -1,12 +1,14 @@
 """The network and the encoding of rows of tables, as a recipe and the data ask for them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
+from corinth.data.measured import target_scale
 from corinth.data.rows.encoding import RowEncoding
-from corinth.data.rows.source import RowData
+from corinth.data.rows.source import MeasuredRows, RowData
 from corinth.errors import UsageError
 from corinth.training.network import fitted
 from corinth.training.options import WHAT
@@ -22,11 +24,14 @@ def make_encoding(recipe: Recipe, data: RowData) -> RowEncoding:
     if not isinstance(known, RowEncoding):
         raise UsageError(f"{recipe.weights} was not trained on {WHAT['row']}")
     known.check_columns(data)
+    if isinstance(data.source, MeasuredRows) and known.target_mean is None:  # of a network for classes
+        known = replace(known, **target_scale(data))
     return known
 
 
 def build_row_model(recipe: Recipe, data: RowData, say: Callable[[str], object]) -> tuple[nn.Module, RowEncoding]:
     """A network for the data's columns and classes; `say` is told what was loaded and frozen."""
     encoding = make_encoding(recipe, data)
-    options: dict[str, Any] = {"num_classes": data.num_classes, "input_size": encoding.num_inputs}
+    outputs = 1 if isinstance(data.source, MeasuredRows) else data.num_classes
+    options: dict[str, Any] = {"num_classes": outputs, "input_size": encoding.num_inputs}
     return fitted(recipe, data, options, say), encoding

@@ -7,16 +7,23 @@ from typing import Any
 from torch import nn
 
 from corinth.data import SequenceData, SeriesEncoding, TextEncoding
-from corinth.data.sequences.encoding import Encoding, WordEncoding, target_scale
+from corinth.data.measured import target_scale
+from corinth.data.sequences.clip_encoding import ClipEncoding
+from corinth.data.sequences.clips import ClipSource
+from corinth.data.sequences.encoding import Encoding, WordEncoding
 from corinth.data.sequences.forecast_encoding import ForecastEncoding
+from corinth.data.sequences.label_encoding import FROM_LABEL, LabelEncoding
+from corinth.data.sequences.labelled import FRAMES
 from corinth.data.sequences.language import LANGUAGE
 from corinth.data.sequences.language_encoding import LanguageEncoding
 from corinth.data.sequences.pair_encoding import PairEncoding
 from corinth.data.sequences.pairs import PairSource
-from corinth.data.sequences.source import MeasuredSource, TranscriptSource
+from corinth.data.sequences.source import MeasuredSource, SteppedSource, TextSource, TranscriptSource
 from corinth.data.sequences.tagged import TaggedSource
 from corinth.data.sequences.transcripts import needed_steps
+from corinth.data.sequences.wording import Wording
 from corinth.errors import UsageError
+from corinth.registry import Entry, entry
 from corinth.training.forecasting import forecasting_options
 from corinth.training.language import make_language_encoding
 from corinth.training.network import fitted
@@ -27,6 +34,7 @@ from corinth.weights import read_config
 ENCODINGS: dict[str, type[Any]] = {  # what a sample is called -> its encoding
     "text": TextEncoding,
     "series": SeriesEncoding,
+    "clip": ClipEncoding,
     "recording": SeriesEncoding,
     "sentence": WordEncoding,
     "passage": LanguageEncoding,
@@ -35,19 +43,23 @@ ENCODINGS: dict[str, type[Any]] = {  # what a sample is called -> its encoding
 }
 
 
-def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LanguageEncoding | ForecastEncoding:
+def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LabelEncoding | LanguageEncoding | ForecastEncoding:
     """The encoding that the recipe's weights were trained with; without weights one made of the training part."""
     if recipe.weights is not None:
         if own := changed(recipe, (*OF_TEXTS, *OF_SEQUENCES, *OF_PAIRS, *OF_FORECASTS, "series")):
             raise UsageError(f"{own[0]} is that of the weights {recipe.weights}, and cannot be another; leave it out")
         known: Any = read_config(recipe.weights).preprocess
-        if not isinstance(known, ENCODINGS[data.source.unit]):
-            raise UsageError(f"{recipe.weights} was not trained on {WHAT[data.source.unit]}")
+        from_label = data.task == FROM_LABEL
+        if not isinstance(known, LabelEncoding if from_label else ENCODINGS[data.source.unit]):
+            what = "texts to be written of their labels" if from_label else WHAT[data.source.unit]
+            raise UsageError(f"{recipe.weights} was not trained on {what}")
         if isinstance(known, PairEncoding):
             assert isinstance(data.source, PairSource)
             known.check_direction(data.source, data.name)
         if isinstance(known, ForecastEncoding):
             known.check_channels(data)
+        if isinstance(known, ClipEncoding):
+            known.check_clips(data)
         if isinstance(known, SeriesEncoding):
             known.check_channels(data)
             if isinstance(data.source, MeasuredSource) and known.target_mean is None:  # of a network for classes
@@ -57,6 +69,10 @@ def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LanguageEnco
         return make_language_encoding(recipe, data)
     if data.source.unit == "window":
         return ForecastEncoding.measured(data, relative=recipe.relative)
+    if data.task == FROM_LABEL:
+        assert isinstance(data.source, TextSource)
+        texts = [data.source.texts[i] for i in data.positions("train")]
+        return LabelEncoding(words=make_wording(recipe, texts), num_labels=data.num_classes)
     if isinstance(data.source, PairSource):
         return PairEncoding.trained(
             data.source,
@@ -70,6 +86,8 @@ def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LanguageEnco
     lowercase = recipe.lowercase is not False
     if isinstance(data.source, TaggedSource):
         return WordEncoding.trained(data, vocab_size=recipe.vocab_size, lowercase=lowercase)
+    if isinstance(data.source, ClipSource):
+        return ClipEncoding.measured(data, max_len=recipe.max_len)
     if not data.is_text:
         return SeriesEncoding.measured(data, max_len=recipe.max_len, features=recipe.series)
     return TextEncoding.trained(
@@ -81,20 +99,47 @@ def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LanguageEnco
     )
 
 
-def count_cut(encoding: Encoding | LanguageEncoding | ForecastEncoding, data: SequenceData) -> int:
+def make_wording(recipe: Recipe, texts: list[str]) -> Wording:
+    """Tokens of the training part's texts, which are written: words in small letters, unless the recipe says
+    otherwise."""
+    return Wording.trained(
+        texts,
+        tokenizer=recipe.tokenizer or "word",
+        vocab_size=recipe.vocab_size,
+        lowercase=recipe.lowercase is not False,
+        max_len=recipe.max_len,
+    )
+
+
+def count_cut(encoding: Encoding | LabelEncoding | LanguageEncoding | ForecastEncoding, data: SequenceData) -> int:
     """How many sequences are longer than the encoding keeps."""
     if encoding.max_len is None or isinstance(encoding, LanguageEncoding):
         return 0
     if isinstance(encoding, PairEncoding):
         assert isinstance(data.source, PairSource)
         return encoding.count_cut(data.source)
+    if isinstance(encoding, LabelEncoding):
+        assert isinstance(data.source, TextSource)
+        return encoding.words.count_cut(data.source.texts)
     if isinstance(encoding, TextEncoding):
         source: Any = data.source
         return sum(count > encoding.max_len for count in encoding.counts(source.texts))
-    return int((data.source.lengths > encoding.max_len).sum())
+    rows = data.positions("train" if data.task == FRAMES else "all")  # every step of the others gets an answer
+    return int((data.source.lengths[rows] > encoding.max_len).sum())
 
 
-def check_room(encoding: Encoding | LanguageEncoding | ForecastEncoding, source: TranscriptSource) -> None:
+def check_steps(found: Entry, data: SequenceData) -> None:
+    """Frames are for networks that look at pictures, and numbers for the others."""
+    takes_frames = hasattr(found.config, "in_chans")
+    if isinstance(data.source, ClipSource) and not takes_frames:
+        raise UsageError(f"{found.name} takes numbers, and {data.name} has clips of frames; lrcn takes these")
+    if isinstance(data.source, SteppedSource) and takes_frames:
+        raise UsageError(f"{found.name} takes clips of frames, and {data.name} has numbers; use lstm, gru, ...")
+
+
+def check_room(
+    encoding: Encoding | LabelEncoding | LanguageEncoding | ForecastEncoding, source: TranscriptSource
+) -> None:
     """Steps put together must still be enough for every transcript."""
     assert isinstance(encoding, SeriesEncoding)
     for place, length, labels in zip(source.places, source.lengths.tolist(), source.transcripts, strict=True):
@@ -107,12 +152,14 @@ def check_room(encoding: Encoding | LanguageEncoding | ForecastEncoding, source:
 
 def build_sequence_model(
     recipe: Recipe, data: SequenceData, say: Callable[[str], object]
-) -> tuple[nn.Module, Encoding | LanguageEncoding | ForecastEncoding]:
+) -> tuple[nn.Module, Encoding | LabelEncoding | LanguageEncoding | ForecastEncoding]:
     """A network for the data's classes and the encoding of its input; `say` is told what was loaded and frozen."""
+    check_steps(entry(recipe.arch), data)
     encoding = make_encoding(recipe, data)
     if cut := count_cut(encoding, data):
-        unit = "steps" if isinstance(encoding, SeriesEncoding) else "tokens"
-        say(f"{cut} of {len(data)} sequences are longer than max_len, {encoding.max_len} {unit}, and lose their end")
+        unit = {"series": "steps", "recording": "steps", "clip": "frames"}.get(data.source.unit, "tokens")
+        count = f"{len(data.positions('train'))} training" if data.task == FRAMES else str(len(data))
+        say(f"{cut} of {count} sequences are longer than max_len, {encoding.max_len} {unit}, and lose their end")
     measured = isinstance(data.source, MeasuredSource)
     options: dict[str, Any] = {}
     if not isinstance(encoding, PairEncoding):
@@ -128,11 +175,15 @@ def build_sequence_model(
         options |= {name: getattr(encoding, name) for name in ("source_vocab_size", "target_vocab_size")}
     elif isinstance(encoding, ForecastEncoding):
         options |= forecasting_options(recipe, encoding)
+    elif isinstance(encoding, ClipEncoding):
+        options |= {"in_chans": encoding.channels}
     elif isinstance(encoding, SeriesEncoding):
         options |= {"input_size": encoding.width}
     else:
         options |= {"vocab_size": encoding.vocab_size}
-    by_step = data.task in ("sequence-tagging", "transcription", LANGUAGE)
+    if isinstance(data.source, SteppedSource):
+        options |= {"pool": "none", "crf": False}  # each step has a probability of its own
+    by_step = data.task in ("sequence-tagging", "transcription", LANGUAGE, FRAMES)
     if not by_step and recipe.options.get("pool") == "none":
         what = "forecast" if isinstance(encoding, ForecastEncoding) else "number" if measured else "label"
         raise UsageError(

@@ -13,9 +13,12 @@ import torch
 from torch import nn
 
 import corinth
+from corinth.data.caption_encoding import CaptionEncoding
 from corinth.data.preparation import Preparation, preparation_from_dict
 from corinth.data.sequences.encoding import Tokens
+from corinth.data.sequences.label_encoding import LabelEncoding
 from corinth.data.sequences.pair_encoding import PairEncoding
+from corinth.data.sequences.wording import Wording
 from corinth.errors import CorinthError, UsageError, WeightsError
 from corinth.files import replacing, write_json
 from corinth.registry import configure, entry
@@ -142,9 +145,10 @@ def load_model(path: str | Path) -> tuple[nn.Module, ModelConfig]:
     if not report.exact:
         raise WeightsError(f"{file} and its config disagree: {report}")
     known, cfg = config.preprocess, config_of(model)
-    if isinstance(known, Tokens) and known.vocab_size != cfg.vocab_size:
+    words = known.words if isinstance(known, CaptionEncoding | LabelEncoding) else known
+    if isinstance(words, Tokens | Wording) and words.vocab_size != cfg.vocab_size:
         raise WeightsError(
-            f"{file}: its tokenizer has {known.vocab_size} tokens and its network {cfg.vocab_size}; "
+            f"{file}: its tokenizer has {words.vocab_size} tokens and its network {cfg.vocab_size}; "
             "the tokenizer is not the run's own"
         )
     if isinstance(known, PairEncoding):

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from corinth.data.measured import target_scale
 from corinth.data.rows.reading import read_cell, read_word
-from corinth.data.rows.source import RowData, RowSource
+from corinth.data.rows.source import MeasuredRows, RowData, RowSource
 from corinth.errors import DataError, UsageError
 
 CONSTANT = 1e-12  # spread of a column over its largest value, up to which it is rounding
@@ -26,6 +27,8 @@ class RowEncoding:
     gaps: tuple[bool, ...]  # which columns of numbers had empty cells
     words: tuple[str, ...]  # names of the columns
     known: tuple[tuple[str, ...], ...]  # the words of each
+    target_mean: float | None = None  # of numbers to be predicted, in the training part
+    target_std: float | None = None
     kind: ClassVar[str] = "rows"
 
     @property
@@ -102,18 +105,20 @@ class RowEncoding:
         return torch.randn(size, self.num_inputs)
 
     def to_dict(self) -> dict[str, Any]:
-        values = {field.name: list(getattr(self, field.name)) for field in fields(self)}
-        return {"kind": self.kind} | values | {"known": [list(words) for words in self.known]}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        lists = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {"kind": self.kind} | lists | {"known": [list(words) for words in self.known]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RowEncoding":
         """The inverse of `to_dict`; an unknown or missing key is a `UsageError`."""
         rest = {name: value for name, value in values.items() if name != "kind"}
         names = {field.name for field in fields(cls)}
-        if set(rest) != names:
+        if set(rest) | {"target_mean", "target_std"} != names:
             raise UsageError(f"an encoding of rows has {', '.join(sorted(names))}, not {', '.join(sorted(rest))}")
         rest["known"] = tuple(map(tuple, rest["known"]))
-        return cls(**{name: tuple(value) for name, value in rest.items()})
+        given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in rest.items()}
+        return cls(**given)
 
     @classmethod
     def measured(cls, data: RowData) -> "RowEncoding":
@@ -133,6 +138,7 @@ class RowEncoding:
             gaps=tuple(empty.any(axis=0).tolist()),
             words=source.word_names,
             known=tuple(tuple(sorted(set(column) - {""})) for column in words.T),
+            **(target_scale(data) if isinstance(source, MeasuredRows) else {}),
         )
 
 

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from corinth.data.dataset import DataSet
+from corinth.data.measured import Measured
 from corinth.data.source import number_groups
 
-CLASSIFICATION = "tabular-classification"
+CLASSIFICATION, REGRESSION = "tabular-classification", "tabular-regression"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class RowSource:
         numbers = {name: float(value) for name, value in zip(self.number_names, self.numbers[i]) if not np.isnan(value)}
         return numbers | {name: str(word) for name, word in zip(self.word_names, self.words[i]) if word}
 
+    def filled(self, i: int) -> dict[str, str]:
+        """Every column to its cell, as the table has it."""
+        return {name: column[i] for name, column in self.cells.items()}
+
     def name(self, i: int) -> str:
         return self.places[i]
 
@@ -50,6 +55,14 @@ class RowSource:
         numbers = np.ascontiguousarray(self.numbers, dtype="<f8")
         for row, words in zip(numbers, self.words):
             yield names + row.tobytes() + "\0".join(words).encode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredRows(Measured, RowSource):
+    """Rows with a number each; there are no classes."""
+
+    groups: ClassVar[tuple[str, ...]] = ()  # each row may be in any part
+    order: ClassVar[tuple[float, ...]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from corinth.data.rows.encoding import RowEncoding
-from corinth.data.rows.source import RowData
+from corinth.data.rows.source import MeasuredRows, RowData
 
 
 class RowStore:
@@ -19,7 +19,9 @@ class RowStore:
         positions = data.positions(split)
         self.index = torch.from_numpy(positions.copy())
         self.inputs = encoding.encode(data.source, positions)
-        self.targets = torch.from_numpy(np.ascontiguousarray(data.source.labels[positions]))
+        source = data.source
+        values = source.targets.astype(np.float32) if isinstance(source, MeasuredRows) else source.labels
+        self.targets = torch.from_numpy(np.ascontiguousarray(values[positions]))
 
     def __len__(self) -> int:
         return len(self.index)

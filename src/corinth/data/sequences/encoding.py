@@ -1,7 +1,7 @@
 """The one path from a text or a series to a network's input; it belongs to the weights and is saved with them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -11,7 +11,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from corinth.data.augmentation import SeriesFeatures
+from corinth.data.measured import target_scale
 from corinth.data.sequences.batch import Sequences
+from corinth.data.sequences.clip_encoding import ClipEncoding
 from corinth.data.sequences.features import centred, cepstra, normalised, stacked, with_deltas
 from corinth.data.sequences.pair_encoding import PairEncoding
 from corinth.data.sequences.series import unusable
@@ -226,17 +228,6 @@ class SeriesEncoding:
         )
 
 
-def target_scale(data: SequenceData) -> dict[str, float]:
-    """`target_mean` and `target_std` of the training part; a `DataError` where all its targets are the same."""
-    source = data.source
-    assert isinstance(source, MeasuredSource)
-    targets = source.targets[data.positions("train")]
-    mean, std = float(targets.mean()), float(targets.std())
-    if std <= CONSTANT * float(np.abs(targets).max()):
-        raise DataError(f"{data.name}: every training sequence has the target {mean:g}, so there is nothing to learn")
-    return {"target_mean": mean, "target_std": std}
-
-
 @dataclass(frozen=True, kw_only=True)
 class WordEncoding(Tokens):
     """Sentences that are words already to one token a word, int64 (T,)."""
@@ -267,8 +258,13 @@ class WordEncoding(Tokens):
         return cls(tokenizer=trained.to_str(), typical=int(np.median(lengths)), longest=int(lengths.max()))
 
 
-Encoding = TextEncoding | SeriesEncoding | WordEncoding | PairEncoding
-ENCODINGS = (TextEncoding, SeriesEncoding, WordEncoding, PairEncoding)
+Encoding = TextEncoding | SeriesEncoding | ClipEncoding | WordEncoding | PairEncoding
+ENCODINGS = (TextEncoding, SeriesEncoding, ClipEncoding, WordEncoding, PairEncoding)
+
+
+def uncut(encoding: Any) -> Any:
+    """The same encoding for sequences of any length."""
+    return replace(encoding, max_len=None)
 
 
 def to_dict(encoding: Any) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from corinth.data.sequences.audio import AUDIO_SUFFIXES, features, is_audio_file, read_audio
+from corinth.data.sequences.clip_folders import is_clip, read_clip
+from corinth.data.sequences.clips import read_archive
 from corinth.data.sequences.files import read_text
 from corinth.data.sequences.series import SERIES_SUFFIXES, read_series
 from corinth.data.sequences.steps import column_names, layout, read_steps
@@ -118,6 +120,33 @@ def loose_series(
                 yield Loose(str(path), _steps(path, column_names(columns.get("channel_columns"))))
         except (DataError, UsageError, OSError, ValueError, EOFError) as error:
             yield Loose(str(path), error=_behind(error, path))
+
+
+def loose_clips(given: Iterable[Any]) -> Iterator[Loose]:
+    """Arrays; paths of folders of frames, of folders with such folders, and of archives, with labels or without."""
+    for number, item in enumerate(given):
+        if not isinstance(item, str | Path):
+            yield Loose(f"clip {number}", np.asarray(item))
+            continue
+        path = Path(item)
+        if path.is_dir() and not is_clip(path):
+            inside = sorted(child for child in path.iterdir() if is_clip(child))
+            if not inside:
+                yield Loose(str(path), error="is a folder without frames, and without folders of frames")
+            yield from loose_clips(inside)
+            continue
+        try:
+            if path.is_dir():
+                clips = [read_clip(path)]
+            elif path.suffix.lower() == ".npz":
+                clips = read_archive(path, labelled=False)
+            else:
+                raise DataError("is no clip: a clip is a folder of frames, or is in an .npz archive")
+            for clip in clips:
+                name = str(path) if path.is_dir() else f"{path}, {clip.place.partition(', ')[2]}"
+                yield Loose(name, clip.frames, clip.problem)
+        except DataError as error:
+            yield Loose(str(path), error=str(error).removeprefix(f"{path}: "))
 
 
 def _of_many(path: Path, columns: Mapping[str, str | None]) -> Table | None:

@@ -2,9 +2,7 @@
 
 import math
 import re
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from corinth.data.collect import Collected, check_left, check_names, check_usable, ordered
+from corinth.data.sequences.archives import ends_of, groups_of, labels_of, lengths_of, read_arrays, step_labels_of
 from corinth.data.sequences.files import declared_parts
-from corinth.data.sequences.source import CLASSIFICATION, REGRESSION, MeasuredSource, SeriesSource
+from corinth.data.sequences.labelled import FRAMES, numbered
+from corinth.data.sequences.source import CLASSIFICATION, REGRESSION, MeasuredSource, SeriesSource, SteppedSource
 from corinth.errors import DataError, UsageError
 
 SERIES_SUFFIXES = (".ts", ".npz")
@@ -30,6 +30,7 @@ class LabelledSeries:
     target: float | None = None  # in place of a label; NaN where it is missing
     group: str = ""  # what must stay in one part with it
     order: float = 0.0  # its place among those of its group
+    steps: tuple[str, ...] | None = None  # in place of a label one for each step
     problem: str | None = None  # why it cannot be used, where its reader knows better than `unusable`
 
 
@@ -133,12 +134,31 @@ def gather(
             labels=np.zeros(len(good), dtype=np.int64), classes=(), targets=targets, target_name=target_name, **common
         )
         return Collected(source, parts, corrupt, [], REGRESSION)
+    if any(entry.steps is not None for entry in good):
+        return _of_steps(found, good, common, Collected(None, parts, corrupt), where)
     names = ordered({entry.label for entry in good})
     check_names(names, where)
     check_left(names, {entry.label for entry in found}, where)
     number = {name: i for i, name in enumerate(names)}
     labels = np.array([number[entry.label] for entry in good], dtype=np.int64)
     return Collected(SeriesSource(labels=labels, classes=tuple(names), **common), parts, corrupt, [], CLASSIFICATION)
+
+
+def _of_steps(
+    found: Sequence[LabelledSeries],
+    good: Sequence[LabelledSeries],
+    common: dict[str, Any],
+    collected: Collected,
+    where: str,
+) -> Collected:
+    """Series with a label for every step; one that has a label of its own has it at all of them."""
+    steps = [(entry.label,) * len(entry.values) if entry.steps is None else entry.steps for entry in good]
+    names = ordered({label for labels in steps for label in labels})
+    check_names(names, where)
+    check_left(names, {label for entry in found for label in entry.steps or (entry.label,)}, where)
+    collected.source = SteppedSource(tags=numbered(steps, names), classes=tuple(names), **common)
+    collected.task = FRAMES
+    return collected
 
 
 def unusable(values: np.ndarray) -> str | None:
@@ -216,56 +236,35 @@ def _values(channels: Sequence[str], place: str) -> np.ndarray:
 
 
 def _read_npz(path: Path, part: str | None, needed: bool, target: str | None) -> list[LabelledSeries]:
-    """Arrays `x` (N, T) or (N, T, C), `y` (N,) and, for series of their own length, `lengths` (N,); `group` (N,) where
-    some must stay in one part, and `order` (N,), their places in it; or each of them with `_train`, `_val`, `_test`
-    behind its name."""
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise DataError(f"{path}: is a single array; an archive has x and y")
-        with archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path}: not a readable NumPy archive ({reason})") from error
-    ends = [end for end in ("", "_train", "_val", "_test") if f"x{end}" in arrays]
-    if not ends:
-        raise DataError(
-            f"{path}: has the arrays {', '.join(arrays) or '(none)'}; it needs x and y, or x_train, y_train"
-        )
+    """Arrays `x` (N, T) or (N, T, C), `y` (N,), or (N, T) where every step has a label, and, for series of their own
+    length, `lengths` (N,); `group` (N,) where some must stay in one part, and `order` (N,), their places in it; or each
+    of them with `_train`, `_val`, `_test` behind its name."""
+    arrays = read_arrays(path)
     found = []
-    for end in ends:
+    for end in ends_of(arrays, path):
         name = f"{target or 'y'}{end}"
         if name not in arrays and needed:
             raise DataError(
                 f"{path}: has x{end} and no {name}; every series needs a label or a number (there are "
                 f"{', '.join(arrays)})"
             )
-        x, lengths = arrays[f"x{end}"], arrays.get(f"lengths{end}")
+        x = arrays[f"x{end}"]
         y = arrays.get(name, np.full(len(x), UNLABELLED))
         x = x[:, :, None] if x.ndim == 2 else x
         if x.ndim != 3 or x.dtype.kind not in "fiub":
             raise DataError(f"{path}: x{end} is {x.dtype} {x.shape}; it needs numbers (N, T) or (N, T, C)")
-        numbers = target is not None or _are_fractions(y)
-        labels = _targets(y, len(x), f"{path}: {name}") if numbers else _labels(y, len(x), f"{path}: {name}")
-        groups, order = _groups(arrays, end, len(x), str(path))
-        steps = np.full(len(x), x.shape[1]) if lengths is None else lengths
-        if (
-            steps.shape != x.shape[:1]
-            or steps.dtype.kind not in "iu"
-            or (steps < 0).any()
-            or (steps > x.shape[1]).any()
-        ):
-            raise DataError(f"{path}: lengths{end} must be {len(x)} whole numbers from 0 to {x.shape[1]}")
-        split = end[1:] or part
-        for row in range(len(x)):
-            values = np.ascontiguousarray(x[row, : steps[row]], dtype=np.float32)
-            what: dict[str, Any] = {"target": labels[row]} if numbers else {"label": labels[row]}
-            found.append(
-                LabelledSeries(
-                    values, f"{path.name}, x{end}[{row}]", split=split, group=groups[row], order=order[row], **what
-                )
-            )
+        where, lengths = f"{path}: {name}", lengths_of(arrays, end, path)
+        if y.ndim == 2 and target is None:
+            kept = [{"steps": labels} for labels in step_labels_of(y, x, lengths, where)]
+        elif target is not None or _are_fractions(y):
+            kept = [{"target": value} for value in _targets(y, len(x), where)]
+        else:
+            kept = [{"label": label} for label in labels_of(y, len(x), where)]
+        groups, order = groups_of(arrays, end, len(x), str(path))
+        for row, what in enumerate(kept):
+            values = np.ascontiguousarray(x[row, : lengths[row]], dtype=np.float32)
+            common: dict[str, Any] = {"split": end[1:] or part, "group": groups[row], "order": order[row], **what}
+            found.append(LabelledSeries(values, f"{path.name}, x{end}[{row}]", **common))
     return found
 
 
@@ -278,26 +277,3 @@ def _targets(y: np.ndarray, count: int, where: str) -> list[float]:
     if y.shape != (count,) or y.dtype.kind not in "fiu":
         raise DataError(f"{where} is {y.dtype} {y.shape}; it needs a number for each of {count} series")
     return y.astype(np.float64).tolist()
-
-
-def _groups(arrays: Mapping[str, np.ndarray], end: str, count: int, where: str) -> tuple[list[str], list[float]]:
-    """The group of each series, "" without one, and its place there: that in the file, unless the archive says it."""
-    group, order = arrays.get(f"group{end}"), arrays.get(f"order{end}")
-    for name, values, kinds in (("group", group, "iubSU"), ("order", order, "fiu")):
-        if values is not None and (values.shape != (count,) or values.dtype.kind not in kinds):
-            wanted = "a whole number or a text" if name == "group" else "a number"
-            raise DataError(f"{where}: {name}{end} is {values.dtype} {values.shape}; it needs {wanted} for each series")
-    names = [""] * count if group is None else _labels(group, count, f"{where}: group{end}")
-    places = [0.0] * count if group is None else [float(row) for row in range(1, count + 1)]
-    return names, places if order is None else order.astype(np.float64).tolist()
-
-
-def _labels(y: np.ndarray, count: int, where: str) -> list[str]:
-    """Labels as text: of whole numbers without a point."""
-    if y.shape != (count,):
-        raise DataError(f"{where} has the shape {y.shape}; it needs a label for each of {count} series")
-    if y.dtype.kind == "f" and (np.isfinite(y) & (y == np.round(y))).all():
-        y = y.astype(np.int64)
-    if y.dtype.kind not in "iubSU":
-        raise DataError(f"{where} is {y.dtype}; labels are whole numbers or text")
-    return [label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label) for label in y.tolist()]

@@ -1,7 +1,7 @@
 """Texts and time series with their labels, by position."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any, ClassVar, Literal
@@ -9,7 +9,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from corinth.data.dataset import DataSet
+from corinth.data.measured import Measured
+from corinth.data.sequences.clips import ClipSource
 from corinth.data.sequences.forecast import ForecastSource
+from corinth.data.sequences.labelled import StepLabels
 from corinth.data.sequences.language import PassageSource
 from corinth.data.sequences.pairs import PairSource
 from corinth.data.sequences.strings import Texts
@@ -28,6 +31,7 @@ LENGTHS = {
     "passage": "characters",
     "window": "steps",
     "pair": "characters",
+    "clip": "frames",
 }  # in what they are measured
 
 
@@ -96,24 +100,22 @@ class SeriesSource(Series):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasuredSource(SeriesSource):
-    """Time series with a number each, `targets` float64 (N,), finite, in the user's unit; there are no classes."""
+class MeasuredSource(Measured, SeriesSource):
+    """Time series with a number each; there are no classes."""
 
-    targets: np.ndarray = field(default_factory=lambda: np.empty(0))
-    target_name: str = "target"
 
-    def target(self, i: int) -> np.ndarray:
-        return self.targets[i]
+@dataclass(frozen=True, kw_only=True)
+class SteppedSource(StepLabels, Series):
+    """Time series with a class for every step."""
 
-    def fingerprint_bytes(self) -> Iterable[bytes]:
-        yield self.targets.astype("<f8").tobytes()
+    unit: ClassVar[str] = "series"
 
-    def amounts(self) -> np.ndarray:
-        """int64 (N, 0): there are no classes to have."""
-        return np.empty((len(self), 0), dtype=np.int64)
-
-    def onto(self, classes: Sequence[str], where: str) -> "MeasuredSource":
-        return self
+    @classmethod
+    def of(cls, source: SeriesSource) -> "SteppedSource":
+        """Of series with a label each, which is then that of all steps."""
+        common = {field.name: getattr(source, field.name) for field in fields(Series)}
+        tags = tuple(np.full(len(values), label) for values, label in zip(source.series, source.labels.tolist()))
+        return cls(tags=tags, classes=source.classes, **common)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,12 +168,25 @@ def _bytes(values: np.ndarray) -> bytes:
     return str(values.shape).encode() + np.ascontiguousarray(values, dtype="<f4").tobytes()
 
 
+Sequenced = (
+    TextSource
+    | SeriesSource
+    | SteppedSource
+    | ClipSource
+    | TaggedSource
+    | PassageSource
+    | PairSource
+    | TranscriptSource
+    | ForecastSource
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SequenceData(DataSet):
-    """Texts, time series, tagged sentences, running text, translations, recordings with transcripts or series to
-    forecast. `corrupt` lists those that cannot be used: empty ones, and series with missing values."""
+    """Texts, time series, clips, tagged sentences, running text, translations, recordings with transcripts or
+    series to forecast. `corrupt` lists those that cannot be used: empty ones, and series with missing values."""
 
-    source: TextSource | SeriesSource | TaggedSource | PassageSource | PairSource | TranscriptSource | ForecastSource
+    source: Sequenced
 
     @property
     def is_text(self) -> bool:
@@ -183,5 +198,7 @@ class SequenceData(DataSet):
 
     def describe(self) -> str:
         found = self.facts()
+        if isinstance(self.source, ClipSource):
+            return f"median length {found['median_length']:,} frames, {self.source.said}"
         what = f"steps of {found['channels']} channels" if "channels" in found else LENGTHS[self.source.unit]
         return f"median length {found['median_length']:,} {what}"

@@ -45,6 +45,10 @@ def open_steps(
     if len(own) == 1:
         collected.source = replace(collected.source, order_name=own[0])
     ending = first.target or first.label
+    if changing := sum(entry.steps is not None for entry in found):
+        collected.notes.append(
+            f"{ending!r} changes within {changing} of {len(found)} sequences, so it is to be predicted at every step"
+        )
     collected.notes.append(
         f"a row is a step: sequences are told apart by {_listed(first.group)}, their inputs are "
         f"{_listed(first.channels)}, and {ending!r} is to be predicted"
@@ -120,7 +124,7 @@ def read_steps(table: Table, its: Layout, part: str | None = None) -> list[Label
             LabelledSeries(
                 values=values[mine],
                 place=f"{table.path.name}, {_said(its.group, key)}",
-                label="" if its.label is None else _filled(table, its.label, mine, "label"),
+                **({} if its.label is None else _labels(table, its.label, mine)),
                 split=split,
                 target=None if targets is None else _target(table, its, targets, mine),
                 group="" if its.together is None else _filled(table, its.together, mine, "group"),
@@ -208,6 +212,15 @@ def _filled(table: Table, column: str, rows: Sequence[int], what: str) -> str:
     if not found:
         raise DataError(f"{table.place(rows[0])}: column {column!r} is empty; every sequence needs a {what}")
     return found
+
+
+def _labels(table: Table, column: str, rows: Sequence[int]) -> dict[str, Any]:
+    """The label of a sequence, or of each of its steps where it changes."""
+    cells = tuple(table.columns[column][row] for row in rows)
+    if "" in cells:
+        place = table.place(rows[cells.index("")])
+        raise DataError(f"{place}: column {column!r} is empty; every sequence, or every step, needs a label")
+    return {"label": cells[0]} if len(set(cells)) == 1 else {"steps": cells}
 
 
 def _target(table: Table, its: Layout, targets: np.ndarray, rows: Sequence[int]) -> float:

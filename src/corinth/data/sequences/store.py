@@ -9,13 +9,15 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from corinth.data.sequences.batch import NO_TAG, Sequences
+from corinth.data.sequences.clip_encoding import ClipEncoding
 from corinth.data.sequences.encoding import Encoding, SeriesEncoding
+from corinth.data.sequences.labelled import FRAMES, StepLabels
 from corinth.data.sequences.language_encoding import LanguageEncoding
 from corinth.data.sequences.pair_encoding import PairEncoding
 from corinth.data.sequences.pairs import PairSource
 from corinth.data.sequences.source import MeasuredSource, SequenceData, TranscriptSource
-from corinth.data.sequences.tagged import TaggedSource
 
+FINISHED = SeriesEncoding | ClipEncoding  # a batch at a time
 POOL = 32  # batches whose sequences are sorted by length together in a shuffled pass
 
 
@@ -28,9 +30,11 @@ class SequenceStore:
         positions = data.positions(split) if isinstance(split, str) else np.asarray(split, dtype=np.int64)
         self.index = torch.from_numpy(positions.copy())
         self.encoding: Any = encoding
-        encode: Any = encoding.rows if isinstance(encoding, SeriesEncoding) else encoding
+        encode: Any = encoding.rows if isinstance(encoding, FINISHED) else encoding
         self.rows = encode([data.source.sequence(int(i)) for i in positions])
         self.targets = _targets(data, positions, encoding)
+        if data.task == FRAMES:  # of a sequence that is cut, as far as it is kept
+            self.targets = [tags[: len(row)] for tags, row in zip(self.targets, self.rows)]
         self.lengths = torch.tensor([len(row) for row in self.rows])
         if isinstance(encoding, PairEncoding):
             self.lengths += torch.tensor([len(row) for row in self.targets])  # both sides cost
@@ -53,7 +57,7 @@ class SequenceStore:
         return arrange(order, self.lengths, batch_size)
 
     def ready(self, inputs: Sequences) -> Sequences:
-        return self.encoding.finish(inputs) if isinstance(self.encoding, SeriesEncoding) else inputs
+        return self.encoding.finish(inputs) if isinstance(self.encoding, FINISHED) else inputs
 
     def stream(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Sequences, Tensor]]:
         for rows in batches:
@@ -63,15 +67,15 @@ class SequenceStore:
 
 
 def _targets(data: SequenceData, positions: np.ndarray, encoding: Any) -> Sequence[Tensor]:
-    """A class or a number (), the tags (T,) of a sentence, the tokens (T,) of a translation or the labels (U,) of a
-    recording."""
+    """A class or a number (), the tags (T,) of a sentence or of steps, the tokens (T,) of a translation or the labels
+    (U,) of a recording."""
     source = data.source
     if isinstance(source, PairSource):
         assert isinstance(encoding, PairEncoding)
         return encoding.targets([source.translations[i] for i in positions])
     if isinstance(source, MeasuredSource):
         return list(torch.from_numpy(source.targets[positions].astype(np.float32)))
-    if isinstance(source, TaggedSource | TranscriptSource):
+    if isinstance(source, StepLabels | TranscriptSource):
         return [torch.from_numpy(source.target(i)) for i in positions]
     return list(torch.from_numpy(source.labels[positions]))
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -11,6 +11,7 @@ import numpy as np
 
 from corinth.data.collect import Collected, check_names
 from corinth.data.sequences.files import declared_parts, files_of_parts, read_text
+from corinth.data.sequences.labelled import StepLabels
 from corinth.data.source import number_groups
 from corinth.errors import DataError, UsageError
 
@@ -21,27 +22,19 @@ _COMMENT = re.compile(r"# ?\w+ *=")
 
 
 @dataclass(frozen=True)
-class TaggedSource:
-    """Sentences as their words, each word with a tag, a position in `classes`."""
+class TaggedSource(StepLabels):
+    """Sentences as their words, each word with a tag."""
 
     sentences: tuple[tuple[str, ...], ...]
-    tags: tuple[np.ndarray, ...]  # int64 (T,) of each
     places: tuple[str, ...]
-    classes: tuple[str, ...]
     unit: ClassVar[str] = "sentence"
+    label_word: ClassVar[str] = "tag"
 
     def __len__(self) -> int:
         return len(self.sentences)
 
-    @property
-    def labels(self) -> np.ndarray:
-        return np.zeros(len(self), dtype=np.int64)
-
     def sequence(self, i: int) -> tuple[str, ...]:
         return self.sentences[i]
-
-    def target(self, i: int) -> np.ndarray:
-        return self.tags[i]
 
     @cached_property
     def lengths(self) -> np.ndarray:
@@ -60,25 +53,6 @@ class TaggedSource:
     def content(self) -> Iterable[bytes]:
         for words in self.sentences:
             yield "\0".join(words).encode() + b"\n"
-
-    def fingerprint_bytes(self) -> Iterable[bytes]:
-        for tags in self.tags:
-            yield tags.astype("<i8").tobytes() + b"\n"
-
-    def amounts(self) -> np.ndarray:
-        """int64 (N, K): words of every tag."""
-        return np.stack([np.bincount(tags, minlength=len(self.classes)) for tags in self.tags])
-
-    def onto(self, classes: Sequence[str], where: str) -> "TaggedSource":
-        """The same with the tags of a run; a tag that it does not know is a `DataError`."""
-        number = {name: i for i, name in enumerate(classes)}
-        used = self.amounts().sum(axis=0)
-        if unknown := [name for name, count in zip(self.classes, used) if count and name not in number]:
-            raise DataError(
-                f"{where}: the tag {unknown[0]!r} was not seen in training; the run knows {', '.join(classes)}"
-            )
-        table = np.array([number.get(name, -1) for name in self.classes], dtype=np.int64)
-        return replace(self, tags=tuple(table[tags] for tags in self.tags), classes=tuple(classes))
 
 
 def tagged_files(path: Path) -> list[tuple[Path, str | None]]:

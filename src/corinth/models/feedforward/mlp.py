@@ -111,7 +111,7 @@ register(
         year=1986,
         input_size=(1, 28, 28),
         family="feedforward",
-        tasks=("image-classification", "tabular-classification"),
+        tasks=("image-classification", "tabular-classification", "tabular-regression"),
         deviations=(
             "relu and He et al.'s initialisation by default, where the paper has the logistic function and small "
             "random weights; softmax and cross-entropy for its squared error",

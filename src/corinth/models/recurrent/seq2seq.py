@@ -35,7 +35,6 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from corinth.errors import UsageError
 from corinth.layers import attention, checks
 from corinth.layers.attention import Attention, Score
 from corinth.layers.recurrence import input_products
@@ -180,7 +179,7 @@ class Seq2Seq(nn.Module):
 
     def encode(self, source: Tensor, lengths: Tensor | Sequence[int] | None = None) -> DecoderState:
         """Source tokens (B, S) to the state in which the decoder begins."""
-        source = _checked(source, self.cfg.source_vocab_size, "source", lengths)
+        source = checks.tokens(source, self.cfg.source_vocab_size, "source", lengths)
         ends = None if lengths is None else torch.as_tensor(lengths, device=source.device)
         steps = torch.arange(source.shape[1], device=source.device)
         padding = None if ends is None else steps >= ends[:, None]
@@ -212,7 +211,7 @@ class Seq2Seq(nn.Module):
         return self.head(output[:, 0]), dataclasses.replace(state, weights=last)
 
     def _decode(self, state: DecoderState, target: Tensor) -> tuple[Tensor, Tensor | None, DecoderState]:
-        target = _checked(target, self.cfg.target_vocab_size, "target")
+        target = checks.tokens(target, self.cfg.target_vocab_size, "target")
         words = self.dropout(self.target_embed(target))  # (B, T, E)
         if self.cfg.fed_size:
             return self._decode_stepwise(state, words)
@@ -285,21 +284,6 @@ class Seq2Seq(nn.Module):
         """Made-up arguments of `forward`: a source and a target of so many steps, to count and to time with."""
         source = torch.zeros(batch, steps, dtype=torch.int64, device=device)
         return source, None, torch.zeros_like(source)
-
-
-def _checked(tokens: Tensor, vocab_size: int, what: str, lengths: Tensor | Sequence[int] | None = None) -> Tensor:
-    """Tokens (B, T) of a vocabulary, 0 where they are padding; a `UsageError` for any other."""
-    if tokens.ndim != 2 or tokens.is_floating_point():
-        raise UsageError(f"{what} tokens are whole numbers (B, T), and these are {tokens.dtype} {tuple(tokens.shape)}")
-    if lengths is not None:  # padding may be any number
-        ends = torch.as_tensor(lengths, device=tokens.device)
-        tokens = tokens.masked_fill(torch.arange(tokens.shape[1], device=tokens.device) >= ends[:, None], 0)
-    if not torch.compiler.is_compiling() and tokens.device.type == "cpu" and tokens.numel():
-        low, high = int(tokens.min()), int(tokens.max())
-        if low < 0 or high >= vocab_size:
-            bad = low if low < 0 else high
-            raise UsageError(f"{what} token {bad} is outside of the vocabulary, 0 to {vocab_size - 1}")
-    return tokens
 
 
 def count_parameters(cfg: Seq2SeqConfig) -> int:
