@@ -78,7 +78,7 @@ def test_an_unknown_verb_suggests_the_nearest(cli: Cli, line: str, near: str):
         ("show lenet5 --img-size 3.5", "--img-size cannot be '3.5'"),
         ("train --data digits --model lenet5 --seed x", "--seed cannot be 'x'; it takes a number"),
         ("help frobnicate", "no command 'frobnicate'"),
-        ("list --task speech", "the tasks are captioning, frame-classification"),
+        ("list --task speech", "the tasks are captioning, forecasting, frame-classification"),
         ("doctor --data digits --model lenet55", "did you mean lenet5"),
         ("doctor --data digits --model lenet5 --budget 3x", "'3x'"),
         ("show", "needs NAME"),

@@ -57,6 +57,11 @@ class Options:
     split_group: str | None = None
     val_groups: str | None = None
     test_groups: str | None = None
+    horizon: int | None = None
+    """Of forecasting, how many steps are to be forecast."""
+    window: int | None = None
+    season: int | None = None
+    missing: Literal["refuse", "fill"] = "refuse"
     json: bool = False
     """JSON on stdout."""
 
@@ -78,10 +83,10 @@ def main(args: Sequence[str]) -> int:
     code = 0
     if options.data is not None:
         from corinth.data import open_data
-        from corinth.data.opening import COLUMNS, GROUPS
+        from corinth.data.opening import AHEAD, COLUMNS, GROUPS
         from corinth.data.preflight import preflight
 
-        options_of_data = (*COLUMNS, *GROUPS, "transcript_units", "task")
+        options_of_data = (*COLUMNS, *GROUPS, "transcript_units", "task", *AHEAD)
         data = open_data(options.data, **{name: getattr(options, name) for name in options_of_data})
         planned = None
         if recipe is not None:

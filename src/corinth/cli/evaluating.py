@@ -16,7 +16,7 @@ from corinth.errors import UsageError
 if TYPE_CHECKING:
     from corinth.data import Preprocess
     from corinth.data.dataset import DataSet
-    from corinth.predictor import Predictor, Scores
+    from corinth.predictor import ForecastEvaluation, Predictor, Scores
     from corinth.training.recipe import Recipe
 
 _NAMES = {"rmse": "RMSE", "mae": "MAE", "max_error": "largest error", "r2": "R²"}
@@ -132,6 +132,7 @@ def main(args: Sequence[str]) -> int:
     else:
         print_facts({"network": predictor.arch, "data": _what(data, split, result)} | _scores(result, predictor.task))
         _show_classes(result, plural(data.source.unit))
+        _show_baselines(result)
     return 0
 
 
@@ -196,7 +197,7 @@ def stated_preprocess(options: Stated, arch: str, weights: str) -> "Preprocess |
 
 def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> "DataSet":
     from corinth.data import open_data
-    from corinth.data.opening import COLUMNS, OPTIONS
+    from corinth.data.opening import AHEAD, COLUMNS, OPTIONS
     from corinth.data.sequences.steps import STEP_COLUMNS
     from corinth.data.tables import TABLE_SUFFIXES
 
@@ -210,12 +211,16 @@ def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> 
         if spec != recipe.data and recipe.group_column is not None and Path(spec).suffix.lower() in TABLE_SUFFIXES:
             how |= {name: getattr(recipe, name) for name in (*STEP_COLUMNS, "label_column")}  # a table like the run's
             how["channel_columns"] = ",".join(predictor.preprocess.channel_names)
+        if recipe.horizon is not None:  # the same windows of a table like the run's
+            how |= {name: getattr(recipe, name) for name in (*AHEAD, "group_column", "time_column")}
+            named = predictor.preprocess
+            how |= {"channel_columns": ",".join(named.channel_names), "target_column": ",".join(named.target_names)}
         if predictor.task == "tabular-regression":
             how |= {"target_column": recipe.target_column}
     columns = {name: getattr(options, name) for name in (*COLUMNS, "transcript_units")}
     how |= {name: column for name, column in columns.items() if column is not None}
+    how |= {"task": predictor.task}
     how["audio_rate"] = getattr(predictor.preprocess, "audio_rate", None)  # at which recordings are heard
-    how["task"] = predictor.task
     return open_data(spec, classes=predictor.classes, **how)
 
 
@@ -243,7 +248,7 @@ def _what(data: "DataSet", split: str, result: "Scores") -> str:
 
 
 def _scores(result: "Scores", task: str) -> dict[str, str | None]:
-    from corinth.predictor import Evaluation
+    from corinth.predictor import Evaluation, ForecastEvaluation
     from corinth.predictor.captioning import CaptionEvaluation
     from corinth.predictor.translation import TranslationEvaluation
     from corinth.report.formats import number
@@ -265,6 +270,8 @@ def _scores(result: "Scores", task: str) -> dict[str, str | None]:
             "accuracy": f"{result.accuracy:.2%} of tokens, given those before",
             "beam": str(result.beam),
         }
+    if isinstance(result, ForecastEvaluation):
+        return _forecast_scores(result)
     if isinstance(result, CaptionEvaluation):
         return {
             "BLEU": f"{100 * result.bleu:.2f} ({result.signature})",
@@ -282,6 +289,36 @@ def _scores(result: "Scores", task: str) -> dict[str, str | None]:
             if isinstance(value, float)
         }
     return {name.replace("_", " "): f"{value:.4f}" for name, value in values if isinstance(value, float)}
+
+
+def _forecast_scores(result: "ForecastEvaluation") -> dict[str, str | None]:
+    """The field's two numbers, and each target's own, of many targets only the first."""
+    from corinth.report.formats import number
+
+    own = {
+        f"RMSE, MAE of {name}": f"{number(rmse)}, {number(mae)}"
+        for name, rmse, mae in zip(result.target_names, result.network.unit_rmse, result.network.unit_mae)
+    }
+    return {
+        "MSE": f"{number(result.mse)} (standardised by the training part)",
+        "MAE": f"{number(result.mae)} (the same)",
+        **dict(list(own.items())[:_MOST_SHOWN]),
+    }
+
+
+def _show_baselines(result: "Scores") -> None:
+    """The network beside what needs none."""
+    from corinth.predictor import ForecastEvaluation
+    from corinth.report.formats import number
+
+    if not isinstance(result, ForecastEvaluation):
+        return
+    print()
+    beside = {"network": result.network, **result.baselines}
+    rows = [(name, number(score.mse), number(score.mae)) for name, score in beside.items()]
+    print_table({"forecast by": "left", "MSE": "right", "MAE": "right"}, rows)
+    if result.beaten_by:
+        note(f"the network is behind {' and '.join(result.beaten_by)}, which need no network")
 
 
 def _show_classes(result: "Scores", several: str) -> None:

@@ -137,9 +137,12 @@ def _profile(network: _Network, data: "SequenceData", options: Options) -> "Grad
     import torch
 
     from corinth.data import Loader, SequenceStore, SeriesEncoding
+    from corinth.data.sequences.forecast import FORECASTING
+    from corinth.data.sequences.forecast_store import ForecastStore
     from corinth.data.sequences.language import LANGUAGE
     from corinth.inspect import gradients_by_step
     from corinth.training.build import build_model
+    from corinth.training.forecasting import make_forecasting
     from corinth.training.recipe import recipe_for
 
     model: Any
@@ -170,7 +173,13 @@ def _profile(network: _Network, data: "SequenceData", options: Options) -> "Grad
             logits, targets = logits[rows, last], targets[rows, last] if targets.ndim == 2 else targets
         return torch.nn.functional.cross_entropy(logits.float(), targets)
 
-    store = SequenceStore(data, chosen, encoding)
+    if data.task == FORECASTING:
+        task = make_forecasting(encoding, recipe_for("lstm", data.spec), model, data)
+
+        def loss(batch: Any) -> "Tensor":  # standardised, the mean squared error of all steps ahead
+            return task.losses("train", batch, torch.Generator())["loss"].value
+
+    store: Any = (ForecastStore if data.task == FORECASTING else SequenceStore)(data, chosen, encoding)
     if data.task == LANGUAGE:
         store.predict_last()
     try:

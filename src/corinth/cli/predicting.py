@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Classify, caption, segment or find objects in images with a trained run; classify rows of tables, texts or
-    time series; translate; transcribe recordings.
+    time series; translate; transcribe recordings; forecast series.
 
     A file that cannot be read is reported and the others go on (exit code 3).
     """
@@ -31,7 +31,7 @@ class Options:
     """Image files, and folders of them. Tables, each row one to classify. Texts or sentences themselves, .txt files
     (of one text, or of a sentence a line where words are tagged or sentences translated), tables with a text a row.
     Time series in .csv files with a step a row, in .ts and .npz files; recordings, and folders of them. Clips: folders
-    of frames, and .npz files."""
+    of frames, and .npz files. Tables of series to be gone on with."""
     top: int = 5
     """Classification: how many classes to name."""
     beam: int | None = None
@@ -144,6 +144,19 @@ def _measured(predictor: Any, options: Options) -> _Told:
     return _Told(found, to_csv(["name", "value", "error"], cells), columns, rows)
 
 
+def _forecast(predictor: Any, options: Options) -> _Told:
+    """A row a step; which file it goes on with only where there are several series."""
+    found = predictor.predict(list(map(Path, options.files)), batch_size=options.batch_size)
+    made = [p for p in found if p.error is None]
+    columns = list(made[0].columns) if made else []
+    named = len(found) > 1
+    lines = [[*([p.name] if named else []), *row.values()] for p in made for row in p.rows()]
+    head = [*(["name"] if named else []), *columns]
+    cells = [[f"{cell:.6g}" if isinstance(cell, float) else cell for cell in line] for line in lines]
+    aligned = {name: "right" if name in predictor.preprocess.target_names else "left" for name in head}
+    return _Told(found, to_csv(head, cells), aligned, cells)
+
+
 def _classified(predictor: Any, options: Options) -> _Told:
     """Images, rows, texts or time series."""
     given: Sequence[Any] = options.files
@@ -158,6 +171,7 @@ def _classified(predictor: Any, options: Options) -> _Told:
 
 
 _TOLD: dict[str, Callable[[Any, Options], _Told]] = {  # the others are classified
+    "forecasting": _forecast,
     "captioning": _captioned,
     "sequence-regression": _measured,
     "tabular-regression": _measured,

@@ -16,6 +16,7 @@ from corinth.data import open_data
 from corinth.data.dataset import DataSet
 from corinth.data.opening import OPTIONS, refuse_options
 from corinth.data.preflight import nothing_in, preflight
+from corinth.data.sequences.forecast import ForecastSource
 from corinth.errors import DataError, UsageError
 from corinth.tasks.kinds import KINDS
 from corinth.training import Reporter
@@ -64,6 +65,11 @@ def compare(
     if not data.scorable("test"):
         raise DataError(
             f"{data.name}: the test part {nothing_in(data)}, so nothing can be compared on it; declare another"
+        )
+    if isinstance(data.source, ForecastSource) and len(data.source.apart(data.positions("test"))) < 2:
+        raise DataError(
+            f"{data.name}: the test part has one window of {data.source.horizon} steps to forecast, and to compare "
+            "takes two that have none in common; take a shorter horizon or a larger test_share"
         )
     plan = make_plan(data, models, budget=budget, seeds=seeds, control=control, recipes=recipes, overrides=overrides)
     data = _looked_at(data, reporter)

@@ -14,8 +14,12 @@ from corinth.compare.statistics import Difference, method_text, paired_differenc
 from corinth.data.collect import plural
 from corinth.data.dataset import DataSet
 from corinth.data.measured import Measured
+from corinth.data.sequences.baselines import forecasters
+from corinth.data.sequences.forecast import ForecastSource
+from corinth.data.sequences.forecast_encoding import ForecastEncoding
 from corinth.data.splits import groups_of
 from corinth.errors import CorinthError
+from corinth.predictor.forecast_scores import score
 from corinth.report.machine import machine_facts
 from corinth.report.values import training_mean
 from corinth.tasks.kinds import KINDS, Kind
@@ -77,6 +81,8 @@ def make_board(
             sample_score=None if kind.classification else kind.sample_name,
             share=kind.share,
         )
+    baselines = _baselines(data)
+    notes = (*_behind(baselines, scores[order[0]][1].mean() if order else None, kind), *notes)
     return Leaderboard(
         rows=tuple(rows),
         differences=tuple(pairs[a, b] for i, a in enumerate(order) for b in order[i + 1 :] if (a, b) in pairs),
@@ -84,7 +90,7 @@ def make_board(
         seeds=plan.seeds,
         level=LEVEL,
         task=data.task,
-        baselines=_baselines(data),
+        baselines=baselines,
         data=_data_facts(data),
         machine=machine_facts(threads={c.recipe.threads for c in plan.contenders}),
         method=tuple(method),
@@ -155,6 +161,12 @@ def _notes(plan: Plan, data: DataSet, done: int, interrupted: bool) -> tuple[str
         )
         if data.num_classes < 4 and len(plan.seeds) < 3:
             notes.append(f"With {data.num_classes} classes the control needs at least three seeds to notice a leak.")
+    if isinstance(data.source, ForecastSource):
+        notes.append(
+            "Windows one step apart share nearly all their steps and are no samples of their own: scores and intervals "
+            "are of test windows that have none to forecast in common, the MSE beside them of all windows. "
+            "Neighbours are still alike, and intervals speak of this stretch of time, not of another year."
+        )
     if names := groups_of(data.source):
         count = len({names[i] for i in data.positions("test")})
         several = "1 group" if count == 1 else f"{count} groups"
@@ -166,11 +178,33 @@ def _notes(plan: Plan, data: DataSet, done: int, interrupted: bool) -> tuple[str
 
 
 def _baselines(data: DataSet) -> tuple[Baseline, ...]:
-    """Of regression the mean of the training part."""
+    """Of regression the mean of the training part; of forecasting what needs no network."""
+    if isinstance(data.source, ForecastSource):
+        return _forecast_baselines(data, data.source)
     if not isinstance(data.source, Measured):
         return ()
     found = training_mean(data.source, data.positions("train"), data.positions("test"))
     return (Baseline(label=found.name, score_test=found.mae, metric=found.rmse),)
+
+
+def _behind(baselines: Sequence[Baseline], leader: float | None, kind: Kind) -> list[str]:
+    """A note of those that no architecture is better than."""
+    ahead = [b.label for b in baselines if leader is not None and kind.better(b.score_test - leader)]
+    if not ahead:
+        return []
+    need = "needs no network, is" if len(ahead) == 1 else "need no network, are"
+    return [f"No architecture here is as good as {' and '.join(ahead)}, which {need} better."]
+
+
+def _forecast_baselines(data: DataSet, source: ForecastSource) -> tuple[Baseline, ...]:
+    """Scored as the networks are, on windows that have no step in common, and on all of them."""
+    rows, found = data.positions("test"), []
+    encoding = ForecastEncoding.of_training(source, data.positions("train"))
+    for name, forecast in forecasters(source, data.splits).items():
+        scored = score(source, encoding, rows, forecast)
+        mean = float(scored.by_window[np.searchsorted(rows, source.apart(rows))].mean())
+        found.append(Baseline(label=name, score_test=mean, metric=scored.mse))
+    return tuple(sorted(found, key=lambda baseline: baseline.score_test))
 
 
 def _per_class(data: DataSet) -> list[int] | None:

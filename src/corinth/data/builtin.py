@@ -96,6 +96,12 @@ BUILTINS = {
             base_url="https://www.cs.toronto.edu/~kriz/",
             files={"cifar-10-binary.tar.gz": "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"},
         ),
+        Builtin(
+            name="etth1",
+            about="14,400 hours of an electricity transformer, 7 channels to forecast; 12, 4 and 4 months as parts",
+            folders=("ett", "ETT-small"),
+            complete=(("ETTh1.csv",),),
+        ),
     )
 }
 

@@ -16,6 +16,7 @@ from corinth.data.rows.reading import have_rows, open_rows
 from corinth.data.sequences.audio import audio_files, collect_audio, is_audio_file
 from corinth.data.sequences.clip_folders import LABELS_FILE, is_clip_folder, open_clip_folder
 from corinth.data.sequences.clips import hold_clips, open_archives
+from corinth.data.sequences.forecast_tables import ETTH, Ahead, open_forecast
 from corinth.data.sequences.language import language_files, open_language
 from corinth.data.sequences.parallel import (
     NUMBERED,
@@ -48,12 +49,21 @@ class Sound:
 
 
 def collect(
-    spec: str, columns: dict[str, str | None], sound: Sound, max_corrupt: float, progress: Progress | None
+    spec: str,
+    columns: dict[str, str | None],
+    sound: Sound,
+    max_corrupt: float,
+    progress: Progress | None,
+    ahead: Ahead | None = None,
 ) -> tuple[str, Collected]:
-    """The name of the data and what is in them."""
+    """The name of the data and what is in them; with `ahead` a table with a row a step is to be forecast."""
     path = Path(spec).expanduser()
     asked = [name for name, column in columns.items() if column is not None]
-    if known := builtin.builtin(spec):
+    if (known := builtin.builtin(spec)) and known.name == "etth1":
+        return known.name, _open_etth1(known, columns, ahead, progress)
+    if ahead is not None:
+        return _open_forecast(spec, columns, ahead)
+    if known:
         if asked:
             raise UsageError(f"{known.name} is a built-in set; {asked[0]} belongs to a table")
         if known.name == "digits":
@@ -89,6 +99,25 @@ def collect(
         f"running text (.txt), time series ({', '.join(SERIES_SUFFIXES)}), tagged sentences "
         f"({', '.join(CONLL_SUFFIXES)}) or annotations of boxes (COCO's .json)"
     )
+
+
+def _open_etth1(
+    known: builtin.Builtin, columns: dict[str, str | None], ahead: Ahead | None, progress: Progress | None
+) -> Collected:
+    """The field's own split; its columns may be chosen, which the built-in sets of images have none of."""
+    if ahead is None:
+        raise UsageError(f"{known.name} is a series to forecast; say how many hours ahead, such as horizon 96")
+    file = builtin.locate(known, progress=progress) / known.complete[0][0]
+    found = open_forecast(read_table(file), columns, ahead, borders=ETTH)
+    found.notes.insert(0, f"{known.name} is read from {file}: {', '.join(f'{n:,}' for n in ETTH)} hours are its parts")
+    return found
+
+
+def _open_forecast(spec: str, columns: dict[str, str | None], ahead: Ahead) -> tuple[str, Collected]:
+    path = Path(spec).expanduser() if builtin.builtin(spec) else _located(spec)
+    if not path.is_file() or path.suffix.lower() not in TABLE_SUFFIXES:
+        raise UsageError(f"{spec} is no table ({', '.join(TABLE_SUFFIXES)}), which forecasting takes: a row is a step")
+    return path.stem, open_forecast(read_table(path), columns, ahead)
 
 
 def _has_images(folder: Path) -> bool:

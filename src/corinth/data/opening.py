@@ -14,6 +14,8 @@ from corinth.data.images import ImageData
 from corinth.data.masks import MaskSource
 from corinth.data.rows.source import RowData, RowSource
 from corinth.data.sequences.clips import ClipSource
+from corinth.data.sequences.forecast import ForecastSource, check_varies, in_time
+from corinth.data.sequences.forecast_tables import checked_ahead
 from corinth.data.sequences.label_encoding import FROM_LABEL
 from corinth.data.sequences.labelled import FRAMES
 from corinth.data.sequences.language import PassageSource, in_order
@@ -33,7 +35,8 @@ from corinth.errors import DataError, UsageError
 
 # of `open_data` and of a recipe
 GROUPS = ("val_groups", "test_groups")
-OPTIONS = ("split_seed", "val_share", "test_share", *COLUMNS, *GROUPS, "transcript_units", "task")
+AHEAD = ("horizon", "window", "season", "missing")
+OPTIONS = ("task", "split_seed", "val_share", "test_share", *COLUMNS, *GROUPS, "transcript_units", *AHEAD)
 _NONE = np.empty(0, dtype=np.int64)
 
 
@@ -55,6 +58,10 @@ def open_data(
     val_groups: str | None = None,
     test_groups: str | None = None,
     transcript_units: str = "words",
+    horizon: int | None = None,
+    window: int | None = None,
+    season: int | None = None,
+    missing: str = "refuse",
     audio_rate: int | None = None,
     max_corrupt: float = 0.05,
     classes: Sequence[str] | None = None,
@@ -75,6 +82,11 @@ def open_data(
     belongs to. The number to predict is in `target_column` (a class in `label_column`), the inputs are
     `channel_columns` (by default all other numbers), `time_column` orders the steps. Sequences with the same
     `split_group`, such as a person, stay in one part; `val_groups` and `test_groups` name those that are kept for it.
+
+    With `horizon` a table with a row a step is to be forecast: so many steps, of the `target_column` (by default all
+    `channel_columns`, and these all columns of numbers), from the `window` before them (by default twice as many).
+    `time_column` has the times, `group_column` says which series a row belongs to, `season` after how many steps it
+    comes round again, and with `missing="fill"` missing values are the last ones before them.
 
     A name is looked for among the built-in sets, then as a path, then in $CORINTH_DATA and the cache. With
     `classes` (evaluation: the run's own class names) labels are mapped onto them and a label that is not among
@@ -99,7 +111,8 @@ def open_data(
     }
     columns = {option: _words(value) for option, value in columns.items()}
     val_groups, test_groups = _words(val_groups), _words(test_groups)
-    name, found = collect(spec, columns, Sound(transcript_units, audio_rate, task), max_corrupt, progress)
+    ahead = checked_ahead(task, horizon=horizon, window=window, season=season, missing=missing)
+    name, found = collect(spec, columns, Sound(transcript_units, audio_rate, task), max_corrupt, progress, ahead)
     source, notes = found.source, list(found.notes)
     if not len(source):
         raise DataError(f"{spec}: there are no {plural(source.unit)}")
@@ -120,6 +133,8 @@ def open_data(
         shares: dict[str, Any] = {"val_share": val_share, "test_share": test_share, "where": spec}
         if isinstance(source, PassageSource):
             splits, said = in_order(source, found.declared, **shares)
+        elif isinstance(source, ForecastSource):
+            splits, said = in_time(source, **shares)
         else:
             splits, said = make_splits(source, found.declared, seed=split_seed, **shares)
     except DataError as error:
@@ -130,6 +145,8 @@ def open_data(
     notes += said
     if classes is None and not isinstance(source, TargetSource):
         check_classes(source, splits, spec)
+    if classes is None and isinstance(source, ForecastSource):
+        check_varies(source, splits["train"], spec)
     if classes is None and isinstance(source, MaskSource):
         source.check_classes(spec)
     if found.corrupt:
@@ -146,6 +163,7 @@ def open_data(
         "corrupt": tuple(found.corrupt),
         "max_corrupt": max_corrupt,
         "opened_with": {
+            "task": task,
             "split_seed": split_seed,
             "val_share": val_share,
             "test_share": test_share,
@@ -153,11 +171,16 @@ def open_data(
             "val_groups": val_groups,
             "test_groups": test_groups,
             "transcript_units": transcript_units,
-            "task": task,
+            "horizon": horizon,
+            "window": window,
+            "season": season,
+            "missing": missing,
         },
         "task": found.task,
     }
-    if isinstance(source, TextSource | Series | ClipSource | TaggedSource | PassageSource | PairSource):
+    if isinstance(
+        source, TextSource | Series | ClipSource | TaggedSource | PassageSource | PairSource | ForecastSource
+    ):
         return SequenceData(**common)
     if isinstance(source, RowSource):
         return RowData(**common)

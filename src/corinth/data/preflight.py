@@ -14,6 +14,7 @@ from corinth.data.measured import Measured
 from corinth.data.preprocess import Preprocess
 from corinth.data.rows.leaks import leaking_columns
 from corinth.data.rows.source import MeasuredRows, RowData
+from corinth.data.sequences.forecast import ForecastSource
 from corinth.data.sequences.leaks import leaks
 from corinth.data.sequences.source import LENGTHS, MeasuredSource, SequenceData
 from corinth.data.source import TargetSource
@@ -320,6 +321,8 @@ def _findings(data: DataSet, facts: Preflight, preprocess: Preprocess | None) ->
         yield from _fit_findings(data, sizes, preprocess)
     if isinstance(data.source, Measured):
         yield from _target_findings(data, data.source)
+    if isinstance(data.source, ForecastSource):
+        yield from _forecast_findings(data, data.source)
     if isinstance(data, RowData):
         yield from _column_findings(data)
     yield from (Finding("note", text) for text in data.notes)
@@ -333,6 +336,35 @@ def _column_findings(data: RowData) -> Iterable[Finding]:
                 "warning",
                 f"column {name!r} has another word in every training row, as names are: nothing can be learnt from it",
             )
+
+
+def _forecast_findings(data: DataSet, source: ForecastSource) -> Iterable[Finding]:
+    """What never changes, and what lies outside of all that training has seen, as behind a trend."""
+
+    def of(part: str) -> np.ndarray:
+        rows = source.touched(data.positions(part))
+        return np.concatenate([values[there] for values, there in zip(source.series, rows, strict=True)])
+
+    seen = of("train")
+    if not len(seen):
+        return
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    for place, name in enumerate(source.channel_names):
+        if low[place] == high[place]:
+            yield Finding(
+                "warning",
+                f"channel {name!r} is {low[place]:g} all through the training part: nothing is learnt from it",
+            )
+    for part in ("val", "test"):
+        values = of(part)
+        outside = ((values < low) | (values > high)).mean(axis=0) if len(values) else np.zeros(len(low))
+        for place, name in zip(source.targets, source.target_names):
+            if outside[place] > 0.05:
+                yield Finding(
+                    "note",
+                    f"{outside[place]:.0%} of the {part} steps of {name!r} lie outside of what training has seen "
+                    f"({low[place]:.4g} to {high[place]:.4g}), as on a trend: relative last or window follows it",
+                )
 
 
 def _target_findings(data: DataSet, source: Measured) -> Iterable[Finding]:

@@ -7,10 +7,13 @@ from corinth.data.caption_encoding import CaptionEncoding
 from corinth.data.preprocess import Preprocess
 from corinth.data.rows.encoding import RowEncoding
 from corinth.data.sequences.encoding import ENCODINGS, Encoding, encoding_from_dict
+from corinth.data.sequences.forecast_encoding import ForecastEncoding
 from corinth.data.sequences.label_encoding import LabelEncoding
 from corinth.data.sequences.language_encoding import LanguageEncoding
 
-Preparation = Preprocess | CaptionEncoding | RowEncoding | Encoding | LabelEncoding | LanguageEncoding
+Preparation = (
+    Preprocess | CaptionEncoding | RowEncoding | Encoding | LabelEncoding | LanguageEncoding | ForecastEncoding
+)
 
 
 def preparation_from_dict(values: Mapping[str, Any]) -> Preparation:
@@ -19,5 +22,5 @@ def preparation_from_dict(values: Mapping[str, Any]) -> Preparation:
         if values.get("kind") == encoding.kind:
             return encoding.from_dict(values)
     if "kind" in values:
-        return encoding_from_dict(values, (*ENCODINGS, LanguageEncoding))
+        return encoding_from_dict(values, (*ENCODINGS, LanguageEncoding, ForecastEncoding))
     return Preprocess.from_dict(values)

@@ -32,6 +32,7 @@ TASKS = (
     "sequence-tagging",
     "frame-classification",
     "transcription",
+    "forecasting",
     "language-modeling",  # by reading forwards alone
 )
 RECIPE = {  # fields of `corinth.training.Recipe` that train small recurrent networks well

@@ -4,6 +4,8 @@ from corinth.predictor.captioning import Captioner
 from corinth.predictor.classes import Prediction
 from corinth.predictor.classifier import Classifier
 from corinth.predictor.evaluation import ClassScore, Evaluation, Evaluator
+from corinth.predictor.forecast_scores import ForecastEvaluation
+from corinth.predictor.forecasting import Forecaster, ForecastPrediction
 from corinth.predictor.frames import FrameClassifier, FrameEvaluation, FramePrediction
 from corinth.predictor.language import Generation, LanguageEvaluation, LanguageModel
 from corinth.predictor.predictor import (
@@ -32,6 +34,9 @@ __all__ = [
     "DensePredictor",
     "Evaluation",
     "Evaluator",
+    "ForecastEvaluation",
+    "ForecastPrediction",
+    "Forecaster",
     "FrameClassifier",
     "FrameEvaluation",
     "FramePrediction",

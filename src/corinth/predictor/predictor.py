@@ -37,6 +37,7 @@ PREDICTORS = {  # task -> module and class, imported on first use
     "transcription": ("transcription", "Transcriber"),
     "translation": ("translation", "Translator"),
     "language-modeling": ("language", "LanguageModel"),
+    "forecasting": ("forecasting", "Forecaster"),
 }
 
 

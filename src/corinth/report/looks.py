@@ -5,7 +5,19 @@ from typing import Any
 import numpy as np
 
 from corinth.predictor import Predictor
-from corinth.report import captions, classes, dense, frames, labels, language, sound, tagging, translations, values
+from corinth.report import (
+    captions,
+    classes,
+    dense,
+    forecasting,
+    frames,
+    labels,
+    language,
+    sound,
+    tagging,
+    translations,
+    values,
+)
 from corinth.report.look import Look
 from corinth.tasks.kinds import KINDS
 
@@ -24,6 +36,7 @@ LOOKS: dict[str, Look] = {
     "transcription": sound.LOOK,
     "translation": translations.LOOK,
     "language-modeling": language.LOOK,
+    "forecasting": forecasting.LOOK,
 }
 
 

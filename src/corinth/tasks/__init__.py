@@ -7,6 +7,7 @@ from corinth.tasks.classification import (
     balanced_weights,
 )
 from corinth.tasks.detection import ObjectDetection
+from corinth.tasks.forecasting import Forecasting
 from corinth.tasks.frames import FrameClassification, FramePredictions
 from corinth.tasks.language import LanguageModeling
 from corinth.tasks.regression import Regression, SequenceRegression, TabularRegression
@@ -20,6 +21,7 @@ from corinth.tasks.writing import Captioning, TextFromLabel
 __all__ = [
     "Batch",
     "Captioning",
+    "Forecasting",
     "FrameClassification",
     "FramePredictions",
     "ImageClassification",

@@ -72,6 +72,16 @@ KINDS = {
             share=False,
             lower_is_better=True,
         ),
+        Kind(
+            "forecasting",
+            "mse",
+            "MSE",
+            "squared error of a window",
+            unit="window",
+            classes=False,
+            share=False,
+            lower_is_better=True,
+        ),
         Kind("semantic-segmentation", "miou", "mean IoU", "Dice per image", dense=True),
         Kind("object-detection", "map", "mAP", "AP per image", dense=True),
     )

@@ -12,24 +12,37 @@ from torchmetrics import MetricCollection
 from corinth.tasks.means import CountedMean, Largest, RootMean
 from corinth.tasks.task import Phase, Task, Term
 
-Loss = Literal["squared", "huber"]
+Loss = Literal["squared", "huber", "absolute"]
+
+
+def checked_loss(loss: Loss) -> Loss:
+    """The name of a loss; a `ValueError` where there is none of it."""
+    if loss not in get_args(Loss):
+        raise ValueError(f"loss {loss!r} is none of {', '.join(get_args(Loss))}")
+    return loss
+
+
+def error_of(output: Tensor, standard: Tensor, loss: Loss) -> Tensor:
+    """The mean loss of standardised outputs."""
+    if loss == "absolute":
+        return F.l1_loss(output, standard)
+    return F.mse_loss(output, standard) if loss == "squared" else F.huber_loss(output, standard)
 
 
 class Regression(Task):
     """`batch.targets` (B,) float in the user's unit; what `batch.inputs` are says the subclass.
 
     The network's one output is the target less `mean`, over `std`, both of the training part. The loss is over that:
-    its squared error, or Huber's, which is linear beyond one `std` (Huber 1964).
+    its squared error, its absolute one, or Huber's, which is linear beyond one `std` (Huber 1964).
     """
 
     def __init__(self, model: nn.Module, *, mean: float, std: float, loss: Loss = "squared") -> None:
         if not std > 0:
             raise ValueError(f"std {std} is not more than 0")
-        if loss not in get_args(Loss):
-            raise ValueError(f"loss {loss!r} is none of {', '.join(get_args(Loss))}")
+        self.loss = checked_loss(loss)
         self.nets = nn.ModuleDict({"model": model})
         self.phases = {"train": Phase(nets=("model",))}
-        self.mean, self.std, self.loss = mean, std, loss
+        self.mean, self.std = mean, std
 
     def losses(self, phase: str, batch: Any, rng: torch.Generator) -> dict[str, Term]:
         """`loss`, and `mae`, the mean absolute error in the user's unit, watched only."""
@@ -44,8 +57,7 @@ class Regression(Task):
 
     def error(self, output: Tensor, targets: Tensor) -> Tensor:
         """The loss of outputs (B,) for targets (B,), a mean."""
-        standard = (targets - self.mean) / self.std
-        return F.mse_loss(output, standard) if self.loss == "squared" else F.huber_loss(output, standard)
+        return error_of(output, (targets - self.mean) / self.std, self.loss)
 
     def metrics(self) -> MetricCollection:
         """`loss` as trained; `rmse`, `mae` and `max_error` in the user's unit."""

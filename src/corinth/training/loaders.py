@@ -28,6 +28,8 @@ from corinth.data.rows.source import RowData
 from corinth.data.rows.store import RowStore
 from corinth.data.sequences.augment import SeriesTransform
 from corinth.data.sequences.encoding import uncut
+from corinth.data.sequences.forecast_encoding import ForecastEncoding
+from corinth.data.sequences.forecast_store import ForecastStore
 from corinth.data.sequences.label_encoding import LabelEncoding, LabelStore
 from corinth.data.sequences.labelled import FRAMES
 from corinth.data.sequences.language_encoding import LanguageEncoding
@@ -88,6 +90,8 @@ def make_part(data: DataSet, part: str, preprocess: Preparation, device: torch.d
         assert isinstance(data, RowData)
         return RowStore(data, part, preprocess)
     assert isinstance(data, SequenceData)
+    if isinstance(preprocess, ForecastEncoding):
+        return ForecastStore(data, part, preprocess)
     if isinstance(preprocess, LabelEncoding):
         return LabelStore(data, part, preprocess)
     assert not isinstance(preprocess, LanguageEncoding)  # whose parts are read in windows

@@ -17,6 +17,7 @@ OF_SERIES = ("series", "series_augmentation")
 OF_SOUND = ("trim", "pitch", "background", "filter")  # of what is done to series
 OF_TRANSCRIPTS = ("transcript_units",)
 OF_PAIRS = ("share_vocab",)
+OF_FORECASTS = ("relative",)
 MIXED = ("mixup", "cutmix")  # of what is done to images
 WHAT = {
     "image": "images",
@@ -29,6 +30,7 @@ WHAT = {
     "pair": "translations",
     "clip": "clips of frames",
     "passage": "running text",
+    "window": "series to forecast",
 }
 
 
@@ -53,8 +55,10 @@ def refuse_idle_fields(recipe: Recipe, data: DataSet) -> None:
         "passage": (*OF_IMAGES, *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
         "sentence": (*OF_IMAGES, *OF_SEQUENCES, "tokenizer", *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
         "pair": (*OF_IMAGES, *OF_SERIES, *OF_TRANSCRIPTS),
+        "window": (*OF_IMAGES, *OF_SEQUENCES, *OF_TEXTS, *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
         "clip": (*OF_IMAGES, *OF_TEXTS, *OF_PAIRS, *OF_SERIES, *OF_TRANSCRIPTS),
     }[unit]
+    idle = idle if unit == "window" else (*idle, *OF_FORECASTS)
     if given := changed(recipe, idle):
         raise UsageError(f"{given[0]} does nothing with {WHAT[unit]}, which {data.name} are; leave it out")
     if unit == "picture" and (given := [name for name in MIXED if getattr(recipe.augmentation, name)]):

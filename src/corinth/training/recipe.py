@@ -69,8 +69,8 @@ class Recipe:
     label_smoothing: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: rare classes weigh more in the loss (of segmentation: rare pixels)."""
-    regression_loss: Literal["squared", "huber"] = "squared"
-    """Of regression; huber is linear beyond one standard deviation, so that outliers weigh less."""
+    regression_loss: Literal["squared", "huber", "absolute"] = "squared"
+    """Of regression and forecasting; huber is linear beyond one standard deviation, so that outliers weigh less."""
     clip_norm: float | None = None
     """Largest norm of a phase's gradient."""
     accumulate: int = 1
@@ -118,7 +118,7 @@ class Recipe:
     label_column: str | None = None
     task: str | None = None
     """What the data are for, where they serve several tasks: text-from-label of texts with labels, captioning of images
-    with labels and captions. None: what they look like."""
+    with labels and captions, forecasting of a table with a row a step. None: what they look like."""
     transcript_units: Literal["words", "characters"] = "words"
     """Of recordings with transcripts, what a label is."""
     source_column: str | None = None
@@ -137,6 +137,18 @@ class Recipe:
     """Those of split_group that are the validation part, with commas between."""
     test_groups: str | None = None
     """Those of split_group that are the test part, with commas between."""
+    horizon: int | None = None
+    """Of forecasting, how many steps are to be forecast."""
+    window: int | None = None
+    """Of forecasting, the steps that are seen before; none: twice the horizon."""
+    season: int | None = None
+    """Of forecasting, after how many steps the series comes round again, for the baseline that repeats them; none: a
+    day, a week or a year, as the times say."""
+    missing: Literal["refuse", "fill"] = "refuse"
+    """Of forecasting, what becomes of missing values and rows: fill takes the last value before."""
+    relative: Literal["none", "last", "window"] = "last"
+    """Of forecasting, what the network sees of a window: what is above its last step, what is above its mean over its
+    spread, or the values as they are."""
     threads: int | None = None
     """CPU threads; none: as many as torch takes."""
     device: str = "auto"
@@ -162,6 +174,9 @@ class Recipe:
         self._need("img_size", self.img_size is None or self.img_size >= 1, "a whole number from 1, or none")
         self._need("vocab_size", self.vocab_size >= 3, "a whole number from 3")
         self._need("max_len", self.max_len is None or self.max_len >= 1, "a whole number from 1, or none")
+        for name in ("horizon", "window", "season"):
+            value = getattr(self, name)
+            self._need(name, value is None or value >= 1, "a whole number of steps from 1, or none")
         self._need("early_stopping", self.early_stopping >= 0, "a whole number from 0")
         self._need("lr", 0 < self.lr < math.inf, "more than 0")
         self._need("layer_decay", 0 < self.layer_decay <= 1, "more than 0, at most 1")

@@ -11,6 +11,7 @@ from corinth.data.measured import target_scale
 from corinth.data.sequences.clip_encoding import ClipEncoding
 from corinth.data.sequences.clips import ClipSource
 from corinth.data.sequences.encoding import Encoding, WordEncoding
+from corinth.data.sequences.forecast_encoding import ForecastEncoding
 from corinth.data.sequences.label_encoding import FROM_LABEL, LabelEncoding
 from corinth.data.sequences.labelled import FRAMES
 from corinth.data.sequences.language import LANGUAGE
@@ -23,9 +24,10 @@ from corinth.data.sequences.transcripts import needed_steps
 from corinth.data.sequences.wording import Wording
 from corinth.errors import UsageError
 from corinth.registry import Entry, entry
+from corinth.training.forecasting import forecasting_options
 from corinth.training.language import make_language_encoding
 from corinth.training.network import fitted
-from corinth.training.options import OF_PAIRS, OF_SEQUENCES, OF_TEXTS, WHAT, changed
+from corinth.training.options import OF_FORECASTS, OF_PAIRS, OF_SEQUENCES, OF_TEXTS, WHAT, changed
 from corinth.training.recipe import Recipe
 from corinth.weights import read_config
 
@@ -36,14 +38,15 @@ ENCODINGS: dict[str, type[Any]] = {  # what a sample is called -> its encoding
     "recording": SeriesEncoding,
     "sentence": WordEncoding,
     "passage": LanguageEncoding,
+    "window": ForecastEncoding,
     "pair": PairEncoding,
 }
 
 
-def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LabelEncoding | LanguageEncoding:
+def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LabelEncoding | LanguageEncoding | ForecastEncoding:
     """The encoding that the recipe's weights were trained with; without weights one made of the training part."""
     if recipe.weights is not None:
-        if own := changed(recipe, (*OF_TEXTS, *OF_SEQUENCES, *OF_PAIRS, "series")):
+        if own := changed(recipe, (*OF_TEXTS, *OF_SEQUENCES, *OF_PAIRS, *OF_FORECASTS, "series")):
             raise UsageError(f"{own[0]} is that of the weights {recipe.weights}, and cannot be another; leave it out")
         known: Any = read_config(recipe.weights).preprocess
         from_label = data.task == FROM_LABEL
@@ -53,6 +56,8 @@ def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LabelEncodin
         if isinstance(known, PairEncoding):
             assert isinstance(data.source, PairSource)
             known.check_direction(data.source, data.name)
+        if isinstance(known, ForecastEncoding):
+            known.check_channels(data)
         if isinstance(known, ClipEncoding):
             known.check_clips(data)
         if isinstance(known, SeriesEncoding):
@@ -62,6 +67,8 @@ def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LabelEncodin
         return known
     if data.task == LANGUAGE:
         return make_language_encoding(recipe, data)
+    if data.source.unit == "window":
+        return ForecastEncoding.measured(data, relative=recipe.relative)
     if data.task == FROM_LABEL:
         assert isinstance(data.source, TextSource)
         texts = [data.source.texts[i] for i in data.positions("train")]
@@ -104,7 +111,7 @@ def make_wording(recipe: Recipe, texts: list[str]) -> Wording:
     )
 
 
-def count_cut(encoding: Encoding | LabelEncoding | LanguageEncoding, data: SequenceData) -> int:
+def count_cut(encoding: Encoding | LabelEncoding | LanguageEncoding | ForecastEncoding, data: SequenceData) -> int:
     """How many sequences are longer than the encoding keeps."""
     if encoding.max_len is None or isinstance(encoding, LanguageEncoding):
         return 0
@@ -130,7 +137,9 @@ def check_steps(found: Entry, data: SequenceData) -> None:
         raise UsageError(f"{found.name} takes clips of frames, and {data.name} has numbers; use lstm, gru, ...")
 
 
-def check_room(encoding: Encoding | LabelEncoding | LanguageEncoding, source: TranscriptSource) -> None:
+def check_room(
+    encoding: Encoding | LabelEncoding | LanguageEncoding | ForecastEncoding, source: TranscriptSource
+) -> None:
     """Steps put together must still be enough for every transcript."""
     assert isinstance(encoding, SeriesEncoding)
     for place, length, labels in zip(source.places, source.lengths.tolist(), source.transcripts, strict=True):
@@ -143,7 +152,7 @@ def check_room(encoding: Encoding | LabelEncoding | LanguageEncoding, source: Tr
 
 def build_sequence_model(
     recipe: Recipe, data: SequenceData, say: Callable[[str], object]
-) -> tuple[nn.Module, Encoding | LabelEncoding | LanguageEncoding]:
+) -> tuple[nn.Module, Encoding | LabelEncoding | LanguageEncoding | ForecastEncoding]:
     """A network for the data's classes and the encoding of its input; `say` is told what was loaded and frozen."""
     check_steps(entry(recipe.arch), data)
     encoding = make_encoding(recipe, data)
@@ -164,6 +173,8 @@ def build_sequence_model(
         options |= {"pool": "none", "crf": False, "num_classes": data.num_classes + 1}  # the blank is the last
     if isinstance(encoding, PairEncoding):
         options |= {name: getattr(encoding, name) for name in ("source_vocab_size", "target_vocab_size")}
+    elif isinstance(encoding, ForecastEncoding):
+        options |= forecasting_options(recipe, encoding)
     elif isinstance(encoding, ClipEncoding):
         options |= {"in_chans": encoding.channels}
     elif isinstance(encoding, SeriesEncoding):
@@ -174,7 +185,7 @@ def build_sequence_model(
         options |= {"pool": "none", "crf": False}  # each step has a probability of its own
     by_step = data.task in ("sequence-tagging", "transcription", LANGUAGE, FRAMES)
     if not by_step and recipe.options.get("pool") == "none":
-        what = "number" if measured else "label"
+        what = "forecast" if isinstance(encoding, ForecastEncoding) else "number" if measured else "label"
         raise UsageError(
             f"pool none gives an answer at every step, and these data have a {what} a sequence; use another"
         )

@@ -18,6 +18,7 @@ from corinth.data.sequences.pairs import PairSource
 from corinth.errors import UsageError
 from corinth.tasks import (
     Captioning,
+    Forecasting,
     FrameClassification,
     ImageClassification,
     LanguageModeling,
@@ -37,10 +38,13 @@ from corinth.tasks import (
 from corinth.tasks.bleu import bleu_tokenizer
 from corinth.tasks.classification import weights_of_counts
 from corinth.tasks.kinds import KINDS
+from corinth.training.forecasting import make_forecasting
 from corinth.training.options import changed
 from corinth.training.recipe import Recipe
 
 WRITTEN = ("translation", "captioning", "text-from-label")  # tasks whose answers are texts
+
+REGRESSIONS = (SequenceRegression.name, TabularRegression.name, Forecasting.name)
 
 
 def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Preparation | None = None) -> Task:
@@ -58,6 +62,7 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Prep
         "frame-classification": _frames,
         "sequence-tagging": partial(_unweighted, SequenceTagging),
         "language-modeling": partial(_unweighted, lambda model, _: LanguageModeling(model)),
+        "forecasting": partial(make_forecasting, preparation),
         "semantic-segmentation": _segmentation,
         "object-detection": partial(_unweighted, ObjectDetection),
         "transcription": partial(_unweighted, Transcription),
@@ -72,7 +77,7 @@ def make_task(recipe: Recipe, model: nn.Module, data: DataSet, preparation: Prep
             f"label_smoothing {recipe.label_smoothing} is for classification and tasks whose answers are texts, not "
             f"for {data.task}"
         )
-    if recipe.regression_loss != "squared" and data.task not in (SequenceRegression.name, TabularRegression.name):
+    if recipe.regression_loss != "squared" and data.task not in REGRESSIONS:
         raise UsageError(f"regression_loss {recipe.regression_loss} is for regression, not for {data.task}")
     return makers[data.task](recipe, model, data)
 

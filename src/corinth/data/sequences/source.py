@@ -11,6 +11,7 @@ import numpy as np
 from corinth.data.dataset import DataSet
 from corinth.data.measured import Measured
 from corinth.data.sequences.clips import ClipSource
+from corinth.data.sequences.forecast import ForecastSource
 from corinth.data.sequences.labelled import StepLabels
 from corinth.data.sequences.language import PassageSource
 from corinth.data.sequences.pairs import PairSource
@@ -28,6 +29,7 @@ LENGTHS = {
     "sentence": "words",
     "recording": "steps",
     "passage": "characters",
+    "window": "steps",
     "pair": "characters",
     "clip": "frames",
 }  # in what they are measured
@@ -175,13 +177,14 @@ Sequenced = (
     | PassageSource
     | PairSource
     | TranscriptSource
+    | ForecastSource
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceData(DataSet):
-    """Texts, time series, clips, tagged sentences, running text, translations or recordings with transcripts. `corrupt`
-    lists those that cannot be used: empty ones, and series with missing values."""
+    """Texts, time series, clips, tagged sentences, running text, translations, recordings with transcripts or
+    series to forecast. `corrupt` lists those that cannot be used: empty ones, and series with missing values."""
 
     source: Sequenced
 
@@ -190,7 +193,7 @@ class SequenceData(DataSet):
         return isinstance(self.source, TextSource)
 
     def facts(self) -> dict[str, Any]:
-        channels = {"channels": self.source.channels} if isinstance(self.source, Series) else {}
+        channels = {"channels": self.source.channels} if isinstance(self.source, Series | ForecastSource) else {}
         return {"median_length": int(np.median(self.source.lengths)), **channels}
 
     def describe(self) -> str:

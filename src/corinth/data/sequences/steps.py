@@ -86,7 +86,7 @@ def layout(table: Table, columns: Mapping[str, str | None], *, targets: bool = T
     taken = [name for name in (*group, time, together, label, target) if name is not None]
     split = split_column(table, taken) if targets else None
     rest = [name for name in table.columns if name not in (*taken, split)]
-    channels = asked or tuple(name for name in rest if _holds_numbers(table, name))
+    channels = asked or tuple(name for name in rest if holds_numbers(table, name))
     if clash := [name for name in asked if name in (target, label)]:
         raise UsageError(
             f"{table.path}: {clash[0]!r} is to be predicted, so it cannot be an input; see channel_columns"
@@ -97,7 +97,7 @@ def layout(table: Table, columns: Mapping[str, str | None], *, targets: bool = T
         )
     if not targets:
         target = label = None
-    if target is not None and not _holds_numbers(table, target):
+    if target is not None and not holds_numbers(table, target):
         target, label = None, target
     return Layout(group, channels, time, target, label, together, split)
 
@@ -112,8 +112,8 @@ def read_steps(table: Table, its: Layout, part: str | None = None) -> list[Label
                 f"{table.place(row)}: column {empty!r} is empty; every row needs the sequence it belongs to"
             )
         rows.setdefault(key, []).append(row)
-    values = np.stack([_numbers(table, name) for name in its.channels], axis=1).astype(np.float32)
-    targets = None if its.target is None else _numbers(table, its.target)
+    values = np.stack([numbers_of(table, name) for name in its.channels], axis=1).astype(np.float32)
+    targets = None if its.target is None else numbers_of(table, its.target)
     if its.time is not None:
         _check_times(table, its.time, rows)
     places = _places(its, rows)
@@ -148,12 +148,12 @@ def _said(group: Sequence[str], key: Sequence[str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in zip(group, key))
 
 
-def _holds_numbers(table: Table, column: str) -> bool:
+def holds_numbers(table: Table, column: str) -> bool:
     """Whether the first cell that says something is a number."""
     return is_number(next((cell for cell in table.columns[column] if cell.lower() not in MISSING), "nan"))
 
 
-def _numbers(table: Table, column: str) -> np.ndarray:
+def numbers_of(table: Table, column: str) -> np.ndarray:
     """A column as float64 (N,), NaN where it is empty."""
     cells = ["nan" if cell.lower() in MISSING else cell for cell in table.columns[column]]
     try:

@@ -1,0 +1,34 @@
+"""What a forecasting network is trained with: its encoding, the options of the network, its loss."""
+
+from typing import Any
+
+from torch import nn
+
+from corinth.data import SequenceData
+from corinth.data.sequences.forecast_encoding import ForecastEncoding
+from corinth.errors import UsageError
+from corinth.tasks import Forecasting
+from corinth.training.recipe import Recipe
+
+
+def forecasting_options(recipe: Recipe, encoding: ForecastEncoding) -> dict[str, Any]:
+    """What the network must have: as many outputs as a forecast has numbers, and one answer for a window."""
+    if recipe.options.get("crf"):
+        raise UsageError("crf is for a tag at every step, and a forecast is numbers; leave it out")
+    return {"input_size": encoding.width, "num_classes": encoding.outputs}
+
+
+def make_forecasting(encoding: Any, recipe: Recipe, model: nn.Module, data: Any) -> Forecasting:
+    """`encoding` is the network's own; without one that of the training part."""
+    assert isinstance(data, SequenceData)
+    if recipe.class_weights != "none":
+        raise UsageError(f"class_weights {recipe.class_weights} is not for {data.task}; leave it out")
+    if not isinstance(encoding, ForecastEncoding):
+        encoding = ForecastEncoding.measured(data, relative=recipe.relative)
+    return Forecasting(
+        model,
+        horizon=encoding.horizon,
+        targets=encoding.targets,
+        relative=encoding.relative,
+        loss=recipe.regression_loss,
+    )
