@@ -266,7 +266,7 @@ def test_chinese_has_no_blanks_between_words(tmp_path: Path, kind: str) -> None:
 def test_long_sentences_are_cut_and_counted(tmp_path: Path) -> None:
     data = open_data(write_aligned(tmp_path / "pairs", [*ROWS, ("one dog " * 30 + "runs.", "läuft.")]))
     encoding = encoded(data, max_len=8)
-    assert encoding.count_cut(data.source) == 1
+    assert encoding.count_cut(data) == 1
     assert max(len(row) for row in encoding(data.source.texts)) == 8
     assert all(row[-1] == encoding.source_vocab_size - 1 for row in encoding(data.source.texts))
 

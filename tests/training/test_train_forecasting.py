@@ -261,7 +261,10 @@ def test_two_processes_train_as_one(table: Path, tmp_path: Path) -> None:
         ({"label_smoothing": 0.1}, "label_smoothing 0.1 is for classification"),
         ({"class_weights": "balanced"}, "class_weights balanced is not for forecasting"),
         ({"options": {"pool": "none"}}, "pool none gives an answer at every step, and these data have a forecast"),
-        ({"options": {"crf": True}}, "crf is for a tag at every step, and a forecast is numbers; leave it out"),
+        (
+            {"options": {"crf": True}},
+            "crf is for a tag at every step, and these data have a forecast a sequence; leave it out",
+        ),
         ({"options": {"num_classes": 3}}, "num_classes 3 does not fit waves, which needs 8"),
         ({"arch": "seq2seq"}, "waves is data for forecasting and seq2seq does translation"),
     ],

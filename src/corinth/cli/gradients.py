@@ -150,7 +150,7 @@ def _profile(network: _Network, data: "SequenceData", options: Options) -> "Grad
     if network.run:
         model, encoding = network.predictor.model, network.predictor.preprocess
         if isinstance(encoding, SeriesEncoding):
-            encoding.check_channels(data)
+            encoding.check_data(data)
     else:
         torch.manual_seed(options.seed)
         built: Any = build_model(recipe_for(network.name, data.spec, options=assignments(options.set)), data)

@@ -11,9 +11,8 @@ from corinth.data.sequences.forecast_encoding import ForecastEncoding
 from corinth.data.sequences.label_encoding import LabelEncoding
 from corinth.data.sequences.language_encoding import LanguageEncoding
 
-Preparation = (
-    Preprocess | CaptionEncoding | RowEncoding | Encoding | LabelEncoding | LanguageEncoding | ForecastEncoding
-)
+SequenceEncoding = Encoding | LabelEncoding | LanguageEncoding | ForecastEncoding
+Preparation = Preprocess | CaptionEncoding | RowEncoding | SequenceEncoding
 
 
 def preparation_from_dict(values: Mapping[str, Any]) -> Preparation:

@@ -147,7 +147,7 @@ class Forecaster(Predictor):
             raise DataError(f"the {split} part of {data.name} has no window with all its steps in it; choose another")
         if not isinstance(source, ForecastSource):
             raise UsageError(f"{data.name} holds no series to forecast, which this {self.arch} needs")
-        self.preprocess.check_channels(data)
+        self.preprocess.check_data(data)
         if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
             raise WeightsError("the network's weights are not finite; they are damaged")
         tally = Tally(source, self.preprocess, rows)

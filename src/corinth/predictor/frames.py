@@ -139,18 +139,14 @@ class FrameClassifier(Predictor):
             raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
         if data.task != FRAMES:
             raise UsageError(f"{data.name} has no class for every frame or step, which this {self.arch} needs")
-        preprocess = self.preprocess
-        if isinstance(preprocess, ClipEncoding):
-            preprocess.check_clips(data)
-        elif isinstance(data.source, ClipSource):
+        if isinstance(data.source, ClipSource) and not isinstance(self.preprocess, ClipEncoding):
             raise UsageError(f"{data.name} holds clips of frames, and this {self.arch} was trained on numbers")
-        else:
-            preprocess.check_channels(data)
+        self.preprocess.check_data(data)
         assert isinstance(data.source, StepLabels)
         source = data.source.onto(self.classes, data.name)
         confusion = np.zeros((len(self.classes),) * 2, dtype=np.int64)
         index, shares, surprise = [], [], 0.0
-        for batch in Loader(SequenceStore(data, split, uncut(preprocess)), batch_size):
+        for batch in Loader(SequenceStore(data, split, uncut(self.preprocess)), batch_size):
             for position, probs in zip(batch.index.tolist(), self.probabilities(batch.inputs), strict=True):
                 true, said = source.tags[position], probs.argmax(axis=1)
                 np.add.at(confusion, (true, said), 1)

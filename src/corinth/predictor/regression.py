@@ -132,7 +132,7 @@ class SequenceRegressor(Predictor):
         if not isinstance(data.source, MeasuredSource):
             raise UsageError(f"{data.name} holds no series with a number each, which this {self.arch} needs")
         check_finite(self.model)
-        self.preprocess.check_channels(data)
+        self.preprocess.check_data(data)
         index: list[int] = []
         values: list[np.ndarray] = []
         for batch in Loader(SequenceStore(data, split, self.preprocess), batch_size):

@@ -70,8 +70,7 @@ class SequenceClassifier(Predictor):
         if data.is_text != self.is_text:
             mine, theirs = ("texts", "time series") if self.is_text else ("time series", "texts")
             raise UsageError(f"{data.name} holds {theirs}, and this {self.arch} was trained on {mine}")
-        if isinstance(self.preprocess, SeriesEncoding):
-            self.preprocess.check_channels(data)
+        self.preprocess.check_data(data)
         return score(
             data,
             split,

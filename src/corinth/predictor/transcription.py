@@ -129,7 +129,7 @@ class Transcriber(Predictor):
             raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
         if not isinstance(data.source, TranscriptSource):
             raise UsageError(f"{data.name} holds no recordings with transcripts, which this {self.arch} needs")
-        self.preprocess.check_channels(data)
+        self.preprocess.check_data(data)
         source = data.source.onto(self.classes, data.name)
         index, edits, counts, words, kinds = [], [], [], [], np.zeros(3, dtype=np.int64)
         for position, said in self._transcripts(data, split, batch_size, beam):

@@ -152,7 +152,7 @@ class Translator(Predictor):
             raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
         if not isinstance(data.source, PairSource):
             raise UsageError(f"{data.name} holds no translations, which this {self.arch} needs")
-        self.preprocess.check_direction(data.source, data.name)
+        self.preprocess.check_data(data)
         if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
             raise WeightsError("the network's weights are not finite; they are damaged")
         encoding = self.preprocess

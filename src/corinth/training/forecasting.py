@@ -1,4 +1,4 @@
-"""What a forecasting network is trained with: its encoding, the options of the network, its loss."""
+"""What a forecasting network is trained with."""
 
 from typing import Any
 
@@ -9,13 +9,6 @@ from corinth.data.sequences.forecast_encoding import ForecastEncoding
 from corinth.errors import UsageError
 from corinth.tasks import Forecasting
 from corinth.training.recipe import Recipe
-
-
-def forecasting_options(recipe: Recipe, encoding: ForecastEncoding) -> dict[str, Any]:
-    """What the network must have: as many outputs as a forecast has numbers, and one answer for a window."""
-    if recipe.options.get("crf"):
-        raise UsageError("crf is for a tag at every step, and a forecast is numbers; leave it out")
-    return {"input_size": encoding.width, "num_classes": encoding.outputs}
 
 
 def make_forecasting(encoding: Any, recipe: Recipe, model: nn.Module, data: Any) -> Forecasting:

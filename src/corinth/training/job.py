@@ -132,7 +132,7 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
         model, preprocess = rebuild_model(recipe, network)
         if isinstance(preprocess, SeriesEncoding):  # recordings may have been brought to another rate
             assert isinstance(data, SequenceData)
-            preprocess.check_channels(data)
+            preprocess.check_data(data)
     else:
         model, preprocess = build_model(recipe, data, reporter.message)
         network = describe_network(recipe, model, preprocess)

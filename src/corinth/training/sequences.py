@@ -8,9 +8,10 @@ from torch import nn
 
 from corinth.data import SequenceData, SeriesEncoding, TextEncoding
 from corinth.data.measured import target_scale
+from corinth.data.preparation import SequenceEncoding
 from corinth.data.sequences.clip_encoding import ClipEncoding
 from corinth.data.sequences.clips import ClipSource
-from corinth.data.sequences.encoding import Encoding, WordEncoding
+from corinth.data.sequences.encoding import WordEncoding
 from corinth.data.sequences.forecast_encoding import ForecastEncoding
 from corinth.data.sequences.label_encoding import FROM_LABEL, LabelEncoding
 from corinth.data.sequences.labelled import FRAMES
@@ -24,7 +25,6 @@ from corinth.data.sequences.transcripts import needed_steps
 from corinth.data.sequences.wording import Wording
 from corinth.errors import UsageError
 from corinth.registry import Entry, entry
-from corinth.training.forecasting import forecasting_options
 from corinth.training.language import make_language_encoding
 from corinth.training.network import fitted
 from corinth.training.options import OF_FORECASTS, OF_PAIRS, OF_SEQUENCES, OF_TEXTS, WHAT, changed
@@ -43,7 +43,7 @@ ENCODINGS: dict[str, type[Any]] = {  # what a sample is called -> its encoding
 }
 
 
-def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LabelEncoding | LanguageEncoding | ForecastEncoding:
+def make_encoding(recipe: Recipe, data: SequenceData) -> SequenceEncoding:
     """The encoding that the recipe's weights were trained with; without weights one made of the training part."""
     if recipe.weights is not None:
         if own := changed(recipe, (*OF_TEXTS, *OF_SEQUENCES, *OF_PAIRS, *OF_FORECASTS, "series")):
@@ -53,17 +53,9 @@ def make_encoding(recipe: Recipe, data: SequenceData) -> Encoding | LabelEncodin
         if not isinstance(known, LabelEncoding if from_label else ENCODINGS[data.source.unit]):
             what = "texts to be written of their labels" if from_label else WHAT[data.source.unit]
             raise UsageError(f"{recipe.weights} was not trained on {what}")
-        if isinstance(known, PairEncoding):
-            assert isinstance(data.source, PairSource)
-            known.check_direction(data.source, data.name)
-        if isinstance(known, ForecastEncoding):
-            known.check_channels(data)
-        if isinstance(known, ClipEncoding):
-            known.check_clips(data)
-        if isinstance(known, SeriesEncoding):
-            known.check_channels(data)
-            if isinstance(data.source, MeasuredSource) and known.target_mean is None:  # of a network for classes
-                known = replace(known, **target_scale(data))
+        known.check_data(data)
+        if isinstance(data.source, MeasuredSource) and known.target_mean is None:  # of a network for classes
+            return replace(known, **target_scale(data))
         return known
     if data.task == LANGUAGE:
         return make_language_encoding(recipe, data)
@@ -111,23 +103,6 @@ def make_wording(recipe: Recipe, texts: list[str]) -> Wording:
     )
 
 
-def count_cut(encoding: Encoding | LabelEncoding | LanguageEncoding | ForecastEncoding, data: SequenceData) -> int:
-    """How many sequences are longer than the encoding keeps."""
-    if encoding.max_len is None or isinstance(encoding, LanguageEncoding):
-        return 0
-    if isinstance(encoding, PairEncoding):
-        assert isinstance(data.source, PairSource)
-        return encoding.count_cut(data.source)
-    if isinstance(encoding, LabelEncoding):
-        assert isinstance(data.source, TextSource)
-        return encoding.words.count_cut(data.source.texts)
-    if isinstance(encoding, TextEncoding):
-        source: Any = data.source
-        return sum(count > encoding.max_len for count in encoding.counts(source.texts))
-    rows = data.positions("train" if data.task == FRAMES else "all")  # every step of the others gets an answer
-    return int((data.source.lengths[rows] > encoding.max_len).sum())
-
-
 def check_steps(found: Entry, data: SequenceData) -> None:
     """Frames are for networks that look at pictures, and numbers for the others."""
     takes_frames = hasattr(found.config, "in_chans")
@@ -137,9 +112,7 @@ def check_steps(found: Entry, data: SequenceData) -> None:
         raise UsageError(f"{found.name} takes clips of frames, and {data.name} has numbers; use lstm, gru, ...")
 
 
-def check_room(
-    encoding: Encoding | LabelEncoding | LanguageEncoding | ForecastEncoding, source: TranscriptSource
-) -> None:
+def check_room(encoding: SequenceEncoding, source: TranscriptSource) -> None:
     """Steps put together must still be enough for every transcript."""
     assert isinstance(encoding, SeriesEncoding)
     for place, length, labels in zip(source.places, source.lengths.tolist(), source.transcripts, strict=True):
@@ -152,18 +125,19 @@ def check_room(
 
 def build_sequence_model(
     recipe: Recipe, data: SequenceData, say: Callable[[str], object]
-) -> tuple[nn.Module, Encoding | LabelEncoding | LanguageEncoding | ForecastEncoding]:
+) -> tuple[nn.Module, SequenceEncoding]:
     """A network for the data's classes and the encoding of its input; `say` is told what was loaded and frozen."""
     check_steps(entry(recipe.arch), data)
     encoding = make_encoding(recipe, data)
-    if cut := count_cut(encoding, data):
+    if cut := encoding.count_cut(data):
         unit = {"series": "steps", "recording": "steps", "clip": "frames"}.get(data.source.unit, "tokens")
         count = f"{len(data.positions('train'))} training" if data.task == FRAMES else str(len(data))
         say(f"{cut} of {count} sequences are longer than max_len, {encoding.max_len} {unit}, and lose their end")
     measured = isinstance(data.source, MeasuredSource)
-    options: dict[str, Any] = {}
-    if not isinstance(encoding, PairEncoding):
-        options |= {"num_classes": 1 if measured else data.num_classes}
+    options: dict[str, Any] = {"num_classes": 1 if measured else data.num_classes}
+    if isinstance(encoding, PairEncoding):
+        options = {}
+    options |= encoding.network_options()
     if isinstance(encoding, WordEncoding | LanguageEncoding):
         options |= {"pool": "none"}
     if isinstance(encoding, LanguageEncoding):
@@ -171,26 +145,16 @@ def build_sequence_model(
     if isinstance(data.source, TranscriptSource):
         check_room(encoding, data.source)
         options |= {"pool": "none", "crf": False, "num_classes": data.num_classes + 1}  # the blank is the last
-    if isinstance(encoding, PairEncoding):
-        options |= {name: getattr(encoding, name) for name in ("source_vocab_size", "target_vocab_size")}
-    elif isinstance(encoding, ForecastEncoding):
-        options |= forecasting_options(recipe, encoding)
-    elif isinstance(encoding, ClipEncoding):
-        options |= {"in_chans": encoding.channels}
-    elif isinstance(encoding, SeriesEncoding):
-        options |= {"input_size": encoding.width}
-    else:
-        options |= {"vocab_size": encoding.vocab_size}
     if isinstance(data.source, SteppedSource):
         options |= {"pool": "none", "crf": False}  # each step has a probability of its own
     by_step = data.task in ("sequence-tagging", "transcription", LANGUAGE, FRAMES)
+    what = "forecast" if isinstance(encoding, ForecastEncoding) else "number" if measured else "label"
     if not by_step and recipe.options.get("pool") == "none":
-        what = "forecast" if isinstance(encoding, ForecastEncoding) else "number" if measured else "label"
         raise UsageError(
             f"pool none gives an answer at every step, and these data have a {what} a sequence; use another"
         )
-    if measured and recipe.options.get("crf"):
-        raise UsageError("crf is for a tag at every step, and these data have a number a sequence; leave it out")
+    if what != "label" and recipe.options.get("crf"):
+        raise UsageError(f"crf is for a tag at every step, and these data have a {what} a sequence; leave it out")
     if data.task == LANGUAGE and recipe.options.get("bidirectional"):
         raise UsageError(f"bidirectional true reads {data.name} backwards too, and would see what it has to predict")
     return fitted(recipe, data, options, say), encoding

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from corinth.data.sequences.asked import Asked
 from corinth.data.sequences.batch import Sequences
 from corinth.data.sequences.clips import ClipSource, in_channels
 from corinth.errors import DataError
@@ -16,7 +17,7 @@ CONSTANT = 1e-6  # spread of a channel up to which it is rounding
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipEncoding:
+class ClipEncoding(Asked):
     """Clips, uint8 (T, H, W, C), to float32 (T, C, H, W) of zero mean and unit spread in each channel, a batch at a
     time; of training clips the first `max_len` frames are kept."""
 
@@ -65,7 +66,14 @@ class ClipEncoding:
             raise DataError(f"{wanted}, and this one is {clip.shape}; bring its frames to that size")
         return clip if clip.shape[3] == self.channels else in_channels(clip, self.channels)
 
-    def check_clips(self, data: Any) -> None:
+    def network_options(self) -> dict[str, int]:
+        return {"in_chans": self.channels}
+
+    def count_cut(self, data: Any) -> int:
+        """Of training clips; every frame of the others gets an answer."""
+        return 0 if self.max_len is None else int((data.source.lengths[data.positions("train")] > self.max_len).sum())
+
+    def check_data(self, data: Any) -> None:
         """Data that are no clips, or of other frames, are a `DataError`."""
         if not isinstance(data.source, ClipSource):
             raise DataError(f"{data.name} holds no clips of frames, which the network takes")

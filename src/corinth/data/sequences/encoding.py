@@ -12,9 +12,11 @@ from torch import Tensor
 
 from corinth.data.augmentation import SeriesFeatures
 from corinth.data.measured import target_scale
+from corinth.data.sequences.asked import Asked
 from corinth.data.sequences.batch import Sequences
 from corinth.data.sequences.clip_encoding import ClipEncoding
 from corinth.data.sequences.features import centred, cepstra, normalised, stacked, with_deltas
+from corinth.data.sequences.labelled import FRAMES
 from corinth.data.sequences.pair_encoding import PairEncoding
 from corinth.data.sequences.series import unusable
 from corinth.data.sequences.source import MeasuredSource, SequenceData, Series, TextSource
@@ -34,7 +36,7 @@ LONGEST_TEXT = 512  # tokens, unless a person says otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tokens:
+class Tokens(Asked):
     """What encodings by a tokenizer have in common."""
 
     tokenizer: str  # the library's JSON
@@ -48,6 +50,9 @@ class Tokens:
     @property
     def vocab_size(self) -> int:
         return self._tokenizer.get_vocab_size()
+
+    def network_options(self) -> dict[str, int]:
+        return {"vocab_size": self.vocab_size}
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -71,6 +76,10 @@ class TextEncoding(Tokens):
         unknown = self._tokenizer.token_to_id(UNKNOWN)
         found = (encoding.ids[: self.max_len] for encoding in self._tokenizer.encode_batch(list(texts)))
         return [torch.tensor(ids or [unknown], dtype=torch.int64) for ids in found]
+
+    def count_cut(self, data: SequenceData) -> int:
+        assert isinstance(data.source, TextSource)
+        return sum(count > self.max_len for count in self.counts(data.source.texts))
 
     def counts(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, those behind `max_len` too."""
@@ -97,7 +106,7 @@ class TextEncoding(Tokens):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeriesEncoding:
+class SeriesEncoding(Asked):
     """Series (T, C) to float32 of zero mean and unit spread in each channel; the first `max_len` steps are kept.
 
     This is done a batch at a time, with what `corinth.data.sequences.features` does: a recording's bands lose
@@ -164,7 +173,14 @@ class SeriesEncoding:
         inputs = with_deltas(inputs) if self.deltas else inputs
         return stacked(inputs, self.stack) if self.stack > 1 else inputs
 
-    def check_channels(self, data: SequenceData) -> None:
+    def network_options(self) -> dict[str, int]:
+        return {"input_size": self.width}
+
+    def count_cut(self, data: SequenceData) -> int:
+        rows = data.positions("train" if data.task == FRAMES else "all")  # every step of the others gets an answer
+        return 0 if self.max_len is None else int((data.source.lengths[rows] > self.max_len).sum())
+
+    def check_data(self, data: SequenceData) -> None:
         """Data of another number of channels are a `DataError`."""
         if not isinstance(data.source, Series):
             raise DataError(f"{data.name} holds no series, and the network takes some of {self.channels} channels")

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from corinth.data.sequences.asked import Asked
 from corinth.data.sequences.batch import Sequences
 from corinth.data.sequences.encoding import CONSTANT, to_dict
 from corinth.data.sequences.forecast import ForecastSource
@@ -19,7 +20,7 @@ FLAT = 1e-5  # added to the variance of a window before its root, as Kim et al. 
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForecastEncoding:
+class ForecastEncoding(Asked):
     """Series (T, C) to float32 of zero mean and unit spread in each channel, both of the training part alone.
 
     `relative` says what a network sees of a window, and what its output is about: "last", what is above the window's
@@ -70,7 +71,10 @@ class ForecastEncoding:
         places = list(self.targets)
         return forecast * np.array(self.std)[places] + np.array(self.mean)[places]
 
-    def check_channels(self, data: SequenceData) -> None:
+    def network_options(self) -> dict[str, int]:
+        return {"input_size": self.width, "num_classes": self.outputs}
+
+    def check_data(self, data: SequenceData) -> None:
         """Data to forecast otherwise than the network does are a `DataError`."""
         source = data.source
         if not isinstance(source, ForecastSource):

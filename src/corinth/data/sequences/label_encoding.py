@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from corinth.data.sequences.asked import Asked
 from corinth.data.sequences.source import SequenceData, TextSource
 from corinth.data.sequences.store import arrange, collate_targets
 from corinth.data.sequences.wording import Wording
@@ -17,7 +18,7 @@ FROM_LABEL = "text-from-label"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelEncoding:
+class LabelEncoding(Asked):
     """The tokens of texts, and how many classes they are of; saved with the weights."""
 
     words: Wording
@@ -36,6 +37,13 @@ class LabelEncoding:
     @property
     def vocab_size(self) -> int:
         return self.words.vocab_size
+
+    def network_options(self) -> dict[str, int]:
+        return {"vocab_size": self.vocab_size}
+
+    def count_cut(self, data: SequenceData) -> int:
+        assert isinstance(data.source, TextSource)
+        return self.words.count_cut(data.source.texts)
 
     def random_inputs(self, size: int, steps: int | None = None) -> Tensor:
         """Made-up classes, to time and to measure a training step with; the task makes up their texts."""

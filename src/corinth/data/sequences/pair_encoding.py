@@ -11,6 +11,7 @@ import torch
 from tokenizers import Tokenizer, decoders
 from torch import Tensor
 
+from corinth.data.sequences.asked import Asked
 from corinth.data.sequences.batch import Sequences
 from corinth.data.sequences.pairs import PairSource
 from corinth.data.sequences.tokenizing import Kind, read_tokenizer, train_tokenizer
@@ -23,7 +24,7 @@ _BLANK_IN_CHINESE = re.compile(rf"(?<=[{_CHINESE}]) +(?=[{_CHINESE}])")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairEncoding:
+class PairEncoding(Asked):
     """Sentences to tokens, int64 (T,), of which the first `max_len` - 1 are kept, with the token of the end behind.
 
     Each side has two tokens more than its tokenizer: that of the beginning, with which a decoder starts, and that of
@@ -80,17 +81,21 @@ class PairEncoding:
         found = (encoding.ids[: self.max_len - 1] for encoding in tokenizer.encode_batch(list(texts)))
         return [torch.tensor([*ids, end], dtype=torch.int64) for ids in found]
 
-    def check_direction(self, source: PairSource, where: str) -> None:
+    def network_options(self) -> dict[str, int]:
+        return {"source_vocab_size": self.source_vocab_size, "target_vocab_size": self.target_vocab_size}
+
+    def check_data(self, data: Any) -> None:
         """Pairs the other way round are a `DataError`; columns that have other names may be of the same languages."""
         ours, theirs = self.direction
-        if source.direction == (theirs, ours) and not (ours + theirs).isdecimal():
+        if data.source.direction == (theirs, ours) and not (ours + theirs).isdecimal():
             raise DataError(
-                f"{where} translates {theirs} to {ours}, and the network {ours} to {theirs}; "
+                f"{data.name} translates {theirs} to {ours}, and the network {ours} to {theirs}; "
                 f"turn it round with source_column {ours}"
             )
 
-    def count_cut(self, source: PairSource) -> int:
+    def count_cut(self, data: Any) -> int:
         """How many pairs have a side that is longer than is kept."""
+        source = data.source
         counts = [
             [len(encoding.ids) for encoding in tokenizer.encode_batch(list(texts))]
             for tokenizer, texts in ((self._source, source.texts), (self._target, source.translations))
