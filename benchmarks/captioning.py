@@ -133,7 +133,7 @@ def captioning(folder: Path, budget: str, seeds: int, fields: dict[str, Any]) ->
         predictor = corinth.load_run(run)
         assert isinstance(predictor, Captioner)
         result = predictor.evaluate(data, "test")
-        said = dict(zip(result.index.tolist(), result.captions))
+        said = dict(zip(result.index.tolist(), result.texts))
         for name, rows in asked.items():
             truth = [data.source.captions[i][0] for i in rows]
             network = scores([said[int(i)] for i in rows], truth)

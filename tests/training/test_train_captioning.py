@@ -53,7 +53,7 @@ def test_colours_are_learnt(run: Run, scored: CaptionEvaluation, data: ImageData
     assert (run.best or {})["val_bleu"] > 0.4
     source: Any = data.source
     colours = [next(c for c in COLOURS if c in source.captions[i][0]) for i in scored.index]
-    assert np.mean([colour in text for colour, text in zip(colours, scored.captions)]) > 0.8
+    assert np.mean([colour in text for colour, text in zip(colours, scored.texts)]) > 0.8
     assert scored.score == scored.bleu > 0.4
 
 
@@ -62,11 +62,11 @@ def test_scores_are_sacrebleu_s_against_all_captions(scored: CaptionEvaluation, 
     truth = [source.captions[i] for i in scored.index]
     assert sorted(scored.index) == sorted(data.positions("test"))
     bleu, chrf = BLEU(lowercase=True), CHRF(lowercase=True)
-    assert scored.bleu == pytest.approx(bleu.corpus_score(scored.captions, in_columns(truth)).score / 100)
-    each = [chrf.sentence_score(a, list(b)).score / 100 for a, b in zip(scored.captions, truth)]
+    assert scored.bleu == pytest.approx(bleu.corpus_score(scored.texts, in_columns(truth)).score / 100)
+    each = [chrf.sentence_score(a, list(b)).score / 100 for a, b in zip(scored.texts, truth)]
     np.testing.assert_allclose(scored.per_sample, each)
     assert scored.signature.startswith("nrefs:2|case:lc")
-    exact = [text in {t.lower() for t in some} for text, some in zip(scored.captions, truth)]
+    exact = [text in {t.lower() for t in some} for text, some in zip(scored.texts, truth)]
     assert scored.exact == pytest.approx(np.mean(exact))
     json.dumps(scored.to_dict(), allow_nan=False)
 

@@ -245,7 +245,7 @@ def test_beam_is_for_transcription(tmp_path: Path, capsys: pytest.CaptureFixture
     run = train(arch="cnn", data="digits", budget="64samples", output=str(tmp_path / "run"))
     for verb in (["evaluate", str(run.path)], ["predict", str(run.path), "x.png"]):
         assert main([*verb, "--beam", "2"]) == 2
-        assert "--beam is for translation and transcription" in capsys.readouterr().err
+        assert "--beam is for translation, transcription and captioning" in capsys.readouterr().err
 
 
 def test_compared(data: DataSet, tmp_path: Path) -> None:

@@ -65,9 +65,9 @@ def test_scores_are_sacrebleu_s_of_the_texts(scored: TranslationEvaluation, data
     source: Any = data.source
     truth = [source.translations[i] for i in scored.index]
     assert sorted(scored.index) == sorted(data.positions("test"))
-    assert scored.bleu == pytest.approx(BLEU().corpus_score(scored.translations, [truth]).score / 100)
-    assert scored.chrf == pytest.approx(CHRF().corpus_score(scored.translations, [truth]).score / 100)
-    each = [CHRF().sentence_score(a, [b]).score / 100 for a, b in zip(scored.translations, truth)]
+    assert scored.bleu == pytest.approx(BLEU().corpus_score(scored.texts, [truth]).score / 100)
+    assert scored.chrf == pytest.approx(CHRF().corpus_score(scored.texts, [truth]).score / 100)
+    each = [CHRF().sentence_score(a, [b]).score / 100 for a, b in zip(scored.texts, truth)]
     np.testing.assert_allclose(scored.per_sample, each)
     assert scored.signature.startswith("nrefs:1|case:mixed|eff:no|tok:13a")
     json.dumps(scored.to_dict(), allow_nan=False)

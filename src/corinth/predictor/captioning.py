@@ -13,14 +13,10 @@ from corinth.data.caption_encoding import CaptionEncoding, CaptionStore
 from corinth.data.captions import CaptionSource
 from corinth.errors import DataError, UsageError, WeightsError
 from corinth.layers.search import ALPHA, beam_search, length_penalty
-from corinth.predictor.predictor import ImagePredictor, Picture
-from corinth.predictor.writing import check_finite
+from corinth.predictor.predictor import ImagePredictor, Picture, check_finite, check_sizes
+from corinth.predictor.written import AT_ONCE, BEAM, TextScores
 from corinth.tasks import Captioning
-from corinth.tasks.bleu import bleu_tokenizer, in_columns
 from corinth.tasks.writing import speaking
-
-BEAM = 5
-AT_ONCE = 1024  # beams that are extended together, at most
 
 
 @dataclass(frozen=True)
@@ -51,42 +47,12 @@ class CaptionPrediction:
         return {"name": self.name, "caption": self.caption, "log_probability": self.log_probability}
 
 
-@dataclass(frozen=True)
-class CaptionEvaluation:
-    """The scores of the captions of N pictures, found with a beam of `beam`, against all captions that the data have
-    of each; capitals do not count.
+@dataclass(frozen=True, kw_only=True)
+class CaptionEvaluation(TextScores):
+    """Of the captions of N pictures, against all captions that the data have of each; capitals do not count. `exact` is
+    the share of pictures whose caption is one of theirs."""
 
-    `bleu` (Papineni et al. 2002) and `chrf` (Popovic 2015) are those of the corpus, shares of 1, by sacrebleu, whose
-    signatures say how. `exact` is the share of pictures whose caption is one of theirs. `per_sample` (N,) are chrF of
-    each. `loss` is the mean cross-entropy of the tokens of all captions in nats, and `accuracy` the share of them that
-    were the likeliest, given those before.
-    """
-
-    samples: int
-    bleu: float
-    chrf: float
     exact: float
-    loss: float
-    accuracy: float
-    beam: int
-    signature: str
-    chrf_signature: str
-    captions: tuple[str, ...]
-    per_sample: np.ndarray
-    index: np.ndarray
-    classes: tuple[str, ...] = ()
-    dropped: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def score(self) -> float:
-        """BLEU."""
-        return self.bleu
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; captions and per-sample arrays are left out."""
-        names = ("samples", "bleu", "chrf", "exact", "loss", "accuracy", "beam", "signature", "chrf_signature")
-        dropped = [{"name": name, "reason": reason} for name, reason in self.dropped]
-        return {name: getattr(self, name) for name in names} | {"dropped": dropped}
 
 
 class Captioner(ImagePredictor):
@@ -103,7 +69,7 @@ class Captioner(ImagePredictor):
     ) -> list[CaptionPrediction]:
         """A caption of each picture: paths (a folder stands for the images in it), arrays or PIL images. A file that
         cannot be read becomes a prediction with `error`. `beam` 1 is greedy search."""
-        _check_beam(beam)
+        check_sizes(beam=beam)
 
         def ask(names: Sequence[str], _: Sequence[np.ndarray], inputs: Tensor) -> list[CaptionPrediction]:
             tokens, scores = self.search(self.preprocess.normalise(inputs.to(self.device)), beam)
@@ -136,9 +102,7 @@ class Captioner(ImagePredictor):
         self, data: ImageData, split: str = "test", *, batch_size: int = 512, beam: int = BEAM
     ) -> CaptionEvaluation:
         """Write captions for one part of `data`, or all of it (`split="all"`), and compare with those of the data."""
-        from sacrebleu.metrics import BLEU, CHRF  # takes a while, and few tasks need it
-
-        _check_beam(beam)
+        check_sizes(beam=beam)
         source: Any = data.source
         if not isinstance(source, CaptionSource):
             raise UsageError(f"{data.name} holds no pictures with captions, which this {self.arch} needs")
@@ -157,22 +121,15 @@ class Captioner(ImagePredictor):
                 texts += words.decoded(self.search(batch.inputs, beam)[0])
                 index += batch.index.tolist()
         references = [source.captions[i] for i in index]
-        bleu = BLEU(tokenize=bleu_tokenizer(source.captions_at(data.positions("all"))), lowercase=True)
-        chrf = CHRF(lowercase=True)
-        measured = {name: float(value) for name, value in metrics.compute().items()}
         same = [plain(a) in {plain(b) for b in some} for a, some in zip(texts, references)]
-        return CaptionEvaluation(
-            samples=len(index),
-            bleu=bleu.corpus_score(texts, in_columns(references)).score / 100,
-            chrf=chrf.corpus_score(texts, in_columns(references)).score / 100,
-            exact=float(np.mean(same)),
-            loss=measured["loss"],
-            accuracy=measured["accuracy"],
+        return CaptionEvaluation.of(
+            texts,
+            references,
+            source.captions_at(data.positions("all")),
+            metrics.compute(),
+            lowercase=True,
             beam=beam,
-            signature=str(bleu.get_signature()),
-            chrf_signature=str(chrf.get_signature()),
-            captions=tuple(texts),
-            per_sample=np.array([chrf.sentence_score(a, list(b)).score / 100 for a, b in zip(texts, references)]),
+            exact=float(np.mean(same)),
             index=np.array(index),
             dropped=tuple(store.dropped),
         )
@@ -181,8 +138,3 @@ class Captioner(ImagePredictor):
 def plain(text: str) -> str:
     """What counts where captions are said to be the same: its letters and digits, capitals made small."""
     return "".join(filter(str.isalnum, text.lower()))
-
-
-def _check_beam(beam: int) -> None:
-    if beam < 1:
-        raise UsageError(f"beam {beam} is not at least 1")

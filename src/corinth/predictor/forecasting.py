@@ -17,9 +17,9 @@ from corinth.data.sequences.forecast_encoding import ForecastEncoding
 from corinth.data.sequences.forecast_store import ForecastStore
 from corinth.data.sequences.forecast_tables import Steps, read_steps
 from corinth.data.tables import TABLE_SUFFIXES, read_table
-from corinth.errors import DataError, UsageError, WeightsError
+from corinth.errors import DataError, UsageError
 from corinth.predictor.forecast_scores import ForecastEvaluation, Tally
-from corinth.predictor.predictor import Predictor
+from corinth.predictor.predictor import Predictor, check_finite, check_sizes
 from corinth.tasks import Forecasting
 
 
@@ -61,8 +61,7 @@ class Forecaster(Predictor):
         """What comes behind each history: paths of tables like that of the training, each series in them, and arrays
         (T, C) of the channels in their order. Only the last window of each is read. What cannot be used becomes a
         prediction with `error`; the others are not affected."""
-        if batch_size < 1:
-            raise UsageError(f"batch_size {batch_size} is not at least 1")
+        check_sizes(batch_size=batch_size)
         if isinstance(histories, str | Path | np.ndarray | Tensor):
             histories = [histories]
         found: list[ForecastPrediction] = []
@@ -148,8 +147,7 @@ class Forecaster(Predictor):
         if not isinstance(source, ForecastSource):
             raise UsageError(f"{data.name} holds no series to forecast, which this {self.arch} needs")
         self.preprocess.check_data(data)
-        if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
-            raise WeightsError("the network's weights are not finite; they are damaged")
+        check_finite(self.model)
         tally = Tally(source, self.preprocess, rows)
         tally.add("network", lambda some: self.forecast(data, some, batch_size=batch_size))
         for name, forecast in forecasters(source, data.splits).items():

@@ -14,8 +14,8 @@ from corinth.data.seeds import generator
 from corinth.data.sequences.language import PassageSource
 from corinth.data.sequences.language_encoding import LanguageEncoding, part_of
 from corinth.data.sequences.tokenizing import SPECIAL
-from corinth.errors import DataError, UsageError, WeightsError
-from corinth.predictor.predictor import Predictor
+from corinth.errors import DataError, UsageError
+from corinth.predictor.predictor import Predictor, check_finite
 from corinth.predictor.sampling import check_sampling, draw, next_probs
 
 AT_ONCE = 2**22  # probabilities that are held together: a text is read in pieces
@@ -103,8 +103,7 @@ class LanguageModel(Predictor):
             raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
         if not isinstance(data.source, PassageSource):
             raise UsageError(f"{data.name} holds no running text, which this {self.arch} needs")
-        if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
-            raise WeightsError("the network's weights are not finite; they are damaged")
+        check_finite(self.model)
         passages = part_of(data, split, lowercase=self.preprocess.lowercase)
         ids, widths = self.preprocess.tokens("".join(passages))
         if len(ids) < 2:

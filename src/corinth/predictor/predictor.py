@@ -144,8 +144,7 @@ class ImagePredictor(Predictor):
         `ask(names, pixels, inputs)` answers for a batch: uint8 images (h, w) or (h, w, 3) as they are, and as the
         network takes them, (B, C, H, W). `fail(name, reason)` answers for an image that cannot be read.
         """
-        if batch_size < 1:
-            raise UsageError(f"batch_size {batch_size} is not at least 1")
+        check_sizes(batch_size=batch_size)
         found: list[A | None] = []
         waiting: list[tuple[int, str, np.ndarray, Tensor]] = []
 
@@ -207,6 +206,13 @@ def load_run(path: str | Path, *, device: str | torch.device = "auto") -> Predic
     if task not in PREDICTORS:
         raise UsageError(f"{path} does {task}; this version of Corinth knows {', '.join(PREDICTORS)}")
     return predictor_of(task).from_run(path, device=device)
+
+
+def check_sizes(**sizes: int) -> None:
+    """A size, such as `batch_size` or `beam`, that is not at least 1 is a `UsageError`."""
+    for name, value in sizes.items():
+        if value < 1:
+            raise UsageError(f"{name} {value} is not at least 1")
 
 
 def check_finite(model: nn.Module) -> None:

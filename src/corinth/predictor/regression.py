@@ -13,7 +13,7 @@ from corinth.data import Batch, Loader, SequenceData, Sequences, SequenceStore, 
 from corinth.data.sequences.loose import loose_series
 from corinth.data.sequences.source import MeasuredSource
 from corinth.errors import DataError, UsageError
-from corinth.predictor.predictor import Predictor, check_finite
+from corinth.predictor.predictor import Predictor, check_finite, check_sizes
 from corinth.predictor.sequences import columns_of
 from corinth.tasks import SequenceRegression
 
@@ -94,8 +94,7 @@ class SequenceRegressor(Predictor):
         """The number of each sequence: arrays (T, C), and paths of .csv files with a step a row, of .ts and .npz files
         with many; of a table with many where it has the columns of the training's. What cannot be used becomes a
         prediction with `error`; the others are not affected."""
-        if batch_size < 1:
-            raise UsageError(f"batch_size {batch_size} is not at least 1")
+        check_sizes(batch_size=batch_size)
         if isinstance(sequences, str | Path | Tensor | np.ndarray):
             sequences = [sequences]
         found: list[ValuePrediction] = []

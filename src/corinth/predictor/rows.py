@@ -16,7 +16,7 @@ from corinth.data.tables import read_table
 from corinth.errors import DataError, UsageError
 from corinth.predictor.classes import Prediction, ranked, score
 from corinth.predictor.evaluation import Evaluation
-from corinth.predictor.predictor import Answer, Predictor, check_finite
+from corinth.predictor.predictor import Answer, Predictor, check_finite, check_sizes
 from corinth.predictor.regression import RegressionEvaluation, ValuePrediction
 from corinth.tasks import TabularRegression
 
@@ -133,8 +133,7 @@ def _answers(
 ) -> list[A]:
     """One answer for each row, in order: `ask(names, inputs)` answers for a batch, `fail(name, reason)` for one that
     cannot be used."""
-    if batch_size < 1:
-        raise UsageError(f"batch_size {batch_size} is not at least 1")
+    check_sizes(batch_size=batch_size)
     given: Any = [rows] if isinstance(rows, str | Path | Mapping) else rows
     found: list[A | None] = []
     ready: list[tuple[int, str, Tensor]] = []

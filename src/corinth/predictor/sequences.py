@@ -14,7 +14,7 @@ from corinth.data.sequences.loose import Loose, loose_series, loose_texts
 from corinth.errors import DataError, UsageError
 from corinth.predictor.classes import Prediction, ranked, score
 from corinth.predictor.evaluation import Evaluation
-from corinth.predictor.predictor import Answer, Predictor
+from corinth.predictor.predictor import Answer, Predictor, check_sizes
 
 A = TypeVar("A", bound=Answer)
 
@@ -101,8 +101,7 @@ def answers(
 
     `ask(names, inputs)` answers for a batch, as the network takes it; `fail(name, reason)` for one that cannot be used.
     """
-    if batch_size < 1:
-        raise UsageError(f"batch_size {batch_size} is not at least 1")
+    check_sizes(batch_size=batch_size)
     found: list[A | None] = []
     ready: list[tuple[int, str, Tensor]] = []
     for entry in loose:

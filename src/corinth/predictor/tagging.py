@@ -14,9 +14,9 @@ from corinth.data.sequences.files import read_text
 from corinth.data.sequences.loose import shortened
 from corinth.data.sequences.tagged import CONLL_SUFFIXES, TaggedSource, read_words
 from corinth.data.tables import TABLE_SUFFIXES
-from corinth.errors import DataError, UsageError, WeightsError
+from corinth.errors import DataError, UsageError
 from corinth.predictor.evaluation import ClassScore, per_class_scores
-from corinth.predictor.predictor import Predictor
+from corinth.predictor.predictor import Predictor, check_finite, check_sizes
 from corinth.tasks import SequenceTagging
 from corinth.tasks.entities import entities_of, has_entities
 
@@ -91,8 +91,7 @@ class Tagger(Predictor):
         """A tag for each word. Sentences are strings, whose words have blanks between, or sequences of words; a path
         (`Path`) is a UTF-8 file with a sentence a line. A file that cannot be read becomes a prediction with `error`.
         """
-        if batch_size < 1:
-            raise UsageError(f"batch_size {batch_size} is not at least 1")
+        check_sizes(batch_size=batch_size)
         if isinstance(sentences, str | Path):
             sentences = [sentences]
         found: list[TagPrediction] = []
@@ -120,8 +119,7 @@ class Tagger(Predictor):
             raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
         if not isinstance(data.source, TaggedSource):
             raise UsageError(f"{data.name} holds no tagged sentences, which this {self.arch} needs")
-        if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
-            raise WeightsError("the network's weights are not finite; they are damaged")
+        check_finite(self.model)
         source = data.source.onto(self.classes, data.name)
         confusion = np.zeros((len(self.classes),) * 2, dtype=np.int64)
         index, shares, spans = [], [], []

@@ -15,7 +15,7 @@ from corinth.data.sequences.loose import loose_series
 from corinth.data.sequences.source import TranscriptSource, spoken
 from corinth.errors import DataError, UsageError, WeightsError
 from corinth.layers.ctc import beam_search
-from corinth.predictor.predictor import Predictor
+from corinth.predictor.predictor import Predictor, check_sizes
 from corinth.predictor.sequences import answers
 from corinth.tasks.editing import alignment, distance
 from corinth.tasks.transcription import Transcription
@@ -91,7 +91,7 @@ class Transcriber(Predictor):
         `SequenceClassifier.predict` takes them. `beam` beginnings of a transcript are kept while it is searched for; 1
         takes the likeliest path, which is fast. A file that cannot be read becomes a transcript with `error`.
         """
-        _check_beam(beam)
+        check_sizes(beam=beam)
         if isinstance(recordings, str | Path | Tensor | np.ndarray):
             recordings = [recordings]
 
@@ -124,7 +124,7 @@ class Transcriber(Predictor):
         self, data: SequenceData, split: str = "test", *, batch_size: int = 512, beam: int = BEAM
     ) -> TranscriptEvaluation:
         """Score one part of `data`, or all of it (`split="all"`); labels are matched by name."""
-        _check_beam(beam)
+        check_sizes(beam=beam)
         if not len(data.positions(split)):
             raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
         if not isinstance(data.source, TranscriptSource):
@@ -178,8 +178,3 @@ def _missed(pair: tuple[int | None, int | None]) -> bool:
 
 def _added(pair: tuple[int | None, int | None]) -> bool:
     return pair[0] is None
-
-
-def _check_beam(beam: int) -> None:
-    if beam < 1:
-        raise UsageError(f"beam {beam} is not at least 1")

@@ -15,15 +15,12 @@ from corinth.data.sequences.loose import shortened
 from corinth.data.sequences.pair_encoding import PairEncoding
 from corinth.data.sequences.pairs import PairSource
 from corinth.data.tables import TABLE_SUFFIXES
-from corinth.errors import DataError, UsageError, WeightsError
+from corinth.errors import DataError, UsageError
 from corinth.layers.search import beam_search
-from corinth.predictor.predictor import Predictor
+from corinth.predictor.predictor import Predictor, check_finite, check_sizes
+from corinth.predictor.written import AT_ONCE, BEAM, TextScores
 from corinth.tasks import Translation
-from corinth.tasks.bleu import bleu_tokenizer
 from corinth.tasks.translation import limits
-
-BEAM = 5
-AT_ONCE = 1024  # beams that are extended together, at most: each has a row of logits over the whole vocabulary
 
 
 @dataclass(frozen=True)
@@ -55,38 +52,9 @@ class TranslationPrediction:
         return {"name": self.name, "source": self.source, "translation": self.translation, "score": self.score}
 
 
-@dataclass(frozen=True)
-class TranslationEvaluation:
-    """The scores of N translations, found with a beam of `beam`.
-
-    `bleu` is that of the corpus (Papineni et al. 2002), `chrf` too (Popovic 2015), both as shares of 1, by sacrebleu,
-    whose signatures say how. `per_sample` (N,) are chrF of each sentence. `loss` is the mean cross-entropy of the
-    references' tokens in nats, and `accuracy` the share of them that were the likeliest, given those before.
-    """
-
-    samples: int
-    bleu: float
-    chrf: float
-    loss: float
-    accuracy: float
-    beam: int
-    signature: str
-    chrf_signature: str
-    translations: tuple[str, ...]
-    per_sample: np.ndarray
-    index: np.ndarray
-    classes: tuple[str, ...] = ()
-    dropped: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def score(self) -> float:
-        """BLEU."""
-        return self.bleu
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; translations and per-sample arrays are left out."""
-        names = ("samples", "bleu", "chrf", "loss", "accuracy", "beam", "signature", "chrf_signature")
-        return {name: getattr(self, name) for name in names} | {"dropped": []}
+@dataclass(frozen=True, kw_only=True)
+class TranslationEvaluation(TextScores):
+    """Of N translations."""
 
 
 class Translator(Predictor):
@@ -98,7 +66,7 @@ class Translator(Predictor):
     ) -> list[TranslationPrediction]:
         """A translation of each sentence: strings; a path (`Path`) is a UTF-8 file with a sentence a line. A file that
         cannot be read becomes a prediction with `error`. `beam` 1 is greedy search."""
-        _check_sizes(batch_size, beam)
+        check_sizes(batch_size=batch_size, beam=beam)
         given = [sentences] if isinstance(sentences, str | Path) else sentences
         found = [entry for item in given for entry in _listed(item)]
         ready = [i for i, entry in enumerate(found) if entry.error is None]
@@ -145,16 +113,13 @@ class Translator(Predictor):
         self, data: SequenceData, split: str = "test", *, batch_size: int = 512, beam: int = BEAM
     ) -> TranslationEvaluation:
         """Translate one part of `data`, or all of it (`split="all"`), and compare with its translations."""
-        from sacrebleu.metrics import BLEU, CHRF  # takes a while, and few tasks need it
-
-        _check_sizes(batch_size, beam)
+        check_sizes(batch_size=batch_size, beam=beam)
         if not len(data.positions(split)):
             raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
         if not isinstance(data.source, PairSource):
             raise UsageError(f"{data.name} holds no translations, which this {self.arch} needs")
         self.preprocess.check_data(data)
-        if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
-            raise WeightsError("the network's weights are not finite; they are damaged")
+        check_finite(self.model)
         encoding = self.preprocess
         task = Translation(self.model, begin=encoding.begin, end=encoding.end, decode=encoding.decoded)
         metrics = task.metrics(validated=0).to(self.device)
@@ -165,29 +130,11 @@ class Translator(Predictor):
                 task.measure(metrics, batch)
                 texts += encoding.decoded(self.search(batch.inputs, beam)[0])
                 index += batch.index.tolist()
-        references = [data.source.translations[i] for i in index]
-        bleu, chrf = BLEU(tokenize=bleu_tokenizer(data.source.translations)), CHRF()
-        whole = bleu.corpus_score(texts, [references]).score / 100
-        measured = {name: float(value) for name, value in metrics.compute().items()}
-        return TranslationEvaluation(
-            samples=len(index),
-            bleu=whole,
-            chrf=chrf.corpus_score(texts, [references]).score / 100,
-            loss=measured["loss"],
-            accuracy=measured["accuracy"],
-            beam=beam,
-            signature=str(bleu.get_signature()),
-            chrf_signature=str(chrf.get_signature()),
-            translations=tuple(texts),
-            per_sample=np.array([chrf.sentence_score(a, [b]).score / 100 for a, b in zip(texts, references)]),
-            index=np.array(index),
+        translations = data.source.translations
+        references = [[translations[i]] for i in index]
+        return TranslationEvaluation.of(
+            texts, references, translations, metrics.compute(), beam=beam, index=np.array(index)
         )
-
-
-def _check_sizes(batch_size: int, beam: int) -> None:
-    for name, value in (("batch_size", batch_size), ("beam", beam)):
-        if value < 1:
-            raise UsageError(f"{name} {value} is not at least 1")
 
 
 def _listed(item: Any) -> list[TranslationPrediction]:

@@ -16,7 +16,7 @@ from corinth.data.sequences.label_encoding import LabelEncoding, LabelStore
 from corinth.data.sequences.source import TextSource
 from corinth.data.sequences.store import collate_targets
 from corinth.errors import DataError, UsageError, WeightsError
-from corinth.predictor.predictor import Predictor
+from corinth.predictor.predictor import Predictor, check_finite
 from corinth.predictor.sampling import check_sampling, draw, next_probs
 from corinth.tasks import TextFromLabel
 from corinth.tasks.writing import speaking
@@ -163,9 +163,3 @@ class LabelWriter(Predictor):
             token = draw(next_probs(logits[0].float().cpu(), **how), chance)
             tokens.append(token)
         return tokens
-
-
-def check_finite(model: nn.Module) -> None:
-    """Weights that are no numbers are a `WeightsError`."""
-    if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
-        raise WeightsError("the network's weights are not finite; they are damaged")
