@@ -68,7 +68,8 @@ def clipped(samples: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     power = 10 * np.log10(np.square(frames).mean(axis=1) + 1e-10)
     levels = np.where(chance.random(2) < 0.7, chance.uniform(4, 30, 2), np.inf)
     first, last = (np.flatnonzero(power >= power.max() - level)[[0, -1]] for level in levels)
-    return samples[first[0] * size : (last[1] + 1) * size]
+    end = len(samples) if last[1] == len(frames) - 1 else (last[1] + 1) * size
+    return samples[first[0] * size : end]
 
 
 def _pause(chance: np.random.Generator) -> np.ndarray:

@@ -284,6 +284,10 @@ def test_a_label_that_changes_within_a_sequence_is_one_of_steps(tmp_path: Path) 
     assert isinstance(asked.source, SteppedSource)
     assert [asked.source.classes[tag] for tag in asked.source.target(1)] == ["b"] * 4
     assert "every step has the label of its series" in asked.notes
+    same = write_steps(tmp_path / "s.csv")
+    same.write_text("\n".join(line[:-1] + "a" if i else line for i, line in enumerate(same.read_text().split())))
+    with pytest.raises(DataError, match="has only one label, 'a'; at least two are needed to tell apart"):
+        open_data(same, **how, task="frame-classification")
     with pytest.raises(DataError, match="the label 'a' was not seen in training; the run knows b, c"):
         open_data(fixed, **how, task="frame-classification", classes=("b", "c"))
     (tmp_path / "v.csv").write_text((tmp_path / "t.csv").read_text().replace("3,2,6,a", "3,2,6,"))

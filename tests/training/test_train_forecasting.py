@@ -384,6 +384,9 @@ def test_the_commands(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert captured.out.startswith("name")
     assert main(["doctor", *plain]) == 0
     assert "windows" in capsys.readouterr().out
-    assert main(["gradients", str(folder), "--samples", "8", "--output", str(tmp_path / "g.html")]) == 0
+    look = ["gradients", str(folder), "--samples", "8", "--output", str(tmp_path / "g.html")]
+    assert main(look) == 0
+    other = write_series(tmp_path / "other.csv", wave(90))  # a table like the run's
+    assert main([*look, "--data", str(other)]) == 0
     assert main(["predict", str(folder), str(table), "--beam", "2"]) == 2
     assert "--beam is for translation" in capsys.readouterr().err

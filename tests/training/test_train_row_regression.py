@@ -154,6 +154,29 @@ def test_a_constant_target_and_one_that_is_given_away(tmp_path: Path) -> None:
     ]
 
 
+def test_large_numbers_with_a_small_spread_are_told_apart(tmp_path: Path) -> None:
+    """As float32, numbers about 1e9 are multiples of 64."""
+    x = np.random.default_rng(0).normal(size=80)
+    (tmp_path / "t.csv").write_text("\n".join(["x,y", *(f"{v},{1e9 + 1000 * v:.3f}" for v in x)]))
+    data = open_data(tmp_path / "t.csv", target_column="y")
+    run = train(arch="mlp", data=data, output=str(tmp_path / "run"), **QUICK)
+    found = regressor(run).evaluate(data, "all")
+    assert found.rmse < 100
+    assert len(set(found.predicted.tolist())) == 80
+    assert any("y of training rows is 99999" in f.text and "mean 1000000" in f.text for f in preflight(data).findings)
+
+
+def test_rows_in_runs_may_be_steps(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [f"cell{i // 10},{rng.normal():.3f},{rng.normal():.3f}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["cell,u,y", *rows]))
+    found = [f.text for f in preflight(open_data(tmp_path / "t.csv", target_column="y")).findings]
+    assert any("rows with the same 'cell' stand together, 10 on average" in text for text in found)
+    (tmp_path / "m.csv").write_text("\n".join(["cell,u,y", *rng.permutation(rows)]))
+    found = [f.text for f in preflight(open_data(tmp_path / "m.csv", target_column="y")).findings]
+    assert not any("stand together" in text for text in found)
+
+
 def test_what_does_nothing_is_refused(data: RowData, tmp_path: Path) -> None:
     for fields, said in (
         (

@@ -11,6 +11,7 @@ import tyro
 from corinth.cli.fetching import prefetch
 from corinth.cli.output import deliver, note, print_facts, print_table, to_json
 from corinth.cli.parsing import class_names, parse
+from corinth.cli.reopening import how_again
 from corinth.errors import UsageError
 
 if TYPE_CHECKING:
@@ -197,30 +198,14 @@ def stated_preprocess(options: Stated, arch: str, weights: str) -> "Preprocess |
 
 def _open(options: Options, predictor: "Predictor", recipe: "Recipe | None") -> "DataSet":
     from corinth.data import open_data
-    from corinth.data.opening import AHEAD, COLUMNS, OPTIONS
-    from corinth.data.sequences.steps import STEP_COLUMNS
-    from corinth.data.tables import TABLE_SUFFIXES
+    from corinth.data.opening import COLUMNS
 
     spec = options.data or (recipe.data if recipe else None)
     if spec is None:
         raise UsageError("there is nothing to evaluate on; say --data PATH")
-    how: dict[str, Any] = {}
-    if recipe is not None:  # the splits of the training, so that its test part is found again
-        known = OPTIONS if spec == recipe.data else ("split_seed", "val_share", "test_share", "transcript_units")
-        how = {name: getattr(recipe, name) for name in known}
-        if spec != recipe.data and recipe.group_column is not None and Path(spec).suffix.lower() in TABLE_SUFFIXES:
-            how |= {name: getattr(recipe, name) for name in (*STEP_COLUMNS, "label_column")}  # a table like the run's
-            how["channel_columns"] = ",".join(predictor.preprocess.channel_names)
-        if recipe.horizon is not None:  # the same windows of a table like the run's
-            how |= {name: getattr(recipe, name) for name in (*AHEAD, "group_column", "time_column")}
-            named = predictor.preprocess
-            how |= {"channel_columns": ",".join(named.channel_names), "target_column": ",".join(named.target_names)}
-        if predictor.task == "tabular-regression":
-            how |= {"target_column": recipe.target_column}
+    how = how_again(recipe, predictor, spec)
     columns = {name: getattr(options, name) for name in (*COLUMNS, "transcript_units")}
     how |= {name: column for name, column in columns.items() if column is not None}
-    how |= {"task": predictor.task}
-    how["audio_rate"] = getattr(predictor.preprocess, "audio_rate", None)  # at which recordings are heard
     return open_data(spec, classes=predictor.classes, **how)
 
 

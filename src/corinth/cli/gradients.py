@@ -9,6 +9,7 @@ import tyro
 
 from corinth.cli.output import Cell, note, print_table, to_json
 from corinth.cli.parsing import assignments, parse
+from corinth.cli.reopening import how_again
 from corinth.errors import UsageError
 
 if TYPE_CHECKING:
@@ -97,18 +98,16 @@ def _network(name: str, options: Options) -> _Network:
 
 def _where(networks: Sequence[_Network], options: Options) -> tuple[str, dict[str, Any]]:
     """The data of all, and how they are opened: as is said, or as the runs' own."""
-    from corinth.data.opening import OPTIONS
-
     asked = {name: getattr(options, name) for name in ("text_column", "label_column")}
     asked = {name: column for name, column in asked.items() if column is not None}
-    if options.data is not None:
-        return options.data, asked
-    runs = [network.recipe for network in networks if network.run]
-    if not runs:
+    runs = [network for network in networks if network.run]
+    if options.data is None and not runs:
         raise UsageError("there is nothing to look at; say --data PATH")
-    if other := [recipe.data for recipe in runs if recipe.data != runs[0].data]:
-        raise UsageError(f"the runs are of {runs[0].data} and {other[0]}; say with --data on which to look at them")
-    return runs[0].data, {name: getattr(runs[0], name) for name in OPTIONS} | asked
+    specs = [network.recipe.data for network in runs]
+    if options.data is None and (other := [spec for spec in specs if spec != specs[0]]):
+        raise UsageError(f"the runs are of {specs[0]} and {other[0]}; say with --data on which to look at them")
+    spec = options.data or specs[0]
+    return spec, (how_again(runs[0].recipe, runs[0].predictor, spec) if runs else {}) | asked
 
 
 def _open(network: _Network, spec: str, how: dict[str, Any], options: Options) -> "SequenceData":
@@ -157,7 +156,7 @@ def _profile(network: _Network, data: "SequenceData", options: Options) -> "Grad
         model, encoding = built
     if model.cfg.bidirectional or model.cfg.pool in ("mean", "max"):
         note(f"{network.name}: its head sees early steps directly too, not only through time")
-    scale = getattr(encoding, "target_mean", None)
+    measured = getattr(encoding, "target_mean", None) is not None
     positions = data.positions(options.part)
     count = min(options.samples, len(positions))
     chosen = np.sort(np.random.default_rng(options.seed).choice(positions, size=count, replace=False))
@@ -166,8 +165,8 @@ def _profile(network: _Network, data: "SequenceData", options: Options) -> "Grad
         """The mean cross-entropy, of tagged sentences that of their last word, of passages that of their last token; of
         numbers the mean squared error."""
         logits, targets = model(batch.inputs.values, batch.inputs.lengths), batch.targets
-        if scale is not None:
-            return torch.nn.functional.mse_loss(logits[:, 0].float(), (targets - scale) / encoding.target_std)
+        if measured:
+            return torch.nn.functional.mse_loss(logits[:, 0].float(), targets)
         if logits.ndim == 3:
             rows, last = torch.arange(len(logits)), batch.inputs.lengths - 1
             logits, targets = logits[rows, last], targets[rows, last] if targets.ndim == 2 else targets

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from corinth.errors import DataError
 
-CONSTANT = 1e-6  # spread of targets over the largest, up to which it is rounding
+CONSTANT = 1e-12  # spread of targets over the largest, up to which it is rounding of float64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,13 @@ class Measured:
 
     def onto(self, classes: Sequence[str], where: str) -> Self:
         return self
+
+
+def standardised(targets: np.ndarray, encoding: Any) -> Tensor:
+    """Targets (N,), float64, in standard deviations from the mean that the encoding knows, as float32. In that order:
+    large numbers with a small spread would otherwise be the same float32."""
+    assert encoding.target_mean is not None
+    return torch.from_numpy(((targets - encoding.target_mean) / encoding.target_std).astype(np.float32))
 
 
 def target_scale(data: Any) -> dict[str, float]:

@@ -17,7 +17,7 @@ from corinth.data.sequences.clips import ClipSource
 from corinth.data.sequences.forecast import ForecastSource, check_varies, in_time
 from corinth.data.sequences.forecast_tables import checked_ahead
 from corinth.data.sequences.label_encoding import FROM_LABEL
-from corinth.data.sequences.labelled import FRAMES
+from corinth.data.sequences.labelled import FRAMES, StepLabels
 from corinth.data.sequences.language import PassageSource, in_order
 from corinth.data.sequences.pairs import PairSource
 from corinth.data.sequences.source import (
@@ -145,6 +145,8 @@ def open_data(
     notes += said
     if classes is None and not isinstance(source, TargetSource):
         check_classes(source, splits, spec)
+    if classes is None and isinstance(source, StepLabels):
+        source.check_trained(splits["train"], spec)
     if classes is None and isinstance(source, ForecastSource):
         check_varies(source, splits["train"], spec)
     if classes is None and isinstance(source, MaskSource):

@@ -1,5 +1,6 @@
 """What is worth knowing about a data set before time is spent on it."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +13,7 @@ from corinth.data.dataset import DataSet
 from corinth.data.images import ImageData
 from corinth.data.measured import Measured
 from corinth.data.preprocess import Preprocess
-from corinth.data.rows.leaks import leaking_columns
+from corinth.data.rows.leaks import in_runs, leaking_columns
 from corinth.data.rows.source import MeasuredRows, RowData
 from corinth.data.sequences.forecast import ForecastSource
 from corinth.data.sequences.leaks import leaks
@@ -372,14 +373,15 @@ def _target_findings(data: DataSet, source: Measured) -> Iterable[Finding]:
     if isinstance(source, MeasuredSource):
         yield from (Finding("warning", text) for text in leaks(source, train))
     if isinstance(source, MeasuredRows):
-        yield from (Finding("warning", text) for text in leaking_columns(source, train))
+        yield from (Finding("warning", text) for text in (*leaking_columns(source, train), *in_runs(source)))
     trained = source.targets[train]
     if not len(trained):
         return
     low, high = float(trained.min()), float(trained.max())
+    digits = 4 + max(0, math.ceil(math.log10(max(abs(low), abs(high)) / (high - low)))) if high > low else 4
+    said = [f"{value:.{digits}g}" for value in (low, high, trained.mean())]
     yield Finding(
-        "note",
-        f"{source.target_name} of training {plural(source.unit)} is {low:.4g} to {high:.4g}, mean {trained.mean():.4g}",
+        "note", f"{source.target_name} of training {plural(source.unit)} is {said[0]} to {said[1]}, mean {said[2]}"
     )
     for part in ("val", "test"):
         targets = source.targets[data.positions(part)]

@@ -13,6 +13,7 @@ from corinth.data.caption_encoding import CaptionEncoding, CaptionStore
 from corinth.data.captions import CaptionSource
 from corinth.errors import DataError, UsageError, WeightsError
 from corinth.layers.search import ALPHA, beam_search, length_penalty
+from corinth.predictor.evaluation import alone
 from corinth.predictor.predictor import ImagePredictor, Picture, check_finite, check_sizes
 from corinth.predictor.written import AT_ONCE, BEAM, TextScores
 from corinth.tasks import Captioning
@@ -111,7 +112,7 @@ class Captioner(ImagePredictor):
         check_finite(self.model)
         words = self.preprocess.words
         task = Captioning(self.model, decode=words.decoded, **words.options)
-        metrics = task.metrics(validated=0).to(self.device)
+        metrics = alone(task.metrics(validated=0)).to(self.device)
         store = CaptionStore.made(data, split, self.preprocess, together=True)
         index: list[int] = []
         texts: list[str] = []

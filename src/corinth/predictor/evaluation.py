@@ -8,12 +8,24 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassConfusionMatrix
 
 from corinth.errors import DataError, WeightsError
 
 CALIBRATION_BINS = 15
+
+
+def alone(metrics: MetricCollection) -> MetricCollection:
+    """Metrics of what this process has seen, though others may have been started with it: only a training puts those of
+    all together, and whoever evaluates behind it would wait for processes that have left."""
+    for metric in metrics.values():
+        metric.distributed_available_fn = _never
+    return metrics
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -102,12 +114,16 @@ class Evaluator:
         self._targets: list[Tensor] = []
         self._index: list[Tensor] = []
         self._correct: list[Tensor] = []
-        self._loss = MeanMetric(nan_strategy="disable").to(device)
-        self._confusion = MulticlassConfusionMatrix(count, validate_args=False).to(device)
-        self._calibration = MulticlassCalibrationError(count, CALIBRATION_BINS, validate_args=False).to(device)
-        self._top5 = MulticlassAccuracy(count, top_k=5, average="micro", validate_args=False) if count > 5 else None
-        if self._top5 is not None:
-            self._top5.to(device)
+        named: dict[str, Any] = {
+            "loss": MeanMetric(nan_strategy="disable"),
+            "confusion": MulticlassConfusionMatrix(count, validate_args=False),
+            "calibration": MulticlassCalibrationError(count, CALIBRATION_BINS, validate_args=False),
+        }
+        if count > 5:
+            named["top5"] = MulticlassAccuracy(count, top_k=5, average="micro", validate_args=False)
+        found: Any = dict(alone(MetricCollection(named, compute_groups=False)).to(device).items())
+        self._loss, self._confusion, self._calibration = (found[name] for name in ("loss", "confusion", "calibration"))
+        self._top5 = found.get("top5")
 
     def update(self, logits: Tensor, targets: Tensor, index: Tensor) -> None:
         """Logits (B, K), class numbers (B,), positions (B,)."""

@@ -122,7 +122,7 @@ class SequenceRegressor(Predictor):
         assert scale.target_std is not None
         task = SequenceRegression(self.model, mean=scale.target_mean, std=scale.target_std)
         batch = Batch(inputs.to(self.device), torch.empty(0), torch.arange(len(inputs)))
-        return task.predict(batch).cpu().double().numpy()  # some devices have no float64
+        return task.predict(batch).numpy()
 
     def evaluate(self, data: SequenceData, split: str = "test", *, batch_size: int = 512) -> RegressionEvaluation:
         """Score one part of `data`, or all of it (`split="all"`), with this network's own encoding."""

@@ -17,6 +17,7 @@ from corinth.data.sequences.pairs import PairSource
 from corinth.data.tables import TABLE_SUFFIXES
 from corinth.errors import DataError, UsageError
 from corinth.layers.search import beam_search
+from corinth.predictor.evaluation import alone
 from corinth.predictor.predictor import Predictor, check_finite, check_sizes
 from corinth.predictor.written import AT_ONCE, BEAM, TextScores
 from corinth.tasks import Translation
@@ -122,7 +123,7 @@ class Translator(Predictor):
         check_finite(self.model)
         encoding = self.preprocess
         task = Translation(self.model, begin=encoding.begin, end=encoding.end, decode=encoding.decoded)
-        metrics = task.metrics(validated=0).to(self.device)
+        metrics = alone(task.metrics(validated=0)).to(self.device)
         index: list[int] = []
         texts: list[str] = []
         with torch.inference_mode():

@@ -30,9 +30,10 @@ def error_of(output: Tensor, standard: Tensor, loss: Loss) -> Tensor:
 
 
 class Regression(Task):
-    """`batch.targets` (B,) float in the user's unit; what `batch.inputs` are says the subclass.
+    """`batch.targets` (B,) float are standardised: less `mean`, over `std`, both of the training part in the user's
+    unit. What `batch.inputs` are says the subclass.
 
-    The network's one output is the target less `mean`, over `std`, both of the training part. The loss is over that:
+    The network's one output is such a number too. The loss is over that:
     its squared error, its absolute one, or Huber's, which is linear beyond one `std` (Huber 1964).
     """
 
@@ -47,17 +48,13 @@ class Regression(Task):
     def losses(self, phase: str, batch: Any, rng: torch.Generator) -> dict[str, Term]:
         """`loss`, and `mae`, the mean absolute error in the user's unit, watched only."""
         output = self.outputs(batch)
-        loss = self.error(output, batch.targets)
-        apart = (output.detach() * self.std + self.mean - batch.targets).abs().mean()
+        loss = error_of(output, batch.targets, self.loss)
+        apart = (output.detach() - batch.targets).abs().mean() * self.std
         return {"loss": Term(loss, count=batch.size), "mae": Term(apart, weight=0.0, count=batch.size)}
 
     @abstractmethod
     def outputs(self, batch: Any) -> Tensor:
         """What the network says, (B,) float32, in standard deviations from the mean."""
-
-    def error(self, output: Tensor, targets: Tensor) -> Tensor:
-        """The loss of outputs (B,) for targets (B,), a mean."""
-        return error_of(output, (targets - self.mean) / self.std, self.loss)
 
     def metrics(self) -> MetricCollection:
         """`loss` as trained; `rmse`, `mae` and `max_error` in the user's unit."""
@@ -66,19 +63,19 @@ class Regression(Task):
 
     def measure(self, metrics: MetricCollection, batch: Any) -> None:
         output, found = self.outputs(batch), dict(metrics.items())
-        errors = (output * self.std + self.mean - batch.targets).abs()
+        errors = (output - batch.targets).abs() * self.std
         updates: Any = found
-        updates["loss"].update(self.error(output, batch.targets), batch.size)
+        updates["loss"].update(error_of(output, batch.targets, self.loss), batch.size)
         updates["rmse"].update(errors.square().mean(), batch.size)
         updates["mae"].update(errors.mean(), batch.size)
         updates["max_error"].update(errors)
 
     def predict(self, batch: Any) -> Tensor:
-        """Numbers (B,) in the user's unit."""
-        return self.outputs(batch) * self.std + self.mean
+        """Numbers (B,) in the user's unit, float64, on the CPU: some devices have no float64."""
+        return self.outputs(batch).cpu().double() * self.std + self.mean
 
     def random_targets(self, size: int, shape: tuple[int, ...]) -> Tensor:
-        return torch.full((size,), self.mean)
+        return torch.zeros(size)
 
     def rank(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         return (-metrics["rmse"],)

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from corinth.data.measured import standardised
 from corinth.data.rows.encoding import RowEncoding
 from corinth.data.rows.source import MeasuredRows, RowData
 
 
 class RowStore:
-    """All rows of a part."""
+    """All rows of a part; targets are classes, or numbers in standard deviations from the mean."""
 
     dropped: Sequence[tuple[str, str]] = ()
 
@@ -20,8 +20,10 @@ class RowStore:
         self.index = torch.from_numpy(positions.copy())
         self.inputs = encoding.encode(data.source, positions)
         source = data.source
-        values = source.targets.astype(np.float32) if isinstance(source, MeasuredRows) else source.labels
-        self.targets = torch.from_numpy(np.ascontiguousarray(values[positions]))
+        if isinstance(source, MeasuredRows):
+            self.targets = standardised(source.targets[positions], encoding)
+        else:
+            self.targets = torch.from_numpy(source.labels[positions])
 
     def __len__(self) -> int:
         return len(self.index)

@@ -27,6 +27,15 @@ class StepLabels:
     def target(self, i: int) -> np.ndarray:
         return self.tags[i]
 
+    def check_trained(self, rows: np.ndarray, where: str) -> None:
+        """At least two classes among the training sequences at `rows`; else a `DataError`."""
+        trained = np.flatnonzero(self.amounts()[rows].sum(axis=0)) if len(rows) else np.empty(0, dtype=np.int64)
+        if len(trained) == 1:
+            raise DataError(
+                f"{where}: has only one {self.label_word}, {self.classes[trained[0]]!r}; at least two are needed to "
+                "tell apart"
+            )
+
     def fingerprint_bytes(self) -> Iterable[bytes]:
         for tags in self.tags:
             yield tags.astype("<i8").tobytes() + b"\n"

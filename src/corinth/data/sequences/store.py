@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from corinth.data.measured import standardised
 from corinth.data.sequences.batch import NO_TAG, Sequences
 from corinth.data.sequences.clip_encoding import ClipEncoding
 from corinth.data.sequences.encoding import Encoding, SeriesEncoding
@@ -67,14 +68,14 @@ class SequenceStore:
 
 
 def _targets(data: SequenceData, positions: np.ndarray, encoding: Any) -> Sequence[Tensor]:
-    """A class or a number (), the tags (T,) of a sentence or of steps, the tokens (T,) of a translation or the labels
-    (U,) of a recording."""
+    """A class, or a number in standard deviations from the mean, (); the tags (T,) of a sentence or of steps, the
+    tokens (T,) of a translation or the labels (U,) of a recording."""
     source = data.source
     if isinstance(source, PairSource):
         assert isinstance(encoding, PairEncoding)
         return encoding.targets([source.translations[i] for i in positions])
     if isinstance(source, MeasuredSource):
-        return list(torch.from_numpy(source.targets[positions].astype(np.float32)))
+        return list(standardised(source.targets[positions], encoding))
     if isinstance(source, StepLabels | TranscriptSource):
         return [torch.from_numpy(source.target(i)) for i in positions]
     return list(torch.from_numpy(source.labels[positions]))
