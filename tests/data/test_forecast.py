@@ -146,9 +146,47 @@ def test_windows_that_have_nothing_in_common(table: Path) -> None:
     assert rows_of(source, apart) == [80, 84, 88, 92, 96]
 
 
+def test_a_test_part_is_cut_from_behind_a_declared_validation_part(tmp_path: Path) -> None:
+    split = ["train"] * 60 + ["val"] * 40
+    data, source = opened(write_series(tmp_path / "s.csv", wave(100), split=split))
+    train, val, test = (rows_of(source, data.positions(part)) for part in ("train", "val", "test"))
+    assert (train[-1], val[0], val[-1], test) == (56, 60, 88, list(range(92, 97)))  # a fifth of 40 steps
+    assert "from the end of the validation part 20% test" in " ".join(data.notes)
+    split = ["train"] * 93 + ["val"] * 7
+    short = write_series(tmp_path / "t.csv", wave(100), split=split)
+    with pytest.raises(DataError, match="the validation part has 7 steps, and to cut a test part from its end takes 8"):
+        opened(short)
+    assert not len(opened(short, test_share=0.0)[0].positions("test"))
+
+
+def test_series_half_a_step_apart_have_all_parts(tmp_path: Path) -> None:
+    times = hours(60) + [time.replace(":00:00", ":30:00") for time in hours(60)]
+    values = np.concatenate([wave(60), wave(60, seed=1)])
+    table = write_series(tmp_path / "p.csv", values, times, shop=["x"] * 60 + ["y"] * 60)
+    data, source = opened(table, group_column="shop")
+    for part, count in (("val", 3), ("test", 9)):  # of 6 and 12 steps
+        assert np.bincount(source.origins[data.positions(part), 0]).tolist() == [count, count]
+    times[60:] = hours(60, "2026-01-20 00:00:00")
+    data, _ = opened(write_series(tmp_path / "q.csv", values, times, shop=["x"] * 60 + ["y"] * 60), group_column="shop")
+    assert "the test part has no window of shop y" in data.notes
+
+
+def test_a_first_line_that_is_a_step_is_no_header(tmp_path: Path) -> None:
+    table = tmp_path / "bare.csv"
+    for first in ("2026-01-01,4", "1,518", "x,1.5"):
+        table.write_text(first + "\n" + "\n".join(f"2026-01-{day:02},{day}" for day in range(2, 30)))
+        with pytest.raises(DataError, match="bare.csv: line 1 looks like a step, not a header: a column would be"):
+            opened(table)
+    for header in ("date,0", "date,1.5", "0,1"):  # as in the field's tables of many series
+        table.write_text(header + "\n" + "\n".join(f"2026-01-{day:02},{day}" for day in range(2, 30)))
+        assert opened(table)[1].channel_names == (header.split(",")[1],)
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [
+        ({"channel_columns": "a,a"}, "channel_columns names 'a' twice; once is enough"),
+        ({"target_column": "b,b"}, "target_column names 'b' twice"),
         ({"horizon": 0}, "horizon 0 is not valid; it must be a whole number of steps from 1"),
         ({"window": 0}, "window 0 is not valid"),
         ({"season": -1}, "season -1 is not valid"),

@@ -1,5 +1,6 @@
 """Forecasting from the recipe to the run folder, its predictions, its report; compared; by command."""
 
+import csv
 import json
 import os
 import shutil
@@ -382,6 +383,17 @@ def test_the_commands(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     captured = capsys.readouterr()
     assert "looks back over 8; give a longer history" in captured.err
     assert captured.out.startswith("name")
+    assert "cannot be used" in captured.out
+    large = write_series(tmp_path / "large.csv", wave(90) + 12_345_678)
+    assert main(["predict", str(folder), str(large), str(short), "--format", "csv"]) == 3
+    lines = list(csv.reader(capsys.readouterr().out.splitlines()))
+    assert lines[0] == ["name", "date", "a", "b", "error"]
+    exact = load_run(folder).predict(large)[0].values
+    assert [[float(cell) for cell in line[2:4]] for line in lines[1:5]] == exact.tolist()
+    assert lines[5][:4] == [str(short), "", "", ""]
+    assert "looks back over 8" in lines[5][4]
+    assert main(["predict", str(folder), str(large)]) == 0
+    assert f"{exact[0, 0]:,.0f}" in capsys.readouterr().out
     assert main(["doctor", *plain]) == 0
     assert "windows" in capsys.readouterr().out
     assert main(["gradients", str(folder), "--samples", "8", "--output", str(tmp_path / "g.html")]) == 0
