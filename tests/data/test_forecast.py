@@ -175,7 +175,7 @@ def test_a_first_line_that_is_a_step_is_no_header(tmp_path: Path) -> None:
     table = tmp_path / "bare.csv"
     for first in ("2026-01-01,4", "1,518", "x,1.5"):
         table.write_text(first + "\n" + "\n".join(f"2026-01-{day:02},{day}" for day in range(2, 30)))
-        with pytest.raises(DataError, match="bare.csv: line 1 looks like a step, not a header: a column would be"):
+        with pytest.raises(DataError, match=r"bare.csv: line 1 looks like a step, not a header: a column would be"):
             opened(table)
     for header in ("date,0", "date,1.5", "0,1"):  # as in the field's tables of many series
         table.write_text(header + "\n" + "\n".join(f"2026-01-{day:02},{day}" for day in range(2, 30)))
@@ -185,6 +185,7 @@ def test_a_first_line_that_is_a_step_is_no_header(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("how", "said"),
     [
+        ({"test_groups": "x"}, "test_groups is not for forecasting, whose parts are in time; leave it out"),
         ({"channel_columns": "a,a"}, "channel_columns names 'a' twice; once is enough"),
         ({"target_column": "b,b"}, "target_column names 'b' twice"),
         ({"horizon": 0}, "horizon 0 is not valid; it must be a whole number of steps from 1"),
@@ -239,7 +240,7 @@ def test_what_a_table_cannot_have(tmp_path: Path) -> None:
     infinite = wave(100)
     infinite[3, 0] = np.inf
     for missing in ("refuse", "fill"):
-        with pytest.raises(DataError, match="line 5: the value of 'a' is not finite"):
+        with pytest.raises(DataError, match=r"line 5: the value of 'a' is not finite$"):
             opened(write_series(tmp_path / "inf.csv", infinite), missing=missing)
     with pytest.raises(UsageError, match="is no table"):
         opened(tmp_path)
@@ -261,6 +262,26 @@ def test_a_time_in_parts(tmp_path: Path) -> None:
     _, source = opened(tmp_path / "p.csv", time_column="year,month,day,hour")
     assert (source.channel_names, source.time_column, source.clocks[0].said) == (("x",), "time", "1 hour")
     assert source.times(0)[-1] == "2010-01-01 11:00:00"
+    lines[3] = "2010,1,1.5,2,3"
+    (tmp_path / "p.csv").write_text("\n".join(lines))
+    with pytest.raises(
+        DataError, match=r"p.csv, line 4: column 'day' says '1.5'; the parts of a date are whole numbers"
+    ):
+        opened(tmp_path / "p.csv", time_column="year,month,day,hour")
+
+
+def test_a_series_of_a_single_row_spoils_nothing(tmp_path: Path) -> None:
+    values = np.concatenate([wave(1), wave(60)])
+    table = write_series(tmp_path / "shops.csv", values, hours(1) + hours(60), shop=["x"] + ["y"] * 60)
+    _, source = opened(table, group_column="shop")
+    assert source.names == ("shop x", "shop y")
+    assert {clock.said for clock in source.clocks} == {"1 hour"}
+    with pytest.raises(
+        DataError, match=r"stands twice.*; where several series are in one table, say which by group_col"
+    ):
+        opened(table)
+    with pytest.raises(DataError, match="has 1 step, and a window of 8"):
+        opened(write_series(tmp_path / "one.csv", wave(1)))
 
 
 def test_parquet_with_real_times(tmp_path: Path) -> None:
@@ -271,6 +292,9 @@ def test_parquet_with_real_times(tmp_path: Path) -> None:
     _, source = opened(tmp_path / "t.parquet")
     assert (source.time_column, source.channel_names) == ("when", ("x",))
     assert source.name(0) == "t.parquet, from 2026-01-30 08:00:00 on"
+    days = np.datetime64("2026-01-30T00:00:00") + np.arange(100) * np.timedelta64(1, "D")
+    parquet.write_table(pyarrow.table({"when": days, "x": wave(100)[:, 0]}), tmp_path / "d.parquet")
+    assert opened(tmp_path / "d.parquet")[1].name(0) == "d.parquet, from 2026-02-07 on"
 
 
 def test_the_preflight_says_what_is_in_it(table: Path) -> None:
@@ -279,7 +303,7 @@ def test_the_preflight_says_what_is_in_it(table: Path) -> None:
     assert found.ok
     text = "\n".join(found.lines())
     assert "89 windows" in text
-    assert "8 to 8 steps of 2 channels" in text
+    assert "8 steps of 2 channels" in text
     assert "of the test steps of 'a' lie outside of what training has seen" in text
     flat = wave(100)
     flat[:, 1] = 3.0

@@ -156,7 +156,9 @@ def _forecast(predictor: Any, options: Options) -> _Told:
     lines: list[list[Any]] = []
     rows: list[list[Cell]] = []
     for p in found:
-        values = [["", *[""] * (len(columns) - 1)]] if p.error is not None else [[*row.values()] for row in p.rows()]
+        values: list[list[Any]] = (
+            [[""] * len(columns)] if p.error is not None else [[*row.values()] for row in p.rows()]
+        )
         for value in values:
             lines.append([p.name, *value, p.error or ""] if named else value)
             shown = [number(cell, 6) if isinstance(cell, float) else cell for cell in value]

@@ -7,10 +7,11 @@ what a network sees of it may reach back into the part before, and never ahead.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
+from corinth.data.collect import counted
 from corinth.data.sequences.clock import Clock
 from corinth.errors import DataError, UsageError
 
@@ -151,8 +152,8 @@ def in_time(
     splits = windows_of(source, rows)
     if not len(splits["train"]):
         raise DataError(
-            f"{where}: no window of {source.window} steps with {source.horizon} behind it is left to train on; take a "
-            "shorter window or horizon, or smaller shares for validation and test"
+            f"{where}: no window of {counted(source.window, 'step')} with {source.horizon} behind it is left to train "
+            "on; take a shorter window or horizon, or smaller shares for validation and test"
         )
     return splits, [*notes, *_without_windows(source, splits)]
 
@@ -215,12 +216,12 @@ def _rows_of_parts(source: ForecastSource, shares: dict[str, float], where: str)
     if len(left) < (least := need + sum(counts.values())):
         if pool == "val":
             raise DataError(
-                f"{where}: the validation part has {len(left)} {_steps(left)}, and to cut a test part from its end "
+                f"{where}: the validation part has {counted(len(left), 'step')}, and to cut a test part from its end "
                 f"takes {least} for a horizon of {source.horizon}; declare a test part, or set test_share 0"
             )
         raise DataError(
-            f"{where}: has {len(left)} {_steps(left)} to train on, validate and test, and a window of {source.window} "
-            f"and a horizon of {source.horizon} need {least}; take shorter ones, or smaller shares"
+            f"{where}: has {counted(len(left), 'step')} to train on, validate and test, and a window of "
+            f"{source.window} and a horizon of {source.horizon} need {least}; take shorter ones, or smaller shares"
         )
     for name in ("test", "val"):  # test is the end, validation is before it
         if name in counts:
@@ -231,7 +232,3 @@ def _rows_of_parts(source: ForecastSource, shares: dict[str, float], where: str)
     said = ", ".join(f"{shares[name]:.0%} {name}" for name in counts)
     of = "the series" if not source.parts else f"the {'training' if pool == 'train' else 'validation'} part"
     return rows, [f"split here in time, nothing shuffled: from the end of {of} {said}, each at least one horizon long"]
-
-
-def _steps(found: Sequence[Any]) -> str:
-    return "step" if len(found) == 1 else "steps"
