@@ -273,8 +273,9 @@ def test_a_time_in_parts(tmp_path: Path) -> None:
 def test_a_series_of_a_single_row_spoils_nothing(tmp_path: Path) -> None:
     values = np.concatenate([wave(1), wave(60)])
     table = write_series(tmp_path / "shops.csv", values, hours(1) + hours(60), shop=["x"] + ["y"] * 60)
-    _, source = opened(table, group_column="shop")
+    data, source = opened(table, group_column="shop")
     assert source.names == ("shop x", "shop y")
+    assert [note for note in data.notes if "window of" in note] == ["no part has a window of shop x"]
     assert {clock.said for clock in source.clocks} == {"1 hour"}
     with pytest.raises(
         DataError, match=r"stands twice.*; where several series are in one table, say which by group_col"

@@ -142,7 +142,7 @@ def in_time(
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """The windows of each part, and notes of how they were made: parts that the data declare, the others from the end
     of what may be trained on, first validation and then test, at the same times for all series. A test part is cut from
-    the end of a declared validation part, as what it is for comes last."""
+    the end of a declared validation part, as it has to be the latest."""
     for name, share in (("val_share", val_share), ("test_share", test_share)):
         if not 0 <= share < 1:
             raise UsageError(f"{name} {share} is not in [0, 1)")
@@ -159,13 +159,16 @@ def in_time(
 
 
 def _without_windows(source: ForecastSource, splits: dict[str, np.ndarray]) -> list[str]:
-    """A note for each part that has windows of some series only."""
+    """A note of the series that have no window, and one for each part that has windows of some others only."""
+    numbers = {part: set(source.origins[rows, 0].tolist()) for part, rows in splits.items()}
+    somewhere = set().union(*numbers.values())
+    places = {"no part has a window": set(range(len(source.names))) - somewhere}
+    places |= {f"the {part} part has no window": somewhere - mine for part, mine in numbers.items() if mine}
     notes = []
-    for part, positions in splits.items():
-        there = set(source.origins[positions, 0].tolist())
-        if there and (lacking := [name for i, name in enumerate(source.names) if i not in there]):
-            more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
-            notes.append(f"the {part} part has no window of {', '.join(lacking[:3])}{more}")
+    for what, lacking in places.items():
+        names = [source.names[number] for number in sorted(lacking)]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        notes += [f"{what} of {', '.join(names[:3])}{more}"] if names else []
     return notes
 
 
