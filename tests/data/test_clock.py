@@ -42,6 +42,31 @@ def test_gaps_are_steps_that_are_not_there() -> None:
     assert places.tolist() == [0, 1, 4, 5]
 
 
+def test_times_go_on_in_the_last_zone() -> None:
+    cells = ["2024-03-31T00:00:00+01:00", "2024-03-31T01:00:00+01:00", "2024-03-31T03:00:00+02:00"]
+    clock, _ = read_clock(cells, "date", place, gaps=False)
+    assert [clock.text(i) for i in range(4)] == [*cells, "2024-03-31T04:00:00+02:00"]
+    assert [clock.later(1).text(i) for i in range(3)] == [*cells[1:], "2024-03-31T04:00:00+02:00"]
+    assert clock.later(2).text(1) == "2024-03-31T04:00:00+02:00"
+    cells = ["2024-03-01T00:00:00+01:00", "2024-04-01T00:00:00+02:00"]
+    clock, _ = read_clock(cells, "date", place, gaps=False)
+    assert [clock.text(i) for i in range(3)] == [*cells, "2024-05-01T00:00:00+02:00"]
+
+
+def test_months_of_30_days_go_on_at_the_ends_of_months() -> None:
+    clock, _ = read_clock(["2024-06-30", "2024-09-30"], "date", place, gaps=False)
+    assert clock.at_month_ends(2).text(2) == "2024-12-31"
+    clock, _ = read_clock(["2024-06-29", "2024-09-29"], "date", place, gaps=False)
+    assert clock.at_month_ends(2).text(2) == "2024-12-29"
+
+
+def test_a_single_time_has_the_steps_of_others() -> None:
+    hourly, _ = read_clock(["2024-01-01T00:00", "2024-01-01T01:00"], "date", place, gaps=False)
+    alone, places = read_clock(["2024-05-01T00:00"], "date", place, gaps=False, like=hourly)
+    assert (alone.said, alone.text(1), places.tolist()) == ("1 hour", "2024-05-01T01:00", [0])
+    assert read_clock(["2024-05-01T00:00"], "date", place, gaps=False)[0].unit == "second"
+
+
 @pytest.mark.parametrize(
     ("cells", "said"),
     [

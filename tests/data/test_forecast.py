@@ -146,9 +146,48 @@ def test_windows_that_have_nothing_in_common(table: Path) -> None:
     assert rows_of(source, apart) == [80, 84, 88, 92, 96]
 
 
+def test_a_test_part_is_cut_from_behind_a_declared_validation_part(tmp_path: Path) -> None:
+    split = ["train"] * 60 + ["val"] * 40
+    data, source = opened(write_series(tmp_path / "s.csv", wave(100), split=split))
+    train, val, test = (rows_of(source, data.positions(part)) for part in ("train", "val", "test"))
+    assert (train[-1], val[0], val[-1], test) == (56, 60, 88, list(range(92, 97)))  # a fifth of 40 steps
+    assert "from the end of the validation part 20% test" in " ".join(data.notes)
+    split = ["train"] * 93 + ["val"] * 7
+    short = write_series(tmp_path / "t.csv", wave(100), split=split)
+    with pytest.raises(DataError, match="the validation part has 7 steps, and to cut a test part from its end takes 8"):
+        opened(short)
+    assert not len(opened(short, test_share=0.0)[0].positions("test"))
+
+
+def test_series_half_a_step_apart_have_all_parts(tmp_path: Path) -> None:
+    times = hours(60) + [time.replace(":00:00", ":30:00") for time in hours(60)]
+    values = np.concatenate([wave(60), wave(60, seed=1)])
+    table = write_series(tmp_path / "p.csv", values, times, shop=["x"] * 60 + ["y"] * 60)
+    data, source = opened(table, group_column="shop")
+    for part, count in (("val", 3), ("test", 9)):  # of 6 and 12 steps
+        assert np.bincount(source.origins[data.positions(part), 0]).tolist() == [count, count]
+    times[60:] = hours(60, "2026-01-20 00:00:00")
+    data, _ = opened(write_series(tmp_path / "q.csv", values, times, shop=["x"] * 60 + ["y"] * 60), group_column="shop")
+    assert "the test part has no window of shop y" in data.notes
+
+
+def test_a_first_line_that_is_a_step_is_no_header(tmp_path: Path) -> None:
+    table = tmp_path / "bare.csv"
+    for first in ("2026-01-01,4", "1,518", "x,1.5"):
+        table.write_text(first + "\n" + "\n".join(f"2026-01-{day:02},{day}" for day in range(2, 30)))
+        with pytest.raises(DataError, match=r"bare.csv: line 1 looks like a step, not a header: a column would be"):
+            opened(table)
+    for header in ("date,0", "date,1.5", "0,1"):  # as in the field's tables of many series
+        table.write_text(header + "\n" + "\n".join(f"2026-01-{day:02},{day}" for day in range(2, 30)))
+        assert opened(table)[1].channel_names == (header.split(",")[1],)
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [
+        ({"test_groups": "x"}, "test_groups is not for forecasting, whose parts are in time; leave it out"),
+        ({"channel_columns": "a,a"}, "channel_columns names 'a' twice; once is enough"),
+        ({"target_column": "b,b"}, "target_column names 'b' twice"),
         ({"horizon": 0}, "horizon 0 is not valid; it must be a whole number of steps from 1"),
         ({"window": 0}, "window 0 is not valid"),
         ({"season": -1}, "season -1 is not valid"),
@@ -201,7 +240,7 @@ def test_what_a_table_cannot_have(tmp_path: Path) -> None:
     infinite = wave(100)
     infinite[3, 0] = np.inf
     for missing in ("refuse", "fill"):
-        with pytest.raises(DataError, match="line 5: the value of 'a' is not finite"):
+        with pytest.raises(DataError, match=r"line 5: the value of 'a' is not finite$"):
             opened(write_series(tmp_path / "inf.csv", infinite), missing=missing)
     with pytest.raises(UsageError, match="is no table"):
         opened(tmp_path)
@@ -223,6 +262,27 @@ def test_a_time_in_parts(tmp_path: Path) -> None:
     _, source = opened(tmp_path / "p.csv", time_column="year,month,day,hour")
     assert (source.channel_names, source.time_column, source.clocks[0].said) == (("x",), "time", "1 hour")
     assert source.times(0)[-1] == "2010-01-01 11:00:00"
+    lines[3] = "2010,1,1.5,2,3"
+    (tmp_path / "p.csv").write_text("\n".join(lines))
+    with pytest.raises(
+        DataError, match=r"p.csv, line 4: column 'day' says '1.5'; the parts of a date are whole numbers"
+    ):
+        opened(tmp_path / "p.csv", time_column="year,month,day,hour")
+
+
+def test_a_series_of_a_single_row_spoils_nothing(tmp_path: Path) -> None:
+    values = np.concatenate([wave(1), wave(60)])
+    table = write_series(tmp_path / "shops.csv", values, hours(1) + hours(60), shop=["x"] + ["y"] * 60)
+    data, source = opened(table, group_column="shop")
+    assert source.names == ("shop x", "shop y")
+    assert [note for note in data.notes if "window of" in note] == ["no part has a window of shop x"]
+    assert {clock.said for clock in source.clocks} == {"1 hour"}
+    with pytest.raises(
+        DataError, match=r"stands twice.*; where several series are in one table, say which by group_col"
+    ):
+        opened(table)
+    with pytest.raises(DataError, match="has 1 step, and a window of 8"):
+        opened(write_series(tmp_path / "one.csv", wave(1)))
 
 
 def test_parquet_with_real_times(tmp_path: Path) -> None:
@@ -233,6 +293,9 @@ def test_parquet_with_real_times(tmp_path: Path) -> None:
     _, source = opened(tmp_path / "t.parquet")
     assert (source.time_column, source.channel_names) == ("when", ("x",))
     assert source.name(0) == "t.parquet, from 2026-01-30 08:00:00 on"
+    days = np.datetime64("2026-01-30T00:00:00") + np.arange(100) * np.timedelta64(1, "D")
+    parquet.write_table(pyarrow.table({"when": days, "x": wave(100)[:, 0]}), tmp_path / "d.parquet")
+    assert opened(tmp_path / "d.parquet")[1].name(0) == "d.parquet, from 2026-02-07 on"
 
 
 def test_the_preflight_says_what_is_in_it(table: Path) -> None:
@@ -241,7 +304,7 @@ def test_the_preflight_says_what_is_in_it(table: Path) -> None:
     assert found.ok
     text = "\n".join(found.lines())
     assert "89 windows" in text
-    assert "8 to 8 steps of 2 channels" in text
+    assert "8 steps of 2 channels" in text
     assert "of the test steps of 'a' lie outside of what training has seen" in text
     flat = wave(100)
     flat[:, 1] = 3.0

@@ -6,7 +6,7 @@ import numpy as np
 
 from corinth.data import open_data
 from corinth.data.sequences.forecast import ForecastSource
-from corinth.report.forecasting import by_lead, drawn, stretch
+from corinth.report.forecasting import by_lead, drawn, in_the_middle, stretch
 from series_tables import AHEAD, wave, write_series
 
 
@@ -30,6 +30,12 @@ def test_errors_by_steps_ahead() -> None:
         ("net", [1, 2], [0.1, 0.2], "solid"),
         ("linear", [1, 2], [0.3, 0.4], "dot"),
     ]
+
+
+def test_no_window_is_hard_and_typical() -> None:
+    assert in_the_middle(np.arange(8.0)) == []
+    assert in_the_middle(np.arange(14.0)) == [5]  # of 5 to 8, of which the last are among the 8 hardest
+    assert in_the_middle(np.arange(30.0)) == [13, 14, 15, 16]
 
 
 def test_a_drawing_is_of_one_scale_and_escapes_names() -> None:

@@ -1,5 +1,6 @@
 """Forecasting from the recipe to the run folder, its predictions, its report; compared; by command."""
 
+import csv
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ from corinth.compare.bakeoff import compare
 from corinth.data import SequenceData, open_data
 from corinth.errors import DataError, UsageError, WeightsError
 from corinth.predictor import Forecaster, load_run
-from corinth.predictor.forecast_scores import ForecastEvaluation
+from corinth.predictor.forecast_scores import ForecastEvaluation, which_need_none
 from corinth.registry import list_models
 from corinth.report import run_report
 from corinth.training import Run, train
@@ -139,6 +140,41 @@ def test_what_cannot_be_gone_on_with_is_said(run: Run, tmp_path: Path, table: Pa
     assert good.error is None
     with pytest.raises(UsageError, match="batch_size 0"):
         forecaster(run).predict(table, batch_size=0)
+    with pytest.raises(UsageError, match="5 is no history; a history is the path of a table, or an array"):
+        forecaster(run).predict(5)
+    (words,) = forecaster(run).predict([np.array(["a", "b"])])
+    assert words.error == "series 0: holds no numbers, or rows of unequal lengths"
+
+
+def test_each_series_is_answered_by_itself(tmp_path: Path) -> None:
+    values = np.concatenate([wave(1), wave(60), wave(60)])
+    names = ["x"] + ["y"] * 60 + ["z"] * 60
+    table = write_series(tmp_path / "s.csv", values, hours(1) + hours(60) * 2, shop=names)
+    trained = quick(open_data(table, **AHEAD, group_column="shop"), tmp_path / "run", budget="1ep")  # ty: ignore
+    values[-1, 0] = np.nan
+    broken = write_series(tmp_path / "t.csv", values, hours(1) + hours(60) * 2, shop=names)
+    single, good, missing = forecaster(trained).predict(broken)
+    assert single.error == f"{broken}, shop x: has 1 step, and the network looks back over 8; give a longer history"
+    assert (good.error, good.times[0]) == (None, "2026-02-01 12:00:00")
+    assert "line 122: the value of 'a' is missing" in str(missing.error)
+    alone = write_series(tmp_path / "u.csv", wave(1), shop=["x"])
+    assert "has a single row, which does not say how far apart steps are" in str(
+        forecaster(trained).predict(alone)[0].error
+    )
+
+
+def test_ends_of_months_are_saved_with_the_weights(tmp_path: Path) -> None:
+    ends = [str(np.datetime64(month, "D") - 1) for month in np.arange("2000-02", "2012-02", dtype="datetime64[M]")]
+    table = write_series(tmp_path / "ends.csv", wave(144), ends)
+    trained = quick(open_data(table, horizon=2, window=1), tmp_path / "run", budget="1ep")  # ty: ignore
+    single = write_series(tmp_path / "two.csv", wave(1), ["2024-06-30"])
+    assert "a single row" in str(forecaster(trained).predict(single)[0].error)
+    quarters = [end for end in ends if end[5:7] in ("06", "09")][:2]
+    assert quarters == ["2000-06-30", "2000-09-30"]
+    table = write_series(tmp_path / "quarters.csv", wave(48), ends[2::3])
+    trained = quick(open_data(table, horizon=2, window=2), tmp_path / "next", budget="1ep")  # ty: ignore
+    history = write_series(tmp_path / "history.csv", wave(2), quarters)
+    assert forecaster(trained).predict(history)[0].times == ("2000-12-31", "2001-03-31")
 
 
 def test_series_of_several_shops(tmp_path: Path) -> None:
@@ -307,12 +343,12 @@ def test_the_report_shows_forecasts_and_errors(run: Run, data: SequenceData) -> 
         "Forecasts over time",
         "Error by steps ahead",
         "Hardest windows",
-        "Typical windows",
         "Last value",
         "Linear",
     )
     for word in words:
         assert word in page
+    assert "Typical windows" not in page  # all 8 are among the hardest
     assert 'class="forecast"' in page
     assert page.count('class="said"') >= 4
 
@@ -338,14 +374,33 @@ def test_networks_are_compared_on_windows_apart(data: SequenceData, tmp_path: Pa
     said = [note for note in board.notes if note.startswith("No architecture here is as good as")]
     assert bool(said) == bool(behind)
     assert all(label in said[0] for label in behind)
+    total = len(data.positions("test"))
+    assert any(
+        f"are of the 8 test windows that have none to forecast in common, the MSE beside them of all {total}." in n
+        for n in board.notes
+    )
+    assert json.loads((tmp_path / "c" / "leaderboard.json").read_text())["data"]["windows_apart"] == 8
     page = (tmp_path / "c" / "report.html").read_text(encoding="utf-8")
     assert "Forecasts over time" in page
     assert "last season" in page
+    assert f"scored once on 8 test windows that have no step in common ({total} in all)." in page
     few = open_data(data.spec, **AHEAD, test_share=0.04)
     with pytest.raises(
         DataError, match="the test part has one window of 4 steps to forecast, and to compare takes two"
     ):
         compare(few, "gru", output=tmp_path / "few")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("linear",), "linear, which needs no network"),
+        (("last season", "linear"), "last season and linear, which need no network"),
+        (("last value", "last season", "linear"), "last value, last season and linear, which need no network"),
+    ],
+)
+def test_baselines_in_a_sentence(names: tuple[str, ...], said: str) -> None:
+    assert which_need_none(names) == said
 
 
 def test_the_commands(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -382,6 +437,17 @@ def test_the_commands(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     captured = capsys.readouterr()
     assert "looks back over 8; give a longer history" in captured.err
     assert captured.out.startswith("name")
+    assert "cannot be used" in captured.out
+    large = write_series(tmp_path / "large.csv", wave(90) + 12_345_678)
+    assert main(["predict", str(folder), str(large), str(short), "--format", "csv"]) == 3
+    lines = list(csv.reader(capsys.readouterr().out.splitlines()))
+    assert lines[0] == ["name", "date", "a", "b", "error"]
+    exact = load_run(folder).predict(large)[0].values
+    assert [[float(cell) for cell in line[2:4]] for line in lines[1:5]] == exact.tolist()
+    assert lines[5][:4] == [str(short), "", "", ""]
+    assert "looks back over 8" in lines[5][4]
+    assert main(["predict", str(folder), str(large)]) == 0
+    assert f"{exact[0, 0]:,.0f}" in capsys.readouterr().out
     assert main(["doctor", *plain]) == 0
     assert "windows" in capsys.readouterr().out
     look = ["gradients", str(folder), "--samples", "8", "--output", str(tmp_path / "g.html")]

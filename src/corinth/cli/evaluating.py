@@ -294,6 +294,7 @@ def _forecast_scores(result: "ForecastEvaluation") -> dict[str, str | None]:
 def _show_baselines(result: "Scores") -> None:
     """The network beside what needs none."""
     from corinth.predictor import ForecastEvaluation
+    from corinth.predictor.forecast_scores import which_need_none
     from corinth.report.formats import number
 
     if not isinstance(result, ForecastEvaluation):
@@ -303,7 +304,7 @@ def _show_baselines(result: "Scores") -> None:
     rows = [(name, number(score.mse), number(score.mae)) for name, score in beside.items()]
     print_table({"forecast by": "left", "MSE": "right", "MAE": "right"}, rows)
     if result.beaten_by:
-        note(f"the network is behind {' and '.join(result.beaten_by)}, which need no network")
+        note(f"the network is behind {which_need_none(result.beaten_by)}")
 
 
 def _show_classes(result: "Scores", several: str) -> None:

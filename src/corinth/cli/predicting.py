@@ -138,23 +138,35 @@ def _measured(predictor: Any, options: Options) -> _Told:
     from corinth.report.formats import number
 
     found = predictor.predict(list(map(Path, options.files)), batch_size=options.batch_size)
-    cells = [[p.name, "" if p.value is None else f"{p.value:.6g}", p.error or ""] for p in found]
+    cells = [[p.name, p.value, p.error or ""] for p in found]
     rows = [(p.name, "cannot be used" if p.value is None else number(p.value)) for p in found]
     columns = {"name": "left", predictor.target_name: "right"}
     return _Told(found, to_csv(["name", "value", "error"], cells), columns, rows)
 
 
 def _forecast(predictor: Any, options: Options) -> _Told:
-    """A row a step; which file it goes on with only where there are several series."""
+    """A row a step, as the table has it; which file it goes on with, and what failed, only where there are several
+    series, or none that can be gone on with."""
+    from corinth.report.formats import number
+
     found = predictor.predict(list(map(Path, options.files)), batch_size=options.batch_size)
     made = [p for p in found if p.error is None]
-    columns = list(made[0].columns) if made else []
-    named = len(found) > 1
-    lines = [[*([p.name] if named else []), *row.values()] for p in made for row in p.rows()]
-    head = [*(["name"] if named else []), *columns]
-    cells = [[f"{cell:.6g}" if isinstance(cell, float) else cell for cell in line] for line in lines]
+    columns = list((made or found)[0].columns)
+    named = len(found) > 1 or not made
+    lines: list[list[Any]] = []
+    rows: list[list[Cell]] = []
+    for p in found:
+        values: list[list[Any]] = (
+            [[""] * len(columns)] if p.error is not None else [[*row.values()] for row in p.rows()]
+        )
+        for value in values:
+            lines.append([p.name, *value, p.error or ""] if named else value)
+            shown = [number(cell, 6) if isinstance(cell, float) else cell for cell in value]
+            shown = ["cannot be used", *shown[1:]] if p.error is not None else shown
+            rows.append([p.name, *shown] if named else shown)
+    head = ["name", *columns] if named else columns
     aligned = {name: "right" if name in predictor.preprocess.target_names else "left" for name in head}
-    return _Told(found, to_csv(head, cells), aligned, cells)
+    return _Told(found, to_csv([*head, "error"] if named else head, lines), aligned, rows)
 
 
 def _classified(predictor: Any, options: Options) -> _Told:

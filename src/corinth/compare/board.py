@@ -19,7 +19,7 @@ from corinth.data.sequences.forecast import ForecastSource
 from corinth.data.sequences.forecast_encoding import ForecastEncoding
 from corinth.data.splits import groups_of
 from corinth.errors import CorinthError
-from corinth.predictor.forecast_scores import score
+from corinth.predictor.forecast_scores import score, which_need_none
 from corinth.report.machine import machine_facts
 from corinth.report.values import training_mean
 from corinth.tasks.kinds import KINDS, Kind
@@ -162,9 +162,11 @@ def _notes(plan: Plan, data: DataSet, done: int, interrupted: bool) -> tuple[str
         if data.num_classes < 4 and len(plan.seeds) < 3:
             notes.append(f"With {data.num_classes} classes the control needs at least three seeds to notice a leak.")
     if isinstance(data.source, ForecastSource):
+        rows = data.positions("test")
         notes.append(
             "Windows one step apart share nearly all their steps and are no samples of their own: scores and intervals "
-            "are of test windows that have none to forecast in common, the MSE beside them of all windows. "
+            f"are of the {len(data.source.apart(rows)):,} test windows that have none to forecast in common, the MSE "
+            f"beside them of all {len(rows):,}. "
             "Neighbours are still alike, and intervals speak of this stretch of time, not of another year."
         )
     if names := groups_of(data.source):
@@ -192,8 +194,7 @@ def _behind(baselines: Sequence[Baseline], leader: float | None, kind: Kind) -> 
     ahead = [b.label for b in baselines if leader is not None and kind.better(b.score_test - leader)]
     if not ahead:
         return []
-    need = "needs no network, is" if len(ahead) == 1 else "need no network, are"
-    return [f"No architecture here is as good as {' and '.join(ahead)}, which {need} better."]
+    return [f"No architecture here is as good as {which_need_none(ahead)}."]
 
 
 def _forecast_baselines(data: DataSet, source: ForecastSource) -> tuple[Baseline, ...]:
@@ -214,6 +215,13 @@ def _per_class(data: DataSet) -> list[int] | None:
     return np.bincount(data.labels("all"), minlength=data.num_classes).tolist()
 
 
+def _windows_apart(data: DataSet) -> dict[str, int]:
+    """Of forecasting, how many test windows are scored."""
+    if not isinstance(data.source, ForecastSource):
+        return {}
+    return {"windows_apart": len(data.source.apart(data.positions("test")))}
+
+
 def _data_facts(data: DataSet) -> dict[str, Any]:
     return {
         "name": data.name,
@@ -226,5 +234,6 @@ def _data_facts(data: DataSet) -> dict[str, Any]:
         "unit": data.source.unit,
         "description": data.describe(),
         **data.facts(),
+        **_windows_apart(data),
         "notes": list(data.notes),
     }

@@ -14,6 +14,7 @@ from corinth.compare.leaderboard import Cost, Leaderboard, Row
 from corinth.compare.plan import FILE
 from corinth.data.collect import plural
 from corinth.data.dataset import DataSet
+from corinth.data.sequences.forecast import ForecastSource
 from corinth.predictor import load_run
 from corinth.report import figures, page
 from corinth.report.formats import number, percent
@@ -55,10 +56,10 @@ def write_report(board: Leaderboard, data: DataSet, folder: Path) -> tuple[Path,
 
 
 def _context(board: Leaderboard, data: DataSet, folder: Path, entrants: list[Entrant], extra: Extra) -> dict[str, Any]:
-    finished, tested, look = _finished(board), len(data.positions("test")), LOOKS[board.task]
+    finished, look = _finished(board), LOOKS[board.task]
     lead = (
         f"{len(board.rows)} architectures, {len(board.seeds)} seed{'s' if len(board.seeds) > 1 else ''} each, a budget "
-        f"of {board.budget} for every run; scored once on {tested:,} test {plural(data.source.unit)}"
+        f"of {board.budget} for every run; scored once on {_scored_on(data)}"
         f"{f' in {data.num_classes} classes' if board.kind.classification else ''}."
     )
     recipes = json.loads((folder / FILE).read_text(encoding="utf-8"))["plan"]["recipes"]
@@ -80,6 +81,14 @@ def _context(board: Leaderboard, data: DataSet, folder: Path, entrants: list[Ent
         "several": plural(data.source.unit),
         **extra.context,
     }
+
+
+def _scored_on(data: DataSet) -> str:
+    """How many samples the scores are of, which of windows to forecast are only some."""
+    tested = data.positions("test")
+    if not isinstance(data.source, ForecastSource):
+        return f"{len(tested):,} test {plural(data.source.unit)}"
+    return f"{len(data.source.apart(tested)):,} test windows that have no step in common ({len(tested):,} in all)"
 
 
 def _charts(board: Leaderboard, data: DataSet, folder: Path) -> dict[str, Any]:

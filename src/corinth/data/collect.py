@@ -99,6 +99,11 @@ def plural(unit: str) -> str:
     return unit if unit.endswith("s") else f"{unit}s"
 
 
+def counted(count: int, unit: str) -> str:
+    """How many there are of something: "1 step", "1,200 steps"."""
+    return f"{count:,} {unit if count == 1 else plural(unit)}"
+
+
 def check_names(names: Iterable[str], where: str) -> None:
     """Two classes whose names look the same are one class written in two ways."""
     seen: dict[str, str] = {}

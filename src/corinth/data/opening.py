@@ -125,6 +125,9 @@ def open_data(
         raise UsageError(f"{spec} is data for {found.task}, and data for {task} are needed")
     if classes is not None:
         source = _onto(source, tuple(classes), spec)
+    if isinstance(source, ForecastSource) and (val_groups or test_groups):
+        option = "val_groups" if val_groups else "test_groups"
+        raise UsageError(f"{option} is not for forecasting, whose parts are in time; leave it out")
     found.declared = hold_out(source, found.declared, {"val": val_groups, "test": test_groups}, spec)
     if found.declared and "train" not in found.declared and classes is None:
         have = ", ".join(found.declared)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from corinth.data.collect import Progress, plural
+from corinth.data.collect import Progress, counted, plural
 from corinth.data.dataset import DataSet
 from corinth.data.images import ImageData
 from corinth.data.measured import Measured
@@ -68,8 +68,11 @@ class Lengths:
     checked: str = "(all were read)"
 
     def line(self) -> str:
-        what = self.unit if self.channels is None else f"{self.unit} of {self.channels} channels"
-        return f"{self.lengths['min']} to {self.lengths['max']} {what} (median {self.lengths['median']})"
+        of = "" if self.channels is None else f" of {counted(self.channels, 'channel')}"
+        low, high = self.lengths["min"], self.lengths["max"]
+        if low == high:
+            return f"{counted(low, self.unit.removesuffix('s'))}{of}"
+        return f"{low} to {high} {self.unit}{of} (median {self.lengths['median']})"
 
     def to_dict(self) -> dict[str, Any]:
         return {"lengths": self.lengths, "length_unit": self.unit} | (

@@ -1,6 +1,6 @@
 """Scores of forecasts, of a network and of what needs none, on the same windows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,12 @@ class ForecastEvaluation:
             "baselines": {name: {"mse": score.mse, "mae": score.mae} for name, score in self.baselines.items()},
             "dropped": [],
         }
+
+
+def which_need_none(names: Sequence[str]) -> str:
+    """Baselines in a sentence: "last season, which needs no network"."""
+    listed = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+    return f"{listed}, which {'need' if len(names) > 1 else 'needs'} no network"
 
 
 class Tally:

@@ -1,7 +1,7 @@
 """Forecasting for its user: the end of a series in, what comes next out, with its times and in its units."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from corinth.data import Batch, Loader, SequenceData, Sequences
+from corinth.data.collect import counted
 from corinth.data.sequences.baselines import forecasters
 from corinth.data.sequences.forecast import ForecastSource
-from corinth.data.sequences.forecast_columns import as_given, find_columns
+from corinth.data.sequences.forecast_columns import Columns, as_given, find_columns
 from corinth.data.sequences.forecast_encoding import ForecastEncoding
 from corinth.data.sequences.forecast_store import ForecastStore
-from corinth.data.sequences.forecast_tables import Steps, read_steps
+from corinth.data.sequences.forecast_tables import Steps, Unread, each_series
 from corinth.data.tables import TABLE_SUFFIXES, read_table
 from corinth.errors import DataError, UsageError
 from corinth.predictor.forecast_scores import ForecastEvaluation, Tally
@@ -64,6 +65,10 @@ class Forecaster(Predictor):
         check_sizes(batch_size=batch_size)
         if isinstance(histories, str | Path | np.ndarray | Tensor):
             histories = [histories]
+        if not isinstance(histories, Iterable):
+            raise UsageError(
+                f"{histories!r} is no history; a history is the path of a table, or an array (steps, channels)"
+            )
         found: list[ForecastPrediction] = []
         ready: list[tuple[int, np.ndarray]] = []
         for number, item in enumerate(histories):
@@ -72,22 +77,25 @@ class Forecaster(Predictor):
                     if (problem := self._unusable(values)) is None:
                         ready.append((len(found), values[-self.preprocess.window :]))
                     else:
-                        answer = ForecastPrediction(answer.name, error=f"{answer.name}: {problem}")
+                        answer = replace(answer, times=(), error=f"{answer.name}: {problem}")
                 found.append(answer)
         for start in range(0, len(ready), batch_size):
             places, windows = zip(*ready[start : start + batch_size], strict=True)
             inputs = Sequences.of(torch.stack(self.preprocess(windows)))
             forecasts = self.preprocess.in_unit(self._standardised(inputs))
             for place, values in zip(places, forecasts, strict=True):
-                found[place] = ForecastPrediction(**{**vars(found[place]), "values": values})
+                found[place] = replace(found[place], values=values)
         return found
 
     def _read(self, item: Any, number: int) -> list[tuple[ForecastPrediction, np.ndarray | None]]:
         names = self.preprocess.target_names
         if not isinstance(item, str | Path):
-            values = np.asarray(item.detach().cpu() if isinstance(item, Tensor) else item, dtype=np.float64)
-            values = values[:, None] if values.ndim == 1 else values
-            return [(ForecastPrediction(f"series {number}", target_names=names), values)]
+            answer = ForecastPrediction(f"series {number}", target_names=names)
+            try:
+                values = np.asarray(item.detach().cpu() if isinstance(item, Tensor) else item, dtype=np.float64)
+            except (TypeError, ValueError):
+                return [(replace(answer, error=f"{answer.name}: holds no numbers, or rows of unequal lengths"), None)]
+            return [(answer, values[:, None] if values.ndim == 1 else values)]
         path = Path(item)
         try:
             if not path.exists():
@@ -98,28 +106,40 @@ class Forecaster(Predictor):
             known = self.data or {}
             columns = as_given(known, self.preprocess.channel_names, names)
             its = find_columns(table, columns, targets=False)
-            series = read_steps(table, its, known.get("missing") or "refuse")
-            self.preprocess.check_step(series[0].clock.said, str(path))
+            series = each_series(table, its, known.get("missing") or "refuse")
         except (DataError, UsageError, OSError) as error:
-            return [(ForecastPrediction(str(path), error=str(error)), None)]
-        return [(self._asked(path, its.time_name, its.group, one), one.values) for one in series]
+            return [(ForecastPrediction(str(path), target_names=names, error=str(error)), None)]
+        return [self._asked(path, its, one) for one in series]
 
-    def _asked(self, path: Path, time_column: str, group: tuple[str, ...], one: Steps) -> ForecastPrediction:
-        ahead = range(len(one.values), len(one.values) + self.preprocess.horizon)
-        return ForecastPrediction(
+    def _asked(self, path: Path, its: Columns, one: Steps | Unread) -> tuple[ForecastPrediction, np.ndarray | None]:
+        """A series of a table with the times that are asked for, or why it cannot be gone on with."""
+        answer = ForecastPrediction(
             f"{path}, {one.name}" if one.name else str(path),
-            time_column=time_column,
+            time_column=its.time_name,
             target_names=self.preprocess.target_names,
-            group=dict(zip(group, one.group, strict=True)),
-            times=tuple(one.clock.text(place) for place in ahead),
+            group=dict(zip(its.group, one.group, strict=True)),
         )
+        if isinstance(one, Unread):
+            return replace(answer, error=str(one.error)), None
+        if not one.timed:
+            why = "has a single row, which does not say how far apart steps are; give a longer history"
+            return replace(answer, error=f"{answer.name}: {why}"), None
+        try:
+            self.preprocess.check_step(one.clock.said, answer.name)
+        except DataError as error:
+            return replace(answer, error=str(error)), None
+        steps = len(one.values)
+        clock = one.clock.at_month_ends(steps) if self.preprocess.month_end else one.clock
+        times = tuple(clock.text(place) for place in range(steps, steps + self.preprocess.horizon))
+        return replace(answer, times=times), one.values
 
     def _unusable(self, values: np.ndarray) -> str | None:
         need = self.preprocess
         if values.ndim != 2 or values.shape[1] != need.width:
             return f"a history here is (steps, {need.width}) numbers, and this one is {values.shape}"
         if len(values) < need.window:
-            return f"has {len(values)} steps, and the network looks back over {need.window}; give a longer history"
+            have = counted(len(values), "step")
+            return f"has {have}, and the network looks back over {need.window}; give a longer history"
         if not np.isfinite(values[-need.window :]).all():
             return "has a missing value among the steps that the network looks back over"
         return None

@@ -20,6 +20,7 @@ from corinth.report.translations import typical
 WIDTH, HEIGHT, MARGIN = 320, 140, 6  # of a drawing
 MOST_STEPS = 600  # of a stretch of time
 MOST_TARGETS = 6  # that have a stretch
+MOST_HARDEST = 8  # windows that a run's page shows before the typical ones
 MOST_PAST = 3  # horizons of a window that are drawn, at most
 BASELINE_DASH = "dot"
 
@@ -131,6 +132,12 @@ def _stretches(data: Any, part: str, forecasts: Mapping[str, Callable[[np.ndarra
     return {name: stretch(source, rows.tolist(), found, k) for k, name in enumerate(source.target_names[:MOST_TARGETS])}
 
 
+def in_the_middle(scores: np.ndarray) -> list[int]:
+    """The places of typical windows by their errors (N,), which are not shown as the hardest."""
+    hardest = set(np.argsort(-scores, kind="stable")[:MOST_HARDEST].tolist())
+    return [i for i in typical(scores, 4).tolist() if i not in hardest]
+
+
 def _of_run(scored: Scored) -> Extra:
     """The baselines, the typical windows, a stretch of time and the error of each step ahead."""
     predictor, data, found = scored.predictor, scored.data, scored.found
@@ -145,8 +152,10 @@ def _of_run(scored: Scored) -> Extra:
         data, scored.part, {predictor.arch: lambda rows: predictor.forecast(data, rows), best: linear}
     )
     leads = by_lead({predictor.arch: found.network.by_lead}, {n: b.by_lead for n, b in found.baselines.items()})
-    middle = [int(found.index[i]) for i in typical(found.per_sample, 4)]
-    shown = [shown_forecast(predictor, data, i, float(found.per_sample[found.index == i][0])) for i in middle]
+    shown = [
+        shown_forecast(predictor, data, int(found.index[i]), float(found.per_sample[i]))
+        for i in in_the_middle(found.per_sample)
+    ]
     charts = {"stretch": choices(stretches), "leads": choices({"steps ahead": leads})}
     return Extra(scores, {"typical": shown}, charts)
 

@@ -1,6 +1,7 @@
 """Times of a table's rows: how far apart they are, what comes after the last one, and when they come round again."""
 
 import datetime
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -28,21 +29,25 @@ Unit = Literal["number", "second", "month"]
 @dataclass(frozen=True)
 class Clock:
     """Times that are `step` apart from `start` on, in numbers, seconds or months. `pattern` is how dates are written,
-    and with `month_end` each is the last day of its month."""
+    and with `month_end` each is the last day of its month. `zones` says from which step on dates are written in another
+    time zone than the start's, as where summer time begins."""
 
     start: Any  # a number or a datetime
     step: float
     unit: Unit
     pattern: str = ""
     month_end: bool = False
+    zones: tuple[tuple[int, datetime.tzinfo], ...] = ()
 
     def at(self, place: int) -> Any:
         """The time so many steps after the start."""
         if self.unit == "number":
             return self.start + place * self.step
+        zone = next((zone for first, zone in reversed(self.zones) if place >= first), self.start.tzinfo)
         if self.unit == "second":
-            return self.start + datetime.timedelta(seconds=place * self.step)
-        return _months_later(self.start, round(place * self.step), end=self.month_end)
+            time = self.start + datetime.timedelta(seconds=place * self.step)
+            return time.astimezone(zone) if zone else time
+        return _months_later(self.start, round(place * self.step), end=self.month_end).replace(tzinfo=zone)
 
     def text(self, place: int) -> str:
         """The same as the table writes it."""
@@ -53,7 +58,15 @@ class Clock:
 
     def later(self, place: int) -> "Clock":
         """The clock that starts there."""
-        return replace(self, start=self.at(place))
+        zones = tuple((first - place, zone) for first, zone in self.zones if first > place)
+        return replace(self, start=self.at(place), zones=zones)
+
+    def at_month_ends(self, steps: int) -> "Clock":
+        """The same on the last days of months, if its first so many times are such days: 30 June and 30 September are
+        followed by 31 December."""
+        ends = replace(self, month_end=True)
+        same = self.unit == "month" and all(ends.at(place) == self.at(place) for place in range(steps))
+        return ends if same else self
 
     @property
     def stamp(self) -> float:
@@ -84,10 +97,17 @@ class Clock:
 
 
 def read_clock(
-    cells: Sequence[str], column: str, place: Callable[[int], str], *, gaps: bool
+    cells: Sequence[str],
+    column: str,
+    place: Callable[[int], str],
+    *,
+    gaps: bool,
+    hint: str = "",
+    like: Clock | None = None,
 ) -> tuple[Clock, np.ndarray]:
     """The clock of a column, and at which of its steps each row is, int64 (T,). Times that do not rise, and without
-    `gaps` steps that are not all alike, are a `DataError` that says where."""
+    `gaps` steps that are not all alike, are a `DataError` that says where, with a `hint` in the first case. A single
+    time has the steps of the clock that it is `like`."""
     times = _parsed(cells, column, place)
     dates = isinstance(times[0], datetime.datetime)
     stamps = np.array([_seconds(time) for time in times] if dates else times, dtype=np.float64)
@@ -95,14 +115,18 @@ def read_clock(
     if (differences <= 0).any():
         row = int((differences <= 0).argmax()) + 1
         what = "stands twice" if stamps[row] == stamps[row - 1] else f"comes after {cells[row - 1]}"
-        raise DataError(f"{place(row)}: the time {cells[row]} {what}; the times of a series must rise from row to row")
+        raise DataError(
+            f"{place(row)}: the time {cells[row]} {what}; the times of a series must rise from row to row{hint}"
+        )
     unit: Unit = "second" if dates else "number"
     step = _usual(differences)
     end = False
-    if dates and (differences >= 28 * DAY).all() and (ends := _monthly(times)) is not None:
+    if dates and len(times) > 1 and (differences >= 28 * DAY).all() and (ends := _monthly(times)) is not None:
         unit, end = "month", ends == "end"
         stamps = np.array([_month(time) for time in times], dtype=np.float64)
         step = _usual(np.diff(stamps))
+    if len(times) == 1 and like is not None and dates == (like.unit != "number"):
+        unit, step, end = like.unit, like.step, like.month_end
     clock = Clock(times[0], step, unit, _pattern(cells[-1], times[-1], unit, step) if dates else "", end)
     exact = (stamps - stamps[0]) / step
     places = np.rint(exact).astype(np.int64)
@@ -112,12 +136,12 @@ def read_clock(
     if wrong.any():
         row = int(wrong.argmax()) + 1
         apart = _said(float(stamps[row] - stamps[row - 1]), unit)
-        hint = "" if gaps or not whole.all() else "; missing fill puts rows in where some are not there"
+        fill = "" if gaps or not whole.all() else "; missing fill puts rows in where some are not there"
         raise DataError(
             f"{place(row)}: the time {cells[row]} is {apart} after {cells[row - 1]}, and a step is {clock.said} "
-            f"elsewhere; all steps must be alike{hint}"
+            f"elsewhere; all steps must be alike{fill}"
         )
-    return clock, places
+    return replace(clock, zones=_zones(times, places) if dates else ()), places
 
 
 def is_time(cell: str) -> bool:
@@ -165,6 +189,12 @@ def _date(cell: str) -> datetime.datetime | None:
         except ValueError:
             continue
     return None
+
+
+def _zones(times: Sequence[datetime.datetime], places: np.ndarray) -> tuple[tuple[int, datetime.tzinfo], ...]:
+    """At which steps the time zone changes, and to which."""
+    changes = zip(itertools.pairwise(times), places[1:].tolist())
+    return tuple((place, now.tzinfo) for (before, now), place in changes if now.tzinfo and now.tzinfo != before.tzinfo)
 
 
 def _seconds(time: datetime.datetime) -> float:

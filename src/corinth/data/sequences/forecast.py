@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from corinth.data.collect import counted
 from corinth.data.sequences.clock import Clock
 from corinth.errors import DataError, UsageError
 
@@ -139,8 +140,9 @@ class ForecastSource:
 def in_time(
     source: ForecastSource, *, val_share: float, test_share: float, where: str
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The windows of each part, and a note of how they were made: parts that the data declare, the others from the end
-    of what may be trained on, first validation and then test, at the same times for all series."""
+    """The windows of each part, and notes of how they were made: parts that the data declare, the others from the end
+    of what may be trained on, first validation and then test, at the same times for all series. A test part is cut from
+    the end of a declared validation part, as it has to be the latest."""
     for name, share in (("val_share", val_share), ("test_share", test_share)):
         if not 0 <= share < 1:
             raise UsageError(f"{name} {share} is not in [0, 1)")
@@ -150,10 +152,24 @@ def in_time(
     splits = windows_of(source, rows)
     if not len(splits["train"]):
         raise DataError(
-            f"{where}: no window of {source.window} steps with {source.horizon} behind it is left to train on; take a "
-            "shorter window or horizon, or smaller shares for validation and test"
+            f"{where}: no window of {counted(source.window, 'step')} with {source.horizon} behind it is left to train "
+            "on; take a shorter window or horizon, or smaller shares for validation and test"
         )
-    return splits, notes
+    return splits, [*notes, *_without_windows(source, splits)]
+
+
+def _without_windows(source: ForecastSource, splits: dict[str, np.ndarray]) -> list[str]:
+    """A note of the series that have no window, and one for each part that has windows of some others only."""
+    numbers = {part: set(source.origins[rows, 0].tolist()) for part, rows in splits.items()}
+    somewhere = set().union(*numbers.values())
+    places = {"no part has a window": set(range(len(source.names))) - somewhere}
+    places |= {f"the {part} part has no window": somewhere - mine for part, mine in numbers.items() if mine}
+    notes = []
+    for what, lacking in places.items():
+        names = [source.names[number] for number in sorted(lacking)]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        notes += [f"{what} of {', '.join(names[:3])}{more}"] if names else []
+    return notes
 
 
 def windows_of(source: ForecastSource, rows: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
@@ -189,22 +205,33 @@ def _rows_of_parts(source: ForecastSource, shares: dict[str, float], where: str)
     rows = [part.copy() for part in source.parts] or [np.zeros(len(v), dtype=np.int8) for v in source.series]
     there = {PARTS[part] for part in np.unique(np.concatenate(rows)) if part != NO_PART}
     wanted = {name: share for name, share in shares.items() if share and name not in there}
-    stamps = [np.round(clock.stamp, 6) + np.arange(len(part)) for clock, part in zip(source.clocks, rows, strict=True)]
-    left = np.unique(np.concatenate([times[part == 0] for times, part in zip(stamps, rows, strict=True)]))
+    if not wanted:
+        return rows, []
+    pool = "val" if "val" in there else "train"  # test is behind validation
+    stamps = [  # whole steps, which series that are half a step apart have in common
+        np.floor(np.round(clock.stamp, 6) + np.arange(len(part)))
+        for clock, part in zip(source.clocks, rows, strict=True)
+    ]
+    mine = PARTS.index(pool)
+    left = np.unique(np.concatenate([times[part == mine] for times, part in zip(stamps, rows, strict=True)]))
     counts = {name: max(source.horizon, round(share * len(left))) for name, share in wanted.items()}
-    if len(left) < (least := source.window + source.horizon + sum(counts.values())):
+    need = source.horizon + (source.window if pool == "train" else 0)
+    if len(left) < (least := need + sum(counts.values())):
+        if pool == "val":
+            raise DataError(
+                f"{where}: the validation part has {counted(len(left), 'step')}, and to cut a test part from its end "
+                f"takes {least} for a horizon of {source.horizon}; declare a test part, or set test_share 0"
+            )
         raise DataError(
-            f"{where}: has {len(left)} steps to train on, validate and test, and a window of {source.window} and a "
-            f"horizon of {source.horizon} need {least}; take shorter ones, or smaller shares"
+            f"{where}: has {counted(len(left), 'step')} to train on, validate and test, and a window of "
+            f"{source.window} and a horizon of {source.horizon} need {least}; take shorter ones, or smaller shares"
         )
     for name in ("test", "val"):  # test is the end, validation is before it
         if name in counts:
             cut = left[-counts[name]]
             left = left[left < cut]
             for times, part in zip(stamps, rows, strict=True):
-                part[(part == 0) & (times >= cut)] = PARTS.index(name)
-    if not counts:
-        return rows, []
+                part[(part == mine) & (times >= cut)] = PARTS.index(name)
     said = ", ".join(f"{shares[name]:.0%} {name}" for name in counts)
-    of = "the training part" if source.parts else "the series"
+    of = "the series" if not source.parts else f"the {'training' if pool == 'train' else 'validation'} part"
     return rows, [f"split here in time, nothing shuffled: from the end of {of} {said}, each at least one horizon long"]

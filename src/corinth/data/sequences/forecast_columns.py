@@ -6,7 +6,7 @@ from typing import Any
 
 from corinth.data.sequences.clock import is_time
 from corinth.data.sequences.steps import MISSING, column_names, holds_numbers
-from corinth.data.tables import Table, split_column
+from corinth.data.tables import Table, is_number, split_column
 from corinth.errors import DataError, UsageError
 
 TIME_NAMES = ("time", "date", "datetime", "timestamp", "ds")
@@ -37,6 +37,7 @@ def find_columns(table: Table, columns: Mapping[str, str | None], *, targets: bo
         raise UsageError(f"{wrong[0]} is not for forecasting; leave it out")
     if not any(table.columns.values()):
         raise DataError(f"{table.path}: the table has no rows; it needs a step in each")
+    _check_header(table)
     names = ("group_column", "time_column", "channel_columns", "target_column")
     group, time, channels, wanted = asked = [column_names(columns.get(name)) for name in names]
     for option, given in zip(names, asked):
@@ -44,6 +45,8 @@ def find_columns(table: Table, columns: Mapping[str, str | None], *, targets: bo
             raise UsageError(
                 f"{table.path}: {option} {gone[0]!r} is not there; the columns are {', '.join(table.columns)}"
             )
+        if twice := [name for i, name in enumerate(given) if name in given[:i]]:
+            raise UsageError(f"{table.path}: {option} names {twice[0]!r} twice; once is enough")
     time = time or _time_column(table, group)
     if len(time) > 1 and tuple(name.lower() for name in time) != DATE_PARTS[: len(time)]:
         raise UsageError(
@@ -67,6 +70,27 @@ def find_columns(table: Table, columns: Mapping[str, str | None], *, targets: bo
         raise DataError(f"{table.path}: column {outside[0]!r} says {first!r}, which is no number to forecast")
     ignored = () if channels else tuple(name for name in rest if name not in numbers)
     return Columns(time, chosen, wanted or chosen, group, split, ignored)
+
+
+def _check_header(table: Table) -> None:
+    """A first line that is a step would be lost. Whole numbers may be names, as where there are hundreds of columns,
+    but not of all columns, unless they count these; and where one is called time, all are names."""
+    names = list(table.columns)
+    called = any(name.lower() in (*TIME_NAMES, *DATE_PARTS) for name in names)
+    if not table.lines or not table.has_header or called:
+        return
+    counted = names in ([str(i + first) for i in range(len(names))] for first in (0, 1))
+    bare = all(map(str.isdecimal, names)) and not counted
+    if found := [name for name in names if bare or is_time(name) or _is_measured(name)]:
+        raise DataError(
+            f"{table.path}: line 1 looks like a step, not a header: a column would be called {found[0]!r}; put a line "
+            "with the names of the columns above it"
+        )
+
+
+def _is_measured(name: str) -> bool:
+    """Whether it is a number with a sign or a fraction."""
+    return is_number(name) and not name.isdecimal() and any(map(str.isdecimal, name))
 
 
 def _time_column(table: Table, taken: Sequence[str]) -> tuple[str]:

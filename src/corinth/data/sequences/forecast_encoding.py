@@ -36,6 +36,7 @@ class ForecastEncoding(Asked):
     horizon: int
     step: str  # how far apart rows are, in words
     relative: Relative = "last"
+    month_end: bool = False  # rows are the last days of months
     kind: ClassVar[str] = "forecast"
     max_len: ClassVar[None] = None
 
@@ -116,6 +117,7 @@ class ForecastEncoding(Asked):
             horizon=source.horizon,
             step=source.clocks[0].said,
             relative=relative,
+            month_end=any(clock.month_end for clock in source.clocks),
         )
 
 

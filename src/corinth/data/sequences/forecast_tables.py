@@ -1,13 +1,14 @@
 """Tables with a row a step that are to be forecast: the series in them, without gaps."""
 
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 
-from corinth.data.collect import Collected
-from corinth.data.sequences.clock import Clock, read_clock
+from corinth.data.collect import Collected, counted
+from corinth.data.sequences.clock import DAY, Clock, read_clock
 from corinth.data.sequences.forecast import FORECASTING, NO_PART, PARTS, ForecastSource, declared_windows
 from corinth.data.sequences.forecast_columns import Columns, find_columns
 from corinth.data.sequences.steps import numbers_of
@@ -39,6 +40,16 @@ class Steps:
     filled: np.ndarray
     parts: np.ndarray | None
     made_up: int = 0  # values that were filled in
+    timed: bool = True  # whether the table says how far apart its steps are: a single row alone does not
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A series that cannot be used, and why."""
+
+    name: str
+    group: tuple[str, ...]
+    error: DataError
 
 
 def checked_ahead(
@@ -75,8 +86,8 @@ def open_forecast(
     longest = max(len(one.values) for one in found)
     if longest < ahead.window + ahead.horizon:
         raise DataError(
-            f"{table.path}: has {longest} steps, and a window of {ahead.window} and a horizon of {ahead.horizon} need "
-            f"{ahead.window + ahead.horizon}; take shorter ones, or a longer series"
+            f"{table.path}: has {counted(longest, 'step')}, and a window of {ahead.window} and a horizon of "
+            f"{ahead.horizon} need {ahead.window + ahead.horizon}; take shorter ones, or a longer series"
         )
     clock = found[0].clock
     source = ForecastSource(
@@ -102,8 +113,8 @@ def _notes(source: ForecastSource, its: Columns, found: Sequence[Steps]) -> list
     several = f"{len(found)} series" if len(found) > 1 else "a series"
     notes = [
         f"{several} to forecast: rows are {source.clocks[0].said} apart by {its.time_name!r}; from windows of "
-        f"{source.window} steps of {_listed(its.channels)} the next {source.horizon} of {_listed(its.targets)}; "
-        f"a season is {source.season} steps"
+        f"{counted(source.window, 'step')} of {_listed(its.channels)} the next {source.horizon} of "
+        f"{_listed(its.targets)}; a season is {counted(source.season, 'step')}"
     ]
     if its.ignored:
         notes.append(f"no input, as these are no numbers: {_listed(its.ignored)}")
@@ -123,13 +134,11 @@ def _listed(names: Sequence[str], most: int = 8) -> str:
 
 def read_steps(table: Table, its: Columns, missing: Missing) -> list[Steps]:
     """The series of a table, in the order of their first rows, all with steps of one length."""
-    rows: dict[tuple[str, ...], list[int]] = {}
-    keys = zip(*(table.columns[name] for name in its.group)) if its.group else iter(lambda: (), None)
-    for row, key in zip(range(len(table.columns[its.channels[0]])), keys):
-        rows.setdefault(key, []).append(row)
-    values = np.stack([numbers_of(table, name) for name in its.channels], axis=1)
-    cells = _times(table, its.time)
-    found = [_one(table, its, missing, key, mine, cells, values) for key, mine in rows.items()]
+    found: list[Steps] = []
+    for one in each_series(table, its, missing):
+        if isinstance(one, Unread):
+            raise one.error
+        found.append(one)
     first = found[0].clock
     for one in found:
         if one.clock.said != first.said:
@@ -140,36 +149,66 @@ def read_steps(table: Table, its: Columns, missing: Missing) -> list[Steps]:
     return found
 
 
+def each_series(table: Table, its: Columns, missing: Missing) -> list[Steps | Unread]:
+    """The series of a table, in the order of their first rows, each read by itself; one of a single row has the steps
+    of the others."""
+    rows: dict[tuple[str, ...], list[int]] = {}
+    keys = zip(*(table.columns[name] for name in its.group)) if its.group else iter(lambda: (), None)
+    for row, key in zip(range(len(table.columns[its.channels[0]])), keys):
+        rows.setdefault(key, []).append(row)
+    values = np.stack([numbers_of(table, name) for name in its.channels], axis=1)
+    cells = _times(table, its.time)
+    found: dict[tuple[str, ...], Steps | Unread] = {}
+    like: Clock | None = None
+    for key, mine in sorted(rows.items(), key=lambda item: len(item[1]) == 1):  # those of a single row last
+        name = ", ".join(f"{column} {value}" for column, value in zip(its.group, key))
+        try:
+            one = _one(table, its, missing, name, key, mine, cells, values, like)
+            like = like or one.clock
+            found[key] = one
+        except DataError as error:
+            found[key] = Unread(name, key, error)
+    return [found[key] for key in rows]
+
+
 def _one(
     table: Table,
     its: Columns,
     missing: Missing,
+    name: str,
     key: tuple[str, ...],
     rows: Sequence[int],
     cells: Sequence[str],
     values: np.ndarray,
+    like: Clock | None,
 ) -> Steps:
-    name = ", ".join(f"{column} {value}" for column, value in zip(its.group, key))
     clock, places = read_clock(
-        [cells[row] for row in rows], its.time_name, lambda i: table.place(rows[i]), gaps=missing == "fill"
+        [cells[row] for row in rows],
+        its.time_name,
+        lambda i: table.place(rows[i]),
+        gaps=missing == "fill",
+        hint="" if its.group else "; where several series are in one table, say which by group_column",
+        like=like,
     )
+    if not table.lines and clock.pattern == "%Y-%m-%d %H:%M:%S" and _at_midnight(clock):
+        clock = replace(clock, pattern="%Y-%m-%d")  # Parquet has no dates that are written some way
     mine = values[rows]
-    bad = ~np.isfinite(mine)
-    if missing == "refuse" and bad.any():
-        row, channel = np.argwhere(bad)[0].tolist()
-        more = f", the first of {bad.sum():,}" if bad.sum() > 1 else ""
-        what = f"is missing{more}" if np.isnan(mine[row, channel]) else "is not finite"
-        raise DataError(
-            f"{table.place(rows[row])}: the value of {its.channels[channel]!r} {what}; missing fill takes the last one "
-            "before it"
-        )
     if np.isinf(mine).any():
         row, channel = np.argwhere(np.isinf(mine))[0].tolist()
         raise DataError(f"{table.place(rows[row])}: the value of {its.channels[channel]!r} is not finite")
+    bad = np.isnan(mine)
+    if missing == "refuse" and bad.any():
+        row, channel = np.argwhere(bad)[0].tolist()
+        more = f", the first of {bad.sum():,}" if bad.sum() > 1 else ""
+        raise DataError(
+            f"{table.place(rows[row])}: the value of {its.channels[channel]!r} is missing{more}; missing fill takes "
+            "the last one before it"
+        )
     parts = None if its.split is None else _declared(table, its.split, rows)
+    timed = len(rows) > 1 or like is not None
     if missing == "refuse":
-        return Steps(name, key, clock, mine, np.zeros(len(mine), dtype=bool), parts)
-    return _filled(table, its, Steps(name, key, clock, mine, bad[:, 0], parts), places)
+        return Steps(name, key, clock, mine, np.zeros(len(mine), dtype=bool), parts, timed=timed)
+    return _filled(table, its, Steps(name, key, clock, mine, bad[:, 0], parts, timed=timed), places)
 
 
 def _filled(table: Table, its: Columns, found: Steps, places: np.ndarray) -> Steps:
@@ -199,12 +238,25 @@ def _filled(table: Table, its: Columns, found: Steps, places: np.ndarray) -> Ste
     )
 
 
+def _at_midnight(clock: Clock) -> bool:
+    """Whether dates say all there is to say: steps of whole days or months, at midnight."""
+    whole = clock.unit == "month" or (clock.unit == "second" and clock.step % DAY == 0)
+    return whole and clock.start.time() == datetime.time() and clock.start.tzinfo is None
+
+
 def _times(table: Table, columns: Sequence[str]) -> list[str]:
     """What the time's column says, or a date of its parts."""
     if len(columns) == 1:
         return table.columns[columns[0]]
     parts = [numbers_of(table, name) for name in columns]
     found = []
+    for name, part in zip(columns, parts):
+        if (broken := part != np.floor(part)).any():  # what is missing, too
+            row = int(broken.argmax())
+            raise DataError(
+                f"{table.place(row)}: column {name!r} says {table.columns[name][row]!r}; the parts of a date are whole "
+                "numbers"
+            )
     for row in range(len(parts[0])):
         said = [f"{part[row]:.0f}" for part in parts]
         filled = [*said, *("1", "1", "0", "0", "0")[len(said) - 1 :]]
