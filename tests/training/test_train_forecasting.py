@@ -146,7 +146,7 @@ def test_what_cannot_be_gone_on_with_is_said(run: Run, tmp_path: Path, table: Pa
     assert words.error == "series 0: holds no numbers, or rows of unequal lengths"
 
 
-def test_each_series_is_answered_by_itself(tmp_path: Path) -> None:
+def test_each_series_is_answered_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     values = np.concatenate([wave(1), wave(60), wave(60)])
     names = ["x"] + ["y"] * 60 + ["z"] * 60
     table = write_series(tmp_path / "s.csv", values, hours(1) + hours(60) * 2, shop=names)
@@ -157,10 +157,15 @@ def test_each_series_is_answered_by_itself(tmp_path: Path) -> None:
     assert single.error == f"{broken}, shop x: has 1 step, and the network looks back over 8; give a longer history"
     assert (good.error, good.times[0]) == (None, "2026-02-01 12:00:00")
     assert "line 122: the value of 'a' is missing" in str(missing.error)
-    alone = write_series(tmp_path / "u.csv", wave(1), shop=["x"])
-    assert "has a single row, which does not say how far apart steps are" in str(
-        forecaster(trained).predict(alone)[0].error
-    )
+    alone = write_series(tmp_path / "u.csv", wave(2), hours(2), shop=["x", "y"])
+    for answer in forecaster(trained).predict(alone):
+        assert "has a single row, which does not say how far apart steps are" in str(answer.error)
+    assert main(["predict", str(trained.path), str(broken), "--format", "csv"]) == 3
+    lines = list(csv.reader(capsys.readouterr().out.splitlines()))
+    assert lines[0] == ["name", "shop", "date", "a", "b", "error"]
+    assert [line[1:5] for line in (lines[1], lines[-1])] == [["x", "", "", ""], ["z", "", "", ""]]
+    assert main(["predict", str(trained.path), str(broken)]) == 3
+    assert "x     cannot be used" in capsys.readouterr().out
 
 
 def test_ends_of_months_are_saved_with_the_weights(tmp_path: Path) -> None:

@@ -238,6 +238,8 @@ def test_the_commands(run: Run, houses: Path, tmp_path: Path, capsys: pytest.Cap
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "name,value,error"
     assert len(lines) == 161
+    values = [row.value for row in load_run(run.path).predict(other)]
+    assert [float(line.split(",")[-2]) for line in lines[1:]] == values  # nothing rounded
 
 
 def test_a_real_set(tmp_path: Path) -> None:

@@ -145,8 +145,8 @@ def _measured(predictor: Any, options: Options) -> _Told:
 
 
 def _forecast(predictor: Any, options: Options) -> _Told:
-    """A row a step, as the table has it; which file it goes on with, and what failed, only where there are several
-    series, or none that can be gone on with."""
+    """A row a step, as the table has it; which file it goes on with, and in CSV what failed, only where there are
+    several series, or none that can be gone on with."""
     from corinth.report.formats import number
 
     found = predictor.predict(list(map(Path, options.files)), batch_size=options.batch_size)
@@ -156,13 +156,14 @@ def _forecast(predictor: Any, options: Options) -> _Told:
     lines: list[list[Any]] = []
     rows: list[list[Cell]] = []
     for p in found:
-        values: list[list[Any]] = (
-            [[""] * len(columns)] if p.error is not None else [[*row.values()] for row in p.rows()]
-        )
-        for value in values:
-            lines.append([p.name, *value, p.error or ""] if named else value)
-            shown = [number(cell, 6) if isinstance(cell, float) else cell for cell in value]
-            shown = ["cannot be used", *shown[1:]] if p.error is not None else shown
+        if p.error is not None:
+            group = p.group or {}
+            lines.append([p.name, *(group.get(column, "") for column in columns), p.error])
+            rows.append([p.name, *group.values(), "cannot be used", *[""] * (len(columns) - len(group) - 1)])
+            continue
+        for row in p.rows():
+            shown = [number(cell, 6) if isinstance(cell, float) else cell for cell in row.values()]
+            lines.append([p.name, *row.values(), ""] if named else [*row.values()])
             rows.append([p.name, *shown] if named else shown)
     head = ["name", *columns] if named else columns
     aligned = {name: "right" if name in predictor.preprocess.target_names else "left" for name in head}

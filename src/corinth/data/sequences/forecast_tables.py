@@ -163,9 +163,8 @@ def each_series(table: Table, its: Columns, missing: Missing) -> list[Steps | Un
     for key, mine in sorted(rows.items(), key=lambda item: len(item[1]) == 1):  # those of a single row last
         name = ", ".join(f"{column} {value}" for column, value in zip(its.group, key))
         try:
-            one = _one(table, its, missing, name, key, mine, cells, values, like)
-            like = like or one.clock
-            found[key] = one
+            found[key] = one = _one(table, its, missing, name, key, mine, cells, values, like)
+            like = one.clock if like is None and len(mine) > 1 else like
         except DataError as error:
             found[key] = Unread(name, key, error)
     return [found[key] for key in rows]
