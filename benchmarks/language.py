@@ -1,6 +1,6 @@
 """What a recurrent language model reaches on tinyshakespeare, and what carrying its state on is worth.
 
-    CORINTH_DATA=... python benchmarks/language.py [--seconds 2900] [--run FOLDER] [--only text carried] [--threads 1]
+    CORINTH_DATA=... python benchmarks/language.py [--budget 13ep] [--run FOLDER] [--only text carried] [--threads 1]
 
 `text` trains a model of characters by `SETTINGS` (or takes such a run) and reads the last tenth of the text once.
 `carried` trains a small model with windows that go on where the last ended, and one with shuffled windows that each
@@ -25,13 +25,15 @@ from corinth.data.sequences.windows import TrainingWindows, Windows
 from corinth.training import language
 
 RESULTS = Path(__file__).parent / "results" / "language.json"
-SHARES = {"val_share": 0.05, "test_share": 0.1}
+SHARES = {"val_share": 0.03, "test_share": 0.1}
 SETTINGS: dict[str, Any] = {
     "arch": "lstm",
-    "options": {"hidden_size": 320, "num_layers": 2, "drop_rate": 0.1},
+    "options": {"hidden_size": 512, "num_layers": 2, "drop_rate": 0.3},
     "batch_size": 32,
-    "max_len": 64,
-    "lr": 0.0025,
+    "max_len": 96,
+    "lr": 0.002,
+    "weight_decay": 0.05,
+    "precision": "bf16",
 }
 SMALL: dict[str, Any] = {
     "arch": "lstm",
@@ -58,11 +60,11 @@ class Shuffled(TrainingWindows):
             yield rows, Windows(inputs.values, inputs.lengths, inputs.streams, fresh, inputs.chars), targets
 
 
-def text(seconds: int, run: str | None, folder: str) -> dict[str, Any]:
+def text(budget: str, run: str | None, folder: str) -> dict[str, Any]:
     """Scores of the test part."""
     if run is None:
         data = open_data("tinyshakespeare", **SHARES)
-        run = str(trained(data=data, budget=f"{seconds}s", output=f"{folder}/run", **SETTINGS, **SHARES).path)
+        run = str(trained(data=data, budget=budget, output=f"{folder}/run", **SETTINGS, **SHARES).path)
     rows = [json.loads(line) for line in Path(run, "metrics.jsonl").read_text().splitlines()]
     found = corinth.load_run(run).evaluate(open_data("tinyshakespeare", **SHARES), "test")
     best = next(row for row in reversed(rows) if row["best"])
@@ -96,7 +98,7 @@ def carried(seeds: int, folder: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=("text", "carried"), default=["text", "carried"])
-    parser.add_argument("--seconds", type=int, default=2900)
+    parser.add_argument("--budget", default="13ep")
     parser.add_argument("--run", help="a run folder that was trained by the settings of this script")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
@@ -105,7 +107,7 @@ def main() -> None:
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
         if "text" in args.only:
-            results["tinyshakespeare"] = text(args.seconds, args.run, folder)
+            results["tinyshakespeare"] = text(args.budget, args.run, folder)
             print(json.dumps(results["tinyshakespeare"]["test"], indent=1))
         if "carried" in args.only:
             results["carried"] = carried(args.seeds, folder)
