@@ -54,7 +54,8 @@ def test_colours_are_learnt(run: Run, scored: CaptionEvaluation, data: ImageData
     source: Any = data.source
     colours = [next(c for c in COLOURS if c in source.captions[i][0]) for i in scored.index]
     assert np.mean([colour in text for colour, text in zip(colours, scored.texts)]) > 0.8
-    assert scored.score == scored.bleu > 0.4
+    assert scored.bleu > 0.4
+    assert scored.score == scored.chrf > 0.6
 
 
 def test_scores_are_sacrebleu_s_against_all_captions(scored: CaptionEvaluation, data: ImageData) -> None:
@@ -214,6 +215,8 @@ def test_the_report_shows_pictures_with_both_captions(run: Run, data: ImageData)
     assert 'class="small" src="data:image/png;base64,' in hardest
     assert "the square is" in page or "the bar is" in page
     assert "case:lc" in page
+    assert "chrF by epoch" in page
+    assert ">BLEU<" in page
 
 
 def test_a_comparison_shows_the_same_pictures_by_each_network(data: ImageData, tmp_path: Path) -> None:

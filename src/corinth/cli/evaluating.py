@@ -274,8 +274,8 @@ def _scores(result: "Scores", task: str) -> dict[str, str | None]:
         return _forecast_scores(result)
     if isinstance(result, CaptionEvaluation):
         return {
-            "BLEU": f"{100 * result.bleu:.2f} ({result.signature})",
             "chrF": f"{100 * result.chrf:.2f} ({result.chrf_signature})",
+            "BLEU": f"{100 * result.bleu:.2f} ({result.signature})",
             "exact": f"{result.exact:.2%} of captions are one of the picture's own",
             "loss": f"{result.loss:.4f} nats a token",
             "accuracy": f"{result.accuracy:.2%} of tokens, given those before",
