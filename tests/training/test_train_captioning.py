@@ -123,6 +123,11 @@ def test_accumulating_is_the_same_training(data: ImageData, tmp_path: Path) -> N
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-3, atol=1e-5)
 
 
+def test_a_small_last_step_is_not_split_into_single_pictures(data: ImageData, tmp_path: Path) -> None:
+    few = dataclasses.replace(data, splits={**data.splits, "train": data.positions("train")[:5]})  # 10 captions
+    assert quick(few, tmp_path / "run", budget="2ep", batch_size=7, accumulate=3).metrics[-1]["samples"] == 20
+
+
 def test_a_run_can_start_from_another_one_and_a_backbone_from_a_classifier(data: ImageData, tmp_path: Path) -> None:
     first = quick(data, tmp_path / "first", budget="1ep")
     second = quick(data, tmp_path / "second", budget="16samples", lr=1e-9, weights=str(first.path))
@@ -153,6 +158,11 @@ def test_a_run_can_start_from_another_one_and_a_backbone_from_a_classifier(data:
         ({"augmentation": {"mixup": 0.2}}, "augmentation.mixup mixes labels"),
         ({"arch": "resnet18", "options": {}}, "is data for captioning and resnet18 does image-classification"),
         ({"options": {"vocab_size": 5}}, "vocab_size 5 does not fit"),
+        (
+            {"batch_size": 7, "accumulate": 4},
+            "batch_size 7 is too small for captioning with accumulate 4: .* 8",
+        ),
+        ({"batch_size": 1}, "batch_size 1 is too small"),
         ({"fit": "squash", "img_size": 2}, "img_size 2 is too small"),
     ],
 )

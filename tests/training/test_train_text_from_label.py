@@ -11,6 +11,7 @@ import torch
 from caption_sets import write_labelled
 from corinth.cli import main
 from corinth.compare.bakeoff import compare
+from corinth.compare.plan import check_plan, make_plan
 from corinth.data import SequenceData, open_data
 from corinth.data.sequences.batch import NO_TAG
 from corinth.errors import UsageError, WeightsError
@@ -228,6 +229,23 @@ def test_a_comparison_shows_what_each_network_writes(data: SequenceData, tmp_pat
     section = page.split("What they write")[1].split("</section>")[0]
     assert "<h3>one</h3>" in section
     assert section.count("<b>plants</b>") == 2
+
+
+def test_networks_with_other_tokens_are_not_compared(run: Run, data: SequenceData, tmp_path: Path) -> None:
+    models = "one=label_decoder,two=label_decoder"
+
+    def planned(**own: Any) -> None:
+        options = {"overrides": {"options": OPTIONS}, "recipes": {"two": own}}
+        check_plan(make_plan(data, models, budget="1ep", seeds=1, control=None, **options), data)
+
+    for other in ({"tokenizer": "char"}, {"vocab_size": 8}, {"max_len": 3}):
+        with pytest.raises(UsageError, match="two writes with other tokens than one, and nats per token can be compar"):
+            planned(**other)
+    planned(vocab_size=5000)  # of which there are only these few
+    planned(weights=str(run.path))
+    other = quick(data, tmp_path / "other", budget="16samples", tokenizer="char")
+    with pytest.raises(UsageError, match="two writes with other tokens than one"):
+        planned(weights=str(other.path))
 
 
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
