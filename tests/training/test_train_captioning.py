@@ -276,7 +276,9 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["show", "show_and_tell", "--img-size", "32", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["input_size"] == [3, 32, 32]
     assert main(["generate", str(where)]) == 2
-    assert "writes no text" in capsys.readouterr().err
+    assert "does captioning, and corinth generate is for language models" in capsys.readouterr().err
+    assert main(["convert", str(where), "show_and_tell", "--output", str(tmp_path / "x.safetensors")]) == 2
+    assert "all that a network that writes texts needs" in capsys.readouterr().err
     other = write_labelled(tmp_path / "labels.tsv")
     assert main(["evaluate", str(where), "--data", str(other)]) == 2
     assert "data for captioning are needed" in capsys.readouterr().err

@@ -251,6 +251,7 @@ def _scores(result: "Scores", task: str) -> dict[str, str | None]:
     from corinth.predictor import Evaluation, ForecastEvaluation
     from corinth.predictor.captioning import CaptionEvaluation
     from corinth.predictor.translation import TranslationEvaluation
+    from corinth.predictor.writing import WritingEvaluation
     from corinth.report.formats import number
     from corinth.tasks.kinds import KINDS
 
@@ -282,6 +283,9 @@ def _scores(result: "Scores", task: str) -> dict[str, str | None]:
             "beam": str(result.beam),
         }
     values = result.to_dict().items()
+    if isinstance(result, WritingEvaluation):
+        scores = {name.replace("_", " "): number(value) for name, value in values if isinstance(value, float)}
+        return scores | {"unknown": f"{result.unknown:,} of {result.tokens:,} tokens"}
     if not KINDS[task].share:
         return {
             _NAMES.get(name, name.replace("_", " ")): number(value)

@@ -88,7 +88,7 @@ def make_plan(
         raise UsageError(f"the control {control} is for classification, and {data.name} is data for {data.task}")
     labels = parse_models(models)
     for arch in labels.values():
-        check_task(entry(arch), data)
+        check_task(entry(arch), data, "--set task=")
     recipes = recipes or {}
     for label in recipes:
         if label not in labels:
@@ -141,8 +141,8 @@ def check_same_tokens(plan: Plan, data: DataSet) -> None:
     asked = {tuple(getattr(c.recipe, name) for name in OF_TOKENS): c for c in reversed(plan.contenders)}
     if len(asked) < 2:
         return
-    words: dict[str, Any] = {c.label: make_encoding(c.recipe, data).words for c in asked.values()}
-    (first, own), *others = reversed(words.items())
+    encodings: dict[str, Any] = {c.label: make_encoding(c.recipe, data) for c in reversed(asked.values())}
+    (first, own), *others = ((label, encoding.words) for label, encoding in encodings.items())
     for label, found in others:
         if (found.tokenizer, found.max_len) != (own.tokenizer, own.max_len):
             raise UsageError(

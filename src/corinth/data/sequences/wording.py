@@ -90,6 +90,8 @@ class Wording:
         cls, texts: Sequence[str], *, tokenizer: Kind, vocab_size: int, lowercase: bool, max_len: int | None
     ) -> "Wording":
         """With a tokenizer of these texts, those of the training part."""
+        if max_len is not None and max_len < 2:
+            raise UsageError(f"max_len {max_len} leaves no room for a word before the end; it must be at least 2")
         found = train_tokenizer(texts, tokenizer, vocab_size, lowercase=lowercase, marks_apart=True, joined=True)
         made = cls(tokenizer=found.to_str(), max_len=LONGEST_WRITTEN if max_len is None else max_len)
         lengths = np.array([len(row) for row in made.targets(texts)])
