@@ -10,6 +10,7 @@ import torch
 from caption_sets import write_captioned, write_labelled
 from corinth.data import ImageData, Loader, SequenceData, open_data
 from corinth.data.caption_encoding import CaptionEncoding, CaptionStore
+from corinth.data.opening import TASKS
 from corinth.data.preflight import preflight
 from corinth.data.preparation import preparation_from_dict
 from corinth.data.preprocess import Preprocess
@@ -17,6 +18,7 @@ from corinth.data.sequences.batch import NO_TAG
 from corinth.data.sequences.label_encoding import LabelEncoding, LabelStore
 from corinth.data.sequences.wording import Wording
 from corinth.errors import DataError, UsageError
+from corinth.tasks.kinds import KINDS
 
 IMAGES = Preprocess(size=(12, 12), channels=3, mean=(0.5,) * 3, std=(0.25,) * 3)
 
@@ -126,7 +128,12 @@ def test_pictures_that_cannot_be_read_are_left_out_up_to_a_share(tmp_path: Path)
     ("content", "options", "error", "said"),
     [
         ("image\tcaption\na.png\tx\n", {"text_column": "words"}, UsageError, "text_column 'words' is not there"),
-        ("image\tcaption\na.png\tx\n", {"path_column": "picture", "text_column": "caption"}, UsageError, "together"),
+        (
+            "image\tcaption\na.png\tx\n",
+            {"path_column": "picture", "text_column": "caption"},
+            UsageError,
+            "'picture' is not th",
+        ),
         ("image\tcaption\na.png\tx\n\tx\n", {}, DataError, "line 3: column 'image' is empty"),
         (
             "image\tnote\na.png\tx\n",
@@ -240,5 +247,33 @@ def test_texts_with_labels_are_for_writing_where_that_is_asked_for(tmp_path: Pat
         for position, label, row in zip(batch.index.tolist(), batch.inputs.tolist(), batch.targets.tolist()):
             assert label == source.labels[position]
             assert words.decoded([[token for token in row if token != NO_TAG]]) == [source.texts[position]]
+    for wrong, hint in (("text_from_label", "did you mean text-from-label"), ("bogus", "there are image-class")):
+        with pytest.raises(UsageError, match=f"the task '{wrong}' is not known; {hint}"):
+            open_data(table, task=wrong)
     with pytest.raises(UsageError, match="is data for captioning, and data for text-from-label are needed"):
         open_data(write_captioned(tmp_path / "pictures", 20), task="text-from-label")
+
+
+def test_every_kind_of_task_can_be_asked_for() -> None:
+    assert {*TASKS} == {*KINDS}
+
+
+def test_columns_and_paths_that_are_not_those_of_pictures_are_named(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("image,caption\n1,a box\n2,a bar\n")
+    for task in (None, "captioning"):
+        with pytest.raises(DataError, match="column 'image' has no path of an image, but '1' and such"):
+            open_data(table, task=task)
+    with pytest.raises(UsageError, match="path_column 'imge' is not there; the columns are image, caption"):
+        open_data(table, path_column="imge", text_column="caption")
+    table.write_text("a,caption\n1,a box\n2,a bar\n")
+    with pytest.raises(DataError, match="none of the columns a, caption looks like the path"):
+        open_data(table, task="captioning")
+
+
+def test_texts_of_one_label_can_be_written(tmp_path: Path) -> None:
+    table = tmp_path / "t.tsv"
+    table.write_text("text\tlabel\n" + "".join(f"the dog {n}\tplants\n" for n in range(30)))
+    assert open_data(table, task="text-from-label").num_classes == 1
+    with pytest.raises(DataError, match="at least two classes"):
+        open_data(table)

@@ -10,6 +10,7 @@ from corinth.data import SequenceData, open_data
 from corinth.data.preparation import preparation_from_dict
 from corinth.data.sequences.encoding import SeriesEncoding, TextEncoding
 from corinth.data.sequences.tokenizing import KINDS, train_tokenizer
+from corinth.data.sequences.wording import Wording
 from corinth.errors import DataError, UsageError
 from sequence_sets import text_rows, waves, write_table, write_ts
 
@@ -127,3 +128,10 @@ def test_small_numbers_are_no_constants(tmp_path: Path) -> None:
     encoding = SeriesEncoding.measured(sequences(tmp_path / "t.npz"), max_len=None)
     assert 1e-13 < encoding.std[0] < 1e-12
     assert encoding.std[1] == 1.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_written_has_its_blanks_where_the_texts_have_them(kind: Any) -> None:
+    texts = ["A woman's t-shirt is 3.5 (left)!", 'he said "no", I can\'t \N{EM DASH} 狗在跑。', "café $5 don't ##a"]
+    words = Wording.trained(texts * 2, tokenizer=kind, vocab_size=200, lowercase=True, max_len=None)
+    assert words.decoded([row.tolist() for row in words.targets(texts)]) == [text.lower() for text in texts]

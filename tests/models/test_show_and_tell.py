@@ -228,7 +228,18 @@ def test_what_does_not_fit_is_refused() -> None:
         model.encode(torch.zeros(1, 3, 3, 3))
     with pytest.raises(UsageError, match="class token 3 is outside of the vocabulary, 0 to 2"):
         writer().encode(torch.tensor([3]))
-    with pytest.raises(UsageError, match="one picture alone cannot be trained on"):
-        captioner().train().encode(pictures(1))
     with pytest.raises(UsageError, match=r"pictures are \(B, C, H, W\)"):
         model.encode(torch.zeros(3, 12, 12))
+
+
+def test_one_picture_alone_is_trained_on_by_the_running_statistics() -> None:
+    """As is left of a batch whose other pictures are damaged."""
+    model = captioner()
+    model.backbone.eval()
+    alone = model.eval().first(pictures(1))
+    model.norm.train()
+    before = model.norm.running_mean.clone()
+    torch.testing.assert_close(model.first(pictures(1)), alone)
+    assert torch.equal(model.norm.running_mean, before)
+    model.train().first(pictures(1)).sum().backward()
+    assert model.norm.weight.grad is not None

@@ -218,7 +218,7 @@ def test_other_networks_write_nothing(tmp_path: Path, capsys: pytest.CaptureFixt
     network = create_model("cnn", num_classes=2, in_chans=1)
     save_model(tmp_path, network, arch="cnn", preprocess=preprocess, classes=("a", "b"))
     assert main(["generate", str(tmp_path)]) == 2
-    assert "does image-classification and writes no text" in capsys.readouterr().err
+    assert "does image-classification, and corinth generate is for language models" in capsys.readouterr().err
 
 
 def test_evaluate_prints_nats_and_perplexity(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from corinth.data import Batch
 from corinth.data.sequences.batch import NO_TAG
 from corinth.models.recurrent.label_decoder import LabelDecoder, LabelDecoderConfig
 from corinth.tasks import Captioning, TextFromLabel, writing
-from corinth.tasks.bleu import CorpusBleu, in_columns
+from corinth.tasks.bleu import CorpusBleu, CorpusChrf, in_columns
 from corinth.training.stepping import split
 
 BEGIN, END, SILENT = 11, 12, (0, 1, 11)
@@ -20,6 +20,9 @@ TEXTS = [[5, 6, 7, END], [8, END], [9, 3, END]]
 
 def decode(rows: Any) -> list[str]:
     return [" ".join(f"W{token}" for token in row if token < BEGIN) for row in rows]
+
+
+TRUTH = [("W5 W6 W7", "W8 W4"), ("W9 W3",)]  # more than the tokens say
 
 
 def model() -> LabelDecoder:
@@ -33,7 +36,7 @@ def make(**options: Any) -> TextFromLabel:
 
 def captioning(**options: Any) -> Captioning:
     """Classes stand for the pictures: all that the task knows of them is that the network takes them."""
-    return Captioning(model(), begin=BEGIN, end=END, silent=SILENT, limit=6, decode=decode, **options)
+    return Captioning(model(), begin=BEGIN, end=END, silent=SILENT, limit=6, decode=decode, references=TRUTH, **options)
 
 
 def padded(rows: list[list[int]], steps: int = 4) -> torch.Tensor:
@@ -106,18 +109,17 @@ def test_bleu_is_that_of_greedy_captions_against_all_of_a_picture() -> None:
         task.measure(metrics, several())
     assert int(metrics["bleu"].sentences) == 4
     said = decode(task.predict(several()).tokens)
-    truth = [decode([TEXTS[0][:-1], TEXTS[1][:-1]]), decode([TEXTS[2][:-1]])]
-    columns = [[truth[0][0], truth[1][0]] * 2, [truth[0][1], None] * 2]
+    columns = [["W5 W6 W7", "W9 W3"] * 2, ["W8 W4", None] * 2]
     expected = BLEU(lowercase=True).corpus_score(said * 2, columns).score / 100
     values = {name: float(value) for name, value in metrics.compute().items()}
     assert values["bleu"] == pytest.approx(expected)
-    each = [CHRF(lowercase=True).sentence_score(a, b).score / 100 for a, b in zip(said, truth)]
-    assert values["chrf"] == pytest.approx(sum(each) / 2)
+    expected = CHRF(lowercase=True).corpus_score(said * 2, columns).score / 100
+    assert values["chrf"] == pytest.approx(expected)
     assert task.rank(values) == (values["chrf"], -values["loss"])
     assert "bleu" not in task.metrics(validated=0)
 
 
-def test_bleu_of_several_references_over_batches_is_that_of_the_corpus() -> None:
+def test_scores_of_several_references_over_batches_are_those_of_the_corpus() -> None:
     said = ["the cat sat on the mat today", "A dog runs in the park", "two men"]
     truth = [
         ["the cat sat on a mat today", "a cat is on the mat"],
@@ -131,6 +133,11 @@ def test_bleu_of_several_references_over_batches_is_that_of_the_corpus() -> None
     expected = BLEU(lowercase=True).corpus_score(said, in_columns(truth)).score / 100
     assert 0.2 < expected < 1
     assert float(metric.compute()) == pytest.approx(expected, abs=1e-7)
+    other = CorpusChrf(lowercase=True)
+    other.update(said[:2], truth[:2])
+    other.update(said[2:], truth[2:])
+    expected = CHRF(lowercase=True).corpus_score(said, in_columns(truth)).score / 100
+    assert float(other.compute()) == pytest.approx(expected, abs=1e-7)
 
 
 def test_neither_unknown_words_nor_nothing_is_written() -> None:

@@ -1,6 +1,7 @@
 """The loop on toys: turns, accumulation, averages, patience, what is not finite, and going on exactly."""
 
 import copy
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -100,6 +101,15 @@ def test_a_small_last_batch_takes_fewer_parts() -> None:
     assert (made.parts(12), made.parts(5), made.parts(2)) == (4, 2, 1)
     made.recipe = recipe(batch_size=12, accumulate=12)
     assert (made.parts(12), made.parts(5)) == (6, 2)
+
+
+def test_no_part_of_a_small_last_batch_is_of_one_sample_where_full_ones_are_larger() -> None:
+    made, _ = loop(Regression(), recipe(batch_size=7, accumulate=3))
+    assert [made.parts(samples) for samples in (7, 5, 3, 2, 1)] == [3, 2, 1, 1, 1]
+    for full, accumulate in itertools.product(range(2, 20), range(1, 6)):
+        made.recipe = recipe(batch_size=max(full, 2 * accumulate), accumulate=accumulate)
+        for samples in range(2, int(made.recipe.batch_size) + 1):
+            assert 1 <= made.parts(samples) <= min(accumulate, samples // 2)
 
 
 class Adversarial(Task):

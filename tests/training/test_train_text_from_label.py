@@ -11,8 +11,10 @@ import torch
 from caption_sets import write_labelled
 from corinth.cli import main
 from corinth.compare.bakeoff import compare
+from corinth.compare.plan import check_plan, make_plan
 from corinth.data import SequenceData, open_data
 from corinth.data.sequences.batch import NO_TAG
+from corinth.data.sequences.wording import Wording
 from corinth.errors import UsageError, WeightsError
 from corinth.predictor import LabelWriter, load_run
 from corinth.predictor.writing import WritingEvaluation
@@ -170,6 +172,7 @@ def test_unfit_uses_of_a_run(run: Run, data: SequenceData, tmp_path: Path) -> No
         ({"arch": "lstm", "options": {}}, "is data for text-from-label and lstm does"),
         ({"options": {"num_classes": 5}}, "num_classes 5 does not fit"),
         ({"fit": "pad"}, "fit does nothing with texts"),
+        ({"max_len": 1}, "max_len 1 leaves no room for a word before the end"),
     ],
 )
 def test_what_does_not_fit_is_refused(data: SequenceData, tmp_path: Path, fields: dict[str, Any], said: str) -> None:
@@ -209,6 +212,12 @@ def test_the_report_has_samples_of_each_label(run: Run, data: SequenceData) -> N
     assert "How it reads" not in page
 
 
+def test_a_text_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(Wording, "decoded", lambda _, rows: ["the oak\nand\r\nthe fern"] * len(rows))
+    assert main(["generate", str(run.path), "--label", "plants", "--count", "2"]) == 0
+    assert capsys.readouterr().out == "the oak and the fern\n" * 2
+
+
 def test_a_comparison_shows_what_each_network_writes(data: SequenceData, tmp_path: Path) -> None:
     board = compare(
         data,
@@ -230,11 +239,33 @@ def test_a_comparison_shows_what_each_network_writes(data: SequenceData, tmp_pat
     assert section.count("<b>plants</b>") == 2
 
 
+def test_networks_with_other_tokens_are_not_compared(run: Run, data: SequenceData, tmp_path: Path) -> None:
+    models = "one=label_decoder,two=label_decoder"
+
+    def planned(**own: Any) -> None:
+        options = {"overrides": {"options": OPTIONS}, "recipes": {"two": own}}
+        check_plan(make_plan(data, models, budget="1ep", seeds=1, control=None, **options), data)
+
+    for other in ({"tokenizer": "char"}, {"vocab_size": 8}, {"max_len": 3}):
+        with pytest.raises(UsageError, match="two writes with other tokens than one, and nats per token can be compar"):
+            planned(**other)
+    planned(vocab_size=5000)  # of which there are only these few
+    planned(weights=str(run.path))
+    other = quick(data, tmp_path / "other", budget="16samples", tokenizer="char")
+    with pytest.raises(UsageError, match="two writes with other tokens than one"):
+        planned(weights=str(other.path))
+
+
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table, where = write_labelled(tmp_path / "t.tsv"), str(tmp_path / "run")
     args = ["train", "--model", "label_decoder", "--data", str(table), "--epochs", "2", "--quiet", "--output", where]
     assert main(args) == 2
-    assert "is data for sequence-classification and label_decoder does text-from-label" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "is data for sequence-classification and label_decoder does text-from-label" in said
+    assert "; or say --task text-from-label" in said
+    compared = ["compare", "--data", str(table), "--models", "label_decoder", "--output", str(tmp_path / "board")]
+    assert main(compared) == 2
+    assert "; or say --set task=text-from-label" in capsys.readouterr().err
     assert main([*args, "--task", "text-from-label", "--set", "hidden_size=16"]) == 0
     capsys.readouterr()
     assert main(["generate", where, "--label", "plants", "--count", "3", "--top-k", "5", "--seed", "1"]) == 0
@@ -257,6 +288,8 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert what in capsys.readouterr().err
     assert main(["evaluate", where, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["nats_per_token"] > 0
+    assert main(["evaluate", where]) == 0
+    assert "unknown             0 of 117 tokens" in capsys.readouterr().out
     other = tmp_path / "other.tsv"
     other.write_text(table.read_text().replace("\tplants", "\tstones"))
     assert main(["evaluate", where, "--data", str(other)]) == 1

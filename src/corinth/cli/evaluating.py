@@ -236,6 +236,7 @@ def _scores(result: "Scores", task: str) -> dict[str, str | None]:
     from corinth.predictor import Evaluation, ForecastEvaluation
     from corinth.predictor.captioning import CaptionEvaluation
     from corinth.predictor.translation import TranslationEvaluation
+    from corinth.predictor.writing import WritingEvaluation
     from corinth.report.formats import number
     from corinth.tasks.kinds import KINDS
 
@@ -259,14 +260,17 @@ def _scores(result: "Scores", task: str) -> dict[str, str | None]:
         return _forecast_scores(result)
     if isinstance(result, CaptionEvaluation):
         return {
-            "BLEU": f"{100 * result.bleu:.2f} ({result.signature})",
             "chrF": f"{100 * result.chrf:.2f} ({result.chrf_signature})",
+            "BLEU": f"{100 * result.bleu:.2f} ({result.signature})",
             "exact": f"{result.exact:.2%} of captions are one of the picture's own",
             "loss": f"{result.loss:.4f} nats a token",
             "accuracy": f"{result.accuracy:.2%} of tokens, given those before",
             "beam": str(result.beam),
         }
     values = result.to_dict().items()
+    if isinstance(result, WritingEvaluation):
+        scores = {name.replace("_", " "): number(value) for name, value in values if isinstance(value, float)}
+        return scores | {"unknown": f"{result.unknown:,} of {result.tokens:,} tokens"}
     if not KINDS[task].share:
         return {
             _NAMES.get(name, name.replace("_", " ")): number(value)

@@ -57,7 +57,8 @@ def main(args: Sequence[str]) -> int:
         return _of_label(predictor, options)
     if not isinstance(predictor, LanguageModel):
         raise UsageError(
-            f"{options.run} does {predictor.task} and writes no text; corinth predict says what it makes of samples"
+            f"{options.run} does {predictor.task}, and corinth generate is for language models and texts of a label; "
+            "corinth predict says what it makes of samples"
         )
     if options.label is not None:
         raise UsageError(f"--label is for texts of a label, and {options.run} is a language model; use --prompt TEXT")
@@ -90,7 +91,7 @@ def _of_label(predictor: "LabelWriter", options: Options) -> int:
     if options.format == "json":
         deliver(to_json([text.to_dict() for text in found]), options.output)
     else:
-        deliver("\n".join(text.text for text in found), options.output)
+        deliver("\n".join(" ".join(text.text.splitlines()) for text in found), options.output)
     return 0
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from corinth.data.dataset import DataSet
 from corinth.data.opening import OPTIONS
+from corinth.data.sequences.label_encoding import FROM_LABEL
+from corinth.data.sequences.source import SequenceData
 from corinth.errors import CorinthError, UsageError
 from corinth.files import sweep, write_json
 from corinth.inspect.devices import choose_device
@@ -18,12 +20,15 @@ from corinth.tasks.kinds import KINDS
 from corinth.training import Recipe, recipe_for
 from corinth.training.build import check_task, configure_for, planned_preprocess
 from corinth.training.optimizers import find_optimizer
+from corinth.training.options import OF_SEQUENCES, OF_TEXTS
 from corinth.training.recipe import NESTED
+from corinth.training.sequences import make_encoding
 
 FORMAT = 1
 MOST_SEEDS = 1000
 FILE = "compare.json"
 CONTROLS = ("shuffled-labels",)
+OF_TOKENS = (*OF_TEXTS, *OF_SEQUENCES, "weights")  # fields of a recipe that settle what a token is
 # fields of a recipe that say where and which run it is, not how it trains
 _NOT_THE_RECIPE = ("output", "seed", "data", "tensorboard")
 
@@ -83,7 +88,7 @@ def make_plan(
         raise UsageError(f"the control {control} is for classification, and {data.name} is data for {data.task}")
     labels = parse_models(models)
     for arch in labels.values():
-        check_task(entry(arch), data)
+        check_task(entry(arch), data, "--set task=")
     recipes = recipes or {}
     for label in recipes:
         if label not in labels:
@@ -126,6 +131,24 @@ def check_plan(plan: Plan, data: DataSet) -> None:
         planned_preprocess(recipe, data)  # reads what the weights say of themselves
         if recipe.early_stopping and not data.scorable("val"):
             raise UsageError(f"early_stopping of {contender.label} needs a validation part and {data.name} has none")
+    if data.task == FROM_LABEL:
+        check_same_tokens(plan, data)
+
+
+def check_same_tokens(plan: Plan, data: DataSet) -> None:
+    """Nats per token can be compared only where all networks foretell the same tokens."""
+    assert isinstance(data, SequenceData)
+    asked = {tuple(getattr(c.recipe, name) for name in OF_TOKENS): c for c in reversed(plan.contenders)}
+    if len(asked) < 2:
+        return
+    encodings: dict[str, Any] = {c.label: make_encoding(c.recipe, data) for c in reversed(asked.values())}
+    (first, own), *others = ((label, encoding.words) for label, encoding in encodings.items())
+    for label, found in others:
+        if (found.tokenizer, found.max_len) != (own.tokenizer, own.max_len):
+            raise UsageError(
+                f"{label} writes with other tokens than {first}, and {KINDS[data.task].metric_name} can be compared "
+                f"only with the same; give all the same {', '.join(OF_TOKENS[:-1])}, and weights of such a run or none"
+            )
 
 
 def parse_models(models: Sequence[str] | str) -> dict[str, str]:

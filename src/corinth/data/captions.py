@@ -58,18 +58,24 @@ def have_captions(table: Table, columns: Mapping[str, str | None], task: str | N
     other texts, both columns or the task were asked for.
     """
     names = {name.strip().lower(): name for name in table.columns}
+    if task == CAPTIONING or columns["path_column"] is not None:
+        find_column(table, columns["path_column"], PATH_COLUMNS, "path")  # or says that it is not there
     paths = columns["path_column"] or next((names[word] for word in PATH_COLUMNS if word in names), None)
-    if paths not in table.columns:
+    if paths is None:
         return False
     if task == CAPTIONING and not table.columns[paths]:
         return True  # which says that there are none
+    labelled = columns["label_column"] is not None or bool({*LABEL_COLUMNS} & {*names})
+    called = not labelled and bool({*_FOR_CAPTIONS} & {*names})
     if not any(map(is_image_file, table.columns[paths])):
+        if table.columns[paths] and (task == CAPTIONING or called):
+            raise DataError(
+                f"{table.path}: column {paths!r} has no path of an image, but {table.columns[paths][0]!r} and such; "
+                "captions are of image files, whose names end in .png, .jpg, ..."
+            )
         return False
     asked = columns["path_column"] is not None and columns["text_column"] is not None
-    if asked or task == CAPTIONING:
-        return True
-    labelled = columns["label_column"] is not None or bool({*LABEL_COLUMNS} & {*names})
-    return not labelled and (columns["text_column"] is not None or bool({*_FOR_CAPTIONS} & {*names}))
+    return asked or task == CAPTIONING or called or (not labelled and columns["text_column"] is not None)
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """From a name or a path to an open data set: what it is, its labels, its splits."""
 
+import difflib
 import numbers
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -37,6 +38,12 @@ from corinth.errors import DataError, UsageError
 GROUPS = ("val_groups", "test_groups")
 AHEAD = ("horizon", "window", "season", "missing")
 OPTIONS = ("task", "split_seed", "val_share", "test_share", *COLUMNS, *GROUPS, "transcript_units", *AHEAD)
+TASKS = (
+    *("image-classification", "semantic-segmentation", "object-detection", "captioning"),
+    *("tabular-classification", "tabular-regression"),
+    *("sequence-classification", "sequence-regression", "sequence-tagging", "frame-classification"),
+    *("text-from-label", "language-modeling", "translation", "transcription", "forecasting"),
+)
 _NONE = np.empty(0, dtype=np.int64)
 
 
@@ -95,6 +102,10 @@ def open_data(
     `progress(what, done, total)` is called while headers are read and files are fetched.
     """
     spec = str(spec)
+    if task is not None and task not in TASKS:
+        near = difflib.get_close_matches(str(task), TASKS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(TASKS)}"
+        raise UsageError(f"the task {task!r} is not known; {hint}")
     split_seed = int(_of_kind(numbers.Integral, "split_seed", split_seed, "a whole number"))
     val_share = float(_of_kind(numbers.Real, "val_share", val_share, "a number"))
     test_share = float(_of_kind(numbers.Real, "test_share", test_share, "a number"))
@@ -147,7 +158,7 @@ def open_data(
         said = [f"not split here, use the part called all ({error})"]
     notes += said
     if classes is None and not isinstance(source, TargetSource):
-        check_classes(source, splits, spec)
+        check_classes(source, splits, spec, least=1 if found.task == FROM_LABEL else 2)
     if classes is None and isinstance(source, StepLabels):
         source.check_trained(splits["train"], spec)
     if classes is None and isinstance(source, ForecastSource):

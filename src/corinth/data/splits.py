@@ -150,8 +150,8 @@ def _rank(seed: int, key: str) -> int:
     return int.from_bytes(blake2b(f"{seed}\0{key}".encode(), digest_size=8).digest(), "big")
 
 
-def check_classes(source: Source, splits: dict[str, np.ndarray], where: str) -> None:
-    """At least two classes, and none in validation or test that training never sees."""
+def check_classes(source: Source, splits: dict[str, np.ndarray], where: str, least: int = 2) -> None:
+    """At least so many classes, and none in validation or test that training never sees."""
     names: Sequence[str] = source.classes
     trained = set(np.unique(source.labels[splits["train"]]).tolist())
     for part in ("val", "test"):
@@ -161,6 +161,6 @@ def check_classes(source: Source, splits: dict[str, np.ndarray], where: str) -> 
                 f"{where}: the {part} part has {plural(source.unit)} of {said} and the "
                 "training part has none; every class must be trained on"
             )
-    if len(trained) < 2:
+    if len(trained) < least:
         have = f"only one class, {names[next(iter(trained))]!r}" if trained else f"no training {plural(source.unit)}"
         raise DataError(f"{where}: has {have}; at least two classes are needed to tell apart")

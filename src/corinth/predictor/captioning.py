@@ -55,6 +55,11 @@ class CaptionEvaluation(TextScores):
 
     exact: float
 
+    @property
+    def score(self) -> float:
+        """chrF, as BLEU is nothing before four words in a row are right."""
+        return self.chrf
+
 
 class Captioner(ImagePredictor):
     task = "captioning"
@@ -111,7 +116,7 @@ class Captioner(ImagePredictor):
             raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
         check_finite(self.model)
         words = self.preprocess.words
-        task = Captioning(self.model, decode=words.decoded, **words.options)
+        task = Captioning(self.model, decode=words.decoded, references=source.captions, **words.options)
         metrics = alone(task.metrics(validated=0)).to(self.device)
         store = CaptionStore.made(data, split, self.preprocess, together=True)
         index: list[int] = []

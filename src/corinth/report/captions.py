@@ -81,12 +81,13 @@ def together(entrants: list[Entrant], data: Any) -> list[PictureTogether]:
 
 
 def _of_run(scored: Scored) -> Extra:
-    """How BLEU was computed, how many captions are exact, and pictures in the middle."""
+    """BLEU and how it was computed, how many captions are exact, and pictures in the middle."""
     found = scored.found
     scores = (
+        ("BLEU", percent(found.bleu), found.signature.replace("|", " ")),
         ("Exact", percent(found.exact), "of captions are one of the picture's own"),
         ("Loss", f"{found.loss:.3f}", f"nats a token; {percent(found.accuracy)} of tokens are the likeliest"),
-        ("Search", f"beam {found.beam}", found.signature.replace("|", " ")),
+        ("Search", f"beam {found.beam}", found.chrf_signature.replace("|", " ")),
     )
     middle = [
         captioned(scored.predictor, scored.data, int(found.index[i]), float(found.per_sample[i]))

@@ -112,7 +112,8 @@ def _scores(kind: Kind, found: Scores, words: str) -> list[tuple[str, str, str]]
 
 
 def _title(name: str) -> str:
-    return name[0].upper() + name[1:]
+    """With a capital, but for names such as chrF, which have one elsewhere."""
+    return name[0].upper() + name[1:] if name.split()[0].islower() else name
 
 
 def _when(best: dict[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""BLEU (Papineni et al. 2002) as sacrebleu computes it, over batches and processes."""
+"""BLEU (Papineni et al. 2002) and chrF (Popovic 2015) as sacrebleu computes them, over batches and processes."""
 
 import re
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from torchmetrics import Metric
 
 _CHINESE, _KANA = re.compile(r"[\u4e00-\u9fff]"), re.compile(r"[\u3040-\u30ff]")
 ORDERS = 4  # of n-grams
+LETTERS = 6  # of chrF's
 
 
 def bleu_tokenizer(references: Sequence[str]) -> str:
@@ -65,3 +66,27 @@ class CorpusBleu(Metric):
     def compute(self) -> Tensor:
         (right, total), (ours, theirs) = self.counts.tolist(), self.lengths.tolist()
         return torch.tensor(self.bleu.compute_bleu(right, total, ours, theirs).score / 100)
+
+
+class CorpusChrf(Metric):
+    """A share of 1, of all sentences together, against one or several references each."""
+
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self, *, lowercase: bool = False) -> None:
+        super().__init__()
+        from sacrebleu.metrics import CHRF  # takes a while, and few tasks need it
+
+        self.chrf: Any = CHRF(char_order=LETTERS, lowercase=lowercase)
+        self.add_state("counts", torch.zeros(3 * LETTERS, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, texts: Sequence[str], references: Sequence[str] | Sequence[Sequence[str]]) -> None:
+        if not texts:
+            return
+        # sacrebleu has no public name for the counts that can be added up, nor for the score of their sum
+        counts = torch.tensor(self.chrf._extract_corpus_statistics(list(texts), in_columns(references)))
+        self.counts += counts.sum(0).to(self.counts)
+
+    def compute(self) -> Tensor:
+        return torch.tensor(self.chrf._aggregate_and_compute([self.counts.tolist()]).score / 100)

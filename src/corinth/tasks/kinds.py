@@ -54,7 +54,7 @@ KINDS = {
             classes=False,
             lower_is_better=True,
         ),
-        Kind("captioning", "bleu", "BLEU", "chrF per picture", unit="picture", classes=False),
+        Kind("captioning", "chrf", "chrF", "chrF per picture", unit="picture", classes=False),
         Kind(
             *("text-from-label", "loss", "nats per token", "nats per token of a text"),
             unit="text",

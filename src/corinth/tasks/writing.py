@@ -11,8 +11,8 @@ from torchmetrics import MetricCollection
 
 from corinth.data.sequences.batch import NO_TAG
 from corinth.layers.search import Step, greedy
-from corinth.tasks.bleu import CorpusBleu
-from corinth.tasks.means import CountedMean, MeanOver, share_right
+from corinth.tasks.bleu import CorpusBleu, CorpusChrf
+from corinth.tasks.means import CountedMean, share_right
 from corinth.tasks.task import Phase, Task, Term
 
 Decode = Callable[[Sequence[Sequence[int]]], list[str]]  # tokens of texts to texts
@@ -137,24 +137,31 @@ class TextFromLabel(Writing):
 
 
 class Captioning(Writing):
-    """Captions of pictures, `batch.inputs` float (B, C, H, W). `decode` makes texts of tokens, `bleu_tokenizer` is
-    sacrebleu's; capitals do not count."""
+    """Captions of pictures, `batch.inputs` float (B, C, H, W), at `batch.index` of the data, whose `references` are all
+    captions of each picture as people wrote them. `decode` makes texts of tokens, `bleu_tokenizer` is sacrebleu's;
+    capitals do not count."""
 
     name = "captioning"
 
-    def __init__(self, model: nn.Module, *, decode: Decode, bleu_tokenizer: str = "13a", **options: Any) -> None:
-        from sacrebleu.metrics import CHRF  # takes a while, and few tasks need it
-
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        decode: Decode,
+        references: Sequence[Sequence[str]],
+        bleu_tokenizer: str = "13a",
+        **options: Any,
+    ) -> None:
         super().__init__(model, **options)
-        self.decode, self.bleu_tokenizer, self.chrf = decode, bleu_tokenizer, CHRF(lowercase=True)
+        self.decode, self.references, self.bleu_tokenizer = decode, references, bleu_tokenizer
 
     def metrics(self, validated: int = VALIDATED) -> MetricCollection:
         """`loss` and `accuracy`; of captions of the first `validated` pictures by greedy search, where these are any,
-        `bleu`, and `chrf`, a mean over pictures."""
+        `chrf` and `bleu`, of all of them together."""
         found = super().metrics()
         if validated:
+            found["chrf"] = CorpusChrf(lowercase=True)
             found["bleu"] = CorpusBleu(self.bleu_tokenizer, most=validated, lowercase=True)
-            found["chrf"] = MeanOver()
         return found
 
     def measure(self, metrics: MetricCollection, batch: Any) -> None:
@@ -162,13 +169,9 @@ class Captioning(Writing):
         found = cast(Any, metrics)
         if "bleu" in found and (left := found["bleu"].left) > 0:
             texts = self.decode(self._greedy(batch.inputs[:left]))
-            truth = [self._references(rows) for rows in batch.targets[:left].tolist()]
-            found["bleu"].update(texts, truth)
-            scores = [self.chrf.sentence_score(text, some).score / 100 for text, some in zip(texts, truth, strict=True)]
-            found["chrf"].update(torch.tensor(sum(scores)), len(scores))
-
-    def _references(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        return self.decode([[token for token in row if token != NO_TAG] for row in rows if row[0] != NO_TAG])
+            truth = [self.references[position] for position in batch.index[:left].tolist()]
+            for name in ("chrf", "bleu"):
+                found[name].update(texts, truth)
 
     def rank(self, metrics: Mapping[str, float]) -> tuple[float, ...]:
         """By chrF, as BLEU is nothing before four words in a row are right; then by loss."""

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,11 +13,15 @@ from torch import nn
 
 from corinth.data import ImageData, Preprocess, SequenceData, choose_sides, choose_size
 from corinth.data.caption_encoding import CaptionEncoding
-from corinth.data.captions import CaptionSource
+from corinth.data.captions import CAPTIONING, CaptionSource
 from corinth.data.dataset import DataSet
 from corinth.data.preparation import Preparation, preparation_from_dict
 from corinth.data.rows.source import RowData
+from corinth.data.sequences.label_encoding import FROM_LABEL
+from corinth.data.sequences.labelled import FRAMES
 from corinth.data.sequences.language import LANGUAGE
+from corinth.data.sequences.source import MeasuredSource, SeriesSource, TextSource
+from corinth.data.tables import TABLE_SUFFIXES
 from corinth.errors import UsageError, WeightsError
 from corinth.registry import Entry, entry, list_models
 from corinth.tasks.kinds import KINDS
@@ -144,19 +149,31 @@ def build_network(
     return model, size, known
 
 
-def check_task(found: Entry, data: DataSet) -> None:
-    """An architecture that does something else than the data are for is a `UsageError`."""
+def check_task(found: Entry, data: DataSet, how: str = "--task ") -> None:
+    """An architecture that does something else than the data are for is a `UsageError`, which says `how` to ask for
+    what it does where the data may serve for that too."""
     if data.task == LANGUAGE and getattr(found.config, "bidirectional", False):
         raise UsageError(
             f"{found.name} reads a text backwards too, and would see what it has to predict; use one that reads "
             f"forwards alone: {', '.join(list_models(task=data.task)[:3])}, ..."
         )
-    if data.task not in found.card.tasks:
+    if data.task not in (does := found.card.tasks):
         able = ", ".join(list_models(task=data.task)[:3])
         raise UsageError(
-            f"{data.name} is data for {data.task} and {found.name} does {', '.join(found.card.tasks)}; "
+            f"{data.name} is data for {data.task} and {found.name} does {', '.join(does)}; "
             f"architectures for it are {able}, ..."
+            + "".join(f"; or say {how}{task}" for task in _also_for(found, data) if task in does)
         )
+
+
+def _also_for(found: Entry, data: DataSet) -> tuple[str, ...]:
+    """Tasks that data are for only where that is asked for."""
+    if isinstance(data.source, TextSource):
+        return (FROM_LABEL,)
+    if isinstance(data.source, SeriesSource) and not isinstance(data.source, MeasuredSource):
+        return () if hasattr(found.config, "in_chans") else (FRAMES,)  # whose frames are pictures
+    is_table = Path(data.spec).suffix.lower() in TABLE_SUFFIXES
+    return (CAPTIONING,) if is_table and data.task == "image-classification" else ()
 
 
 def planned_preprocess(recipe: Recipe, data: DataSet) -> Preprocess | None:

@@ -1,4 +1,4 @@
-"""The words of captions, as a recipe asks for them."""
+"""The words and the batches of captions, as a recipe asks for them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,3 +32,13 @@ def make_caption_words(recipe: Recipe, data: ImageData, say: Callable[[str], obj
     if cut := words.count_cut(captions):
         say(f"{cut} of {len(captions)} captions are longer than max_len, {words.max_len} tokens, and lose their end")
     return words
+
+
+def check_pairs(recipe: Recipe, processes: int) -> None:
+    """Batch norm of the pictures' vectors needs two of them in each part of a step."""
+    if int(recipe.batch_size) < (least := 2 * recipe.accumulate * processes):
+        shared = f"accumulate {recipe.accumulate}" + (f" on {processes} processes" if processes > 1 else "")
+        raise UsageError(
+            f"batch_size {recipe.batch_size} is too small for captioning with {shared}: batch norm needs two pictures "
+            f"at a time; it must be at least {least}"
+        )

@@ -34,6 +34,7 @@ from corinth.data.sequences.label_encoding import LabelEncoding, LabelStore
 from corinth.data.sequences.labelled import FRAMES
 from corinth.data.sequences.language_encoding import LanguageEncoding
 from corinth.tasks.kinds import KINDS
+from corinth.training.captioning import check_pairs
 from corinth.training.language import make_language_loaders
 from corinth.training.processes import Processes
 from corinth.training.recipe import Recipe
@@ -60,6 +61,7 @@ def make_loaders(
         assert isinstance(data, ImageData)
         transform = make_transform(recipe, data, preprocess)
     elif isinstance(preprocess, CaptionEncoding):
+        check_pairs(recipe, processes.world_size)
         transform = CaptionTransform(preprocess, recipe.augmentation)
     elif isinstance(preprocess, SeriesEncoding) and recipe.series_augmentation != SeriesAugmentation():
         transform = SeriesTransform(preprocess, recipe.series_augmentation)

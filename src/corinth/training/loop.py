@@ -135,10 +135,12 @@ class Loop:
         """In how many parts a step of so many samples (over all processes) goes through the networks.
 
         A last step that is smaller takes fewer, so that no part is smaller than it need be: every process the same
-        number, none of them empty.
+        number, none of them empty, nor of one sample where those of a full step are larger, as batch norm needs two.
         """
-        wanted = math.ceil(self.recipe.accumulate * samples / int(self.recipe.batch_size))
-        return max(1, min(wanted, samples // self.processes.world_size))
+        full, world = int(self.recipe.batch_size), self.processes.world_size
+        wanted = math.ceil(self.recipe.accumulate * samples / full)
+        least = 2 if full >= 2 * self.recipe.accumulate * world else 1
+        return max(1, min(wanted, samples // world // least))
 
     def backward(self, phase: str, parts: Sequence[Any]) -> None:
         """Gradients of the weighted sum of the phase's terms, each a mean over all its samples (or tokens).

@@ -126,7 +126,7 @@ def _captioning(encoding: Any, recipe: Recipe, model: nn.Module, data: DataSet) 
     assert isinstance(data.source, CaptionSource)
     captions = data.source.captions_at(data.positions("train"))
     options = {"decode": encoding.words.decoded, "bleu_tokenizer": bleu_tokenizer(captions)}
-    return Captioning(model, **options, **_writing(encoding, recipe, data))
+    return Captioning(model, references=data.source.captions, **options, **_writing(encoding, recipe, data))
 
 
 def _text_from_label(encoding: Any, recipe: Recipe, model: nn.Module, data: DataSet) -> Task:

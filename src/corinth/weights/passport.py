@@ -97,7 +97,9 @@ def convert(
         raise UsageError(f"to {to!r} is none of {', '.join(get_args(Target))}")
     place = _place(Path(output), to)
     if entry(arch).card.family == "recurrent":
-        raise UsageError(f"{arch} is not converted: a run's model.safetensors is all that a network of sequences needs")
+        writes = {"captioning", "text-from-label"} & {*entry(arch).card.tasks}
+        what = "network that writes texts" if writes else "network of sequences"
+        raise UsageError(f"{arch} is not converted: a run's model.safetensors is all that a {what} needs")
     loaded = _load(source, entry(arch).name, layout, dict(options or {}))
     preprocess = preprocess or _preprocess(loaded)
     count, channels = config_of(loaded.model).num_classes, config_of(loaded.model).in_chans

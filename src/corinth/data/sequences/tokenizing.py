@@ -20,6 +20,8 @@ PAD, UNKNOWN = "<pad>", "<unk>"  # tokens 0 and 1
 SPECIAL = (PAD, UNKNOWN)
 RARE = 2  # a word that occurs less often is unknown, so that what that means is learnt
 RUNNING = r" ?\w+| ?[^\w\s]+|\s"  # a word or punctuation with the blank before it, or a white space
+# a word or a mark, each with the blank before it, which Metaspace has made a letter of; Chinese characters one by one
+JOINED = r"\u2581?\p{Han}|\u2581?[^\W\p{Han}]+|\u2581?[^\w\u2581]|\u2581"
 DIGITS = 3  # of a unigram's scores: their last ones depend on the order in which the library adds
 
 
@@ -31,14 +33,16 @@ def train_tokenizer(
     lowercase: bool,
     running: bool = False,
     marks_apart: bool = False,
+    joined: bool = False,
 ) -> Tokenizer:
     """At most `vocab_size` tokens, the padding and the unknown one included; the most frequent.
 
     With `running` the tokens of a text are all of its characters, in their order: of WordPiece's without the ## that
     some begin with. With `marks_apart` the pieces of `bpe` and `unigram` have no punctuation in them, as those of the
-    others never have.
+    others never have. With `joined` those of `word` and `wordpiece` say whether a blank stood before them, so that what
+    is written has blanks where the training texts have them: woman's, t-shirt, (left).
     """
-    form = _running(kind, lowercase) if running else _apart(kind, lowercase, marks_apart)
+    form = _running(kind, lowercase) if running else _apart(kind, lowercase, marks_apart, joined)
     if kind == "unigram":
         trained = _trained_unigram(texts, vocab_size, form)
     elif kind in ("word", "char"):
@@ -53,6 +57,11 @@ def train_tokenizer(
         trained = _word_pieces(trained, texts, vocab_size)
     if trained.get_vocab_size() <= len(SPECIAL):
         raise DataError("no token occurs often enough in the training texts; add texts, or use the tokenizer char")
+    if joined and kind in ("word", "wordpiece"):
+        ends = [decoders.Metaspace(), decoders.Fuse()]
+        trained.decoder = decoders.Sequence(
+            [decoders.Replace(Regex("^##"), ""), *ends] if kind == "wordpiece" else ends
+        )
     decoder = {"char": decoders.Fuse, "bpe": decoders.Metaspace, "unigram": decoders.Metaspace}.get(kind)
     decoder = None if running else decoder
     if decoder is not None:
@@ -81,8 +90,12 @@ def _options(vocab_size: int) -> dict[str, Any]:
     return {"vocab_size": vocab_size, "special_tokens": list(SPECIAL), "show_progress": False}
 
 
-def _apart(kind: Kind, lowercase: bool, marks_apart: bool) -> tuple[Any, Any]:
+def _apart(kind: Kind, lowercase: bool, marks_apart: bool, joined: bool) -> tuple[Any, Any]:
     """How a text that stands alone is brought into form, and how it is split."""
+    if joined and kind in ("word", "wordpiece"):  # the form of bpe, which puts no blanks around Chinese characters
+        blanks = pre_tokenizers.Metaspace(split=False)
+        split = pre_tokenizers.Split(Regex(JOINED), "isolated")
+        return _normalizer("bpe", lowercase), pre_tokenizers.Sequence([blanks, split])
     return _normalizer(kind, lowercase), _splitter(kind, marks_apart)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, decoders
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from corinth.data.sequences.tokenizing import SPECIAL, UNKNOWN, Kind, read_tokenizer, train_tokenizer
@@ -70,7 +70,7 @@ class Wording:
         return sum(row.tolist().count(unknown) for row in rows)
 
     def decoded(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        """Tokens, without those of beginning and end, to texts."""
+        """Tokens, without those of beginning and end, to texts, with blanks where the training texts have them."""
         texts = self._tokenizer.decode_batch([[token for token in row if token < self.begin] for row in rows])
         return [text.strip() for text in texts]
 
@@ -90,9 +90,9 @@ class Wording:
         cls, texts: Sequence[str], *, tokenizer: Kind, vocab_size: int, lowercase: bool, max_len: int | None
     ) -> "Wording":
         """With a tokenizer of these texts, those of the training part."""
-        found = train_tokenizer(texts, tokenizer, vocab_size, lowercase=lowercase, marks_apart=True)
-        if tokenizer == "word":  # blanks between words, and none before a full stop
-            found.decoder = decoders.WordPiece()
+        if max_len is not None and max_len < 2:
+            raise UsageError(f"max_len {max_len} leaves no room for a word before the end; it must be at least 2")
+        found = train_tokenizer(texts, tokenizer, vocab_size, lowercase=lowercase, marks_apart=True, joined=True)
         made = cls(tokenizer=found.to_str(), max_len=LONGEST_WRITTEN if max_len is None else max_len)
         lengths = np.array([len(row) for row in made.targets(texts)])
         return replace(made, typical=int(np.median(lengths)), longest=int(lengths.max()))

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corinth.errors import UsageError
@@ -174,13 +175,14 @@ class ShowAndTell(Writer):
         self.decoder = Decoder(cfg)
 
     def first(self, inputs: Tensor) -> Tensor:
-        """Pictures (B, C, H, W) to x_{-1}, (B, E)."""
+        """Pictures (B, C, H, W) to x_{-1}, (B, E); one alone by the running statistics, in training too."""
         if inputs.ndim != 4:
             raise UsageError(f"pictures are (B, C, H, W), and these are {tuple(inputs.shape)}")
         checks.at_least(inputs, self.cfg.min_size)
-        if self.training and len(inputs) < 2:
-            raise UsageError("one picture alone cannot be trained on; use a larger batch_size or a smaller accumulate")
-        return self.norm(self.project(self.backbone(inputs)[0].mean(dim=(2, 3))))
+        seen, norm = self.project(self.backbone(inputs)[0].mean(dim=(2, 3))), self.norm
+        if norm.training and len(seen) == 1:  # what is left of a batch whose other pictures are damaged
+            return F.batch_norm(seen, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+        return norm(seen)
 
     def example_inputs(
         self, batch: int, channels: int, height: int, width: int, device: torch.device | str
