@@ -58,7 +58,8 @@ def have_captions(table: Table, columns: Mapping[str, str | None], task: str | N
     other texts, both columns or the task were asked for.
     """
     names = {name.strip().lower(): name for name in table.columns}
-    if task == CAPTIONING or columns["path_column"] is not None:
+    captions = bool({*_FOR_CAPTIONS} & {*names})
+    if columns["path_column"] is not None or (task == CAPTIONING and captions):
         find_column(table, columns["path_column"], PATH_COLUMNS, "path")  # or says that it is not there
     paths = columns["path_column"] or next((names[word] for word in PATH_COLUMNS if word in names), None)
     if paths is None:
@@ -66,7 +67,7 @@ def have_captions(table: Table, columns: Mapping[str, str | None], task: str | N
     if task == CAPTIONING and not table.columns[paths]:
         return True  # which says that there are none
     labelled = columns["label_column"] is not None or bool({*LABEL_COLUMNS} & {*names})
-    called = not labelled and bool({*_FOR_CAPTIONS} & {*names})
+    called = not labelled and captions
     if not any(map(is_image_file, table.columns[paths])):
         if table.columns[paths] and (task == CAPTIONING or called):
             raise DataError(
