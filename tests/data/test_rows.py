@@ -175,7 +175,7 @@ def test_other_columns_are_refused(people: RowData, tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match="other has no column 'height'; the network was trained on 'age', 'height', 'colour'"
     ):
-        encoding.check_columns(open_data(path))
+        encoding.check_data(open_data(path))
 
 
 def test_columns_in_another_order_and_more_of_them_are_read_alike(people: RowData, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_columns_in_another_order_and_more_of_them_are_read_alike(people: RowDat
     path.write_text("\n".join([",".join(names), *lines]) + "\n")
     other = open_data(path)
     assert isinstance(other, RowData)
-    encoding.check_columns(other)
+    encoding.check_data(other)
     rows = np.arange(len(source))
     assert torch.equal(encoding.encode(other.source, rows), encoding.encode(source, rows))
 
@@ -202,7 +202,7 @@ def test_words_where_numbers_were_are_refused(people: RowData, tmp_path: Path) -
     with pytest.raises(
         DataError, match=r"other\.csv, line 2: column 'age' is 'a', and the network was trained on numbers there"
     ):
-        encoding.check_columns(open_data(path))
+        encoding.check_data(open_data(path))
 
 
 def test_what_a_column_holds_was_settled_in_training(people: RowData, tmp_path: Path) -> None:
@@ -215,6 +215,6 @@ def test_what_a_column_holds_was_settled_in_training(people: RowData, tmp_path: 
     assert isinstance(other, RowData)
     assert (other.source.number_names, other.source.word_names) == (("age", "colour"), ())
     encoding = RowEncoding.measured(people)
-    encoding.check_columns(other)
+    encoding.check_data(other)
     given = [{"age": 20 + i, "height": None, "colour": str(i % 3)} for i in range(30)]
     assert torch.equal(encoding.encode(other.source, np.arange(30)), encoding.of_rows(given))

@@ -16,25 +16,16 @@ from corinth.data.sequences.language_encoding import LanguageEncoding, part_of
 from corinth.data.sequences.tokenizing import SPECIAL
 from corinth.errors import DataError, UsageError
 from corinth.predictor.predictor import Predictor, check_finite
-from corinth.predictor.sampling import check_sampling, draw, next_probs
+from corinth.predictor.sampling import Sampled, check_sampling, draw, next_probs
 
 AT_ONCE = 2**22  # probabilities that are held together: a text is read in pieces
 
 
-@dataclass(frozen=True)
-class Generation:
+@dataclass(frozen=True, kw_only=True)
+class Generation(Sampled):
     """A text that a network wrote behind `prompt`, and how."""
 
     prompt: str
-    text: str
-    sample: int
-    seed: int
-    temperature: float
-    top_k: int | None
-    top_p: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
 
 
 @dataclass(frozen=True)
@@ -181,7 +172,7 @@ class LanguageModel(Predictor):
             raise UsageError(f"samples {samples} is not valid; it must be a whole number from 1")
         how: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         texts = ("".join(self.stream(prompt, length=length, seed=seed, sample=i, **how)) for i in range(samples))
-        return [Generation(prompt, text, i, seed, temperature, top_k, top_p) for i, text in enumerate(texts)]
+        return [Generation(prompt=prompt, text=text, sample=i, seed=seed, **how) for i, text in enumerate(texts)]
 
     def stream(
         self,

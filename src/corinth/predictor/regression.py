@@ -1,21 +1,24 @@
-"""Regression for its user: sequences in, a number for each out, in the unit of the targets."""
+"""Regression for its user: a number for each sequence, in the unit of the targets; rows.py has that of rows."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from corinth.data import Batch, Loader, SequenceData, Sequences, SequenceStore, SeriesEncoding
+from corinth.data import Batch, Loader, Sequences, SequenceStore, SeriesEncoding, Store
+from corinth.data.collect import plural
+from corinth.data.measured import Measured
 from corinth.data.sequences.loose import loose_series
 from corinth.data.sequences.source import MeasuredSource
 from corinth.errors import DataError, UsageError
 from corinth.predictor.predictor import Predictor, check_finite, check_sizes
 from corinth.predictor.sequences import columns_of
 from corinth.tasks import SequenceRegression
+from corinth.tasks.regression import Regression
 
 
 @dataclass(frozen=True)
@@ -81,14 +84,51 @@ class RegressionEvaluation:
         return {"target": self.target_name} | {name: getattr(self, name) for name in names} | {"dropped": []}
 
 
-class SequenceRegressor(Predictor):
-    task = SequenceRegression.name
-    preprocess: SeriesEncoding
+class Regressor(Predictor):
+    """One that answers with a number in the user's unit."""
+
+    learns: ClassVar[type[Regression]]
+    takes: ClassVar[type[Measured]]  # kind of source
+    store: ClassVar[Callable[..., Store]]  # of a part of the data
 
     @property
     def target_name(self) -> str:
         """What the number is called in the data that it was trained on."""
         return (self.data or {}).get("target_column") or "value"
+
+    @torch.inference_mode()
+    def values(self, inputs: Any) -> np.ndarray:
+        """Encoded samples to numbers, float64 (B,)."""
+        scale: Any = self.preprocess
+        task = self.learns(self.model, mean=scale.target_mean, std=scale.target_std)
+        batch = Batch(inputs.to(self.device), torch.empty(0), torch.arange(len(inputs)))
+        return task.predict(batch).numpy()
+
+    def evaluate(self, data: Any, split: str = "test", *, batch_size: int = 512) -> RegressionEvaluation:
+        """Score one part of `data`, or all of it (`split="all"`), with this network's own encoding."""
+        if not len(data.positions(split)):
+            raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
+        if not isinstance(data.source, self.takes):
+            several = plural(self.takes.unit)
+            raise UsageError(f"{data.name} holds no {several} with a number each, which this {self.arch} needs")
+        check_finite(self.model)
+        encoding: Any = self.preprocess
+        encoding.check_data(data)
+        index: list[int] = []
+        values: list[np.ndarray] = []
+        for batch in Loader(type(self).store(data, split, encoding), batch_size):
+            index += batch.index.tolist()
+            values.append(self.values(batch.inputs))
+        targets = data.source.targets[index]
+        return RegressionEvaluation.of(np.concatenate(values), targets, np.array(index), data.source.target_name)
+
+
+class SequenceRegressor(Regressor):
+    task = SequenceRegression.name
+    learns = SequenceRegression
+    takes = MeasuredSource
+    store = SequenceStore
+    preprocess: SeriesEncoding
 
     def predict(self, sequences: Any | Iterable[Any], *, batch_size: int = 64) -> list[ValuePrediction]:
         """The number of each sequence: arrays (T, C), and paths of .csv files with a step a row, of .ts and .npz files
@@ -110,32 +150,6 @@ class SequenceRegressor(Predictor):
         ready.sort(key=lambda pair: len(pair[1]))  # similar lengths together
         for start in range(0, len(ready), batch_size):
             places, rows = zip(*ready[start : start + batch_size], strict=True)
-            for place, value in zip(places, self._values(Sequences.of(rows)).tolist(), strict=True):
+            for place, value in zip(places, self.values(Sequences.of(rows)).tolist(), strict=True):
                 found[place] = ValuePrediction(found[place].name, value)
         return found
-
-    @torch.inference_mode()
-    def _values(self, inputs: Sequences) -> np.ndarray:
-        """Encoded sequences to numbers, float64 (B,)."""
-        scale = self.preprocess
-        assert scale.target_mean is not None
-        assert scale.target_std is not None
-        task = SequenceRegression(self.model, mean=scale.target_mean, std=scale.target_std)
-        batch = Batch(inputs.to(self.device), torch.empty(0), torch.arange(len(inputs)))
-        return task.predict(batch).numpy()
-
-    def evaluate(self, data: SequenceData, split: str = "test", *, batch_size: int = 512) -> RegressionEvaluation:
-        """Score one part of `data`, or all of it (`split="all"`), with this network's own encoding."""
-        if not len(data.positions(split)):
-            raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
-        if not isinstance(data.source, MeasuredSource):
-            raise UsageError(f"{data.name} holds no series with a number each, which this {self.arch} needs")
-        check_finite(self.model)
-        self.preprocess.check_data(data)
-        index: list[int] = []
-        values: list[np.ndarray] = []
-        for batch in Loader(SequenceStore(data, split, self.preprocess), batch_size):
-            index += batch.index.tolist()
-            values.append(self._values(batch.inputs))
-        targets = data.source.targets[index]
-        return RegressionEvaluation.of(np.concatenate(values), targets, np.array(index), data.source.target_name)

@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from corinth.data import Batch, Loader
 from corinth.data.rows.encoding import RowEncoding
 from corinth.data.rows.source import MeasuredRows, RowData
 from corinth.data.rows.store import RowStore
@@ -16,8 +14,8 @@ from corinth.data.tables import read_table
 from corinth.errors import DataError, UsageError
 from corinth.predictor.classes import Prediction, ranked, score
 from corinth.predictor.evaluation import Evaluation
-from corinth.predictor.predictor import Answer, Predictor, check_finite, check_sizes
-from corinth.predictor.regression import RegressionEvaluation, ValuePrediction
+from corinth.predictor.predictor import Answer, Predictor, check_sizes
+from corinth.predictor.regression import Regressor, ValuePrediction
 from corinth.tasks import TabularRegression
 
 Row = Mapping[str, Any]
@@ -59,7 +57,7 @@ class RowClassifier(Predictor):
         """
         if not isinstance(data, RowData):
             raise UsageError(f"{data.name} holds no rows of a table, which this {self.arch} was trained on")
-        self.preprocess.check_columns(data)
+        self.preprocess.check_data(data)
         return score(
             data,
             split,
@@ -73,14 +71,12 @@ class RowClassifier(Predictor):
         )
 
 
-class RowRegressor(Predictor):
+class RowRegressor(Regressor):
     task = TabularRegression.name
+    learns = TabularRegression
+    takes = MeasuredRows
+    store = RowStore
     preprocess: RowEncoding
-
-    @property
-    def target_name(self) -> str:
-        """What the number is called in the data that it was trained on."""
-        return (self.data or {}).get("target_column") or "value"
 
     def predict(
         self, rows: Row | str | Path | Iterable[Row | str | Path], *, batch_size: int = 64
@@ -89,39 +85,13 @@ class RowRegressor(Predictor):
         with `error`; the others are not affected."""
 
         def ask(names: Sequence[str], inputs: Tensor) -> list[ValuePrediction]:
-            values = self._values(inputs).tolist()
+            values = self.values(inputs).tolist()
             return [ValuePrediction(name, value) for name, value in zip(names, values, strict=True)]
 
         def fail(name: str, reason: str) -> ValuePrediction:
             return ValuePrediction(name, error=reason)
 
         return _answers(rows, self.preprocess, batch_size, ask, fail)
-
-    @torch.inference_mode()
-    def _values(self, inputs: Tensor) -> np.ndarray:
-        """Encoded rows (B, F) to numbers, float64 (B,)."""
-        scale = self.preprocess
-        assert scale.target_mean is not None
-        assert scale.target_std is not None
-        task = TabularRegression(self.model, mean=scale.target_mean, std=scale.target_std)
-        batch = Batch(inputs.to(self.device), torch.empty(0), torch.arange(len(inputs)))
-        return task.predict(batch).numpy()
-
-    def evaluate(self, data: RowData, split: str = "test", *, batch_size: int = 512) -> RegressionEvaluation:
-        """Score one part of `data`, or all of it (`split="all"`), with this network's own encoding."""
-        if not len(data.positions(split)):
-            raise DataError(f"the {split} part of {data.name} is empty; choose another, or all")
-        if not isinstance(data.source, MeasuredRows):
-            raise UsageError(f"{data.name} holds no rows with a number each, which this {self.arch} needs")
-        check_finite(self.model)
-        self.preprocess.check_columns(data)
-        index: list[int] = []
-        values: list[np.ndarray] = []
-        for batch in Loader(RowStore(data, split, self.preprocess), batch_size):
-            index += batch.index.tolist()
-            values.append(self._values(batch.inputs))
-        targets = data.source.targets[index]
-        return RegressionEvaluation.of(np.concatenate(values), targets, np.array(index), data.source.target_name)
 
 
 def _answers(

@@ -1,9 +1,27 @@
 """From what a network says of the next token to the one that is taken."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from corinth.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampled:
+    """A text that a network wrote, and how."""
+
+    text: str
+    sample: int
+    seed: int
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
 
 
 def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:

@@ -17,25 +17,16 @@ from corinth.data.sequences.source import TextSource
 from corinth.data.sequences.store import collate_targets
 from corinth.errors import DataError, UsageError, WeightsError
 from corinth.predictor.predictor import Predictor, check_finite
-from corinth.predictor.sampling import check_sampling, draw, next_probs
+from corinth.predictor.sampling import Sampled, check_sampling, draw, next_probs
 from corinth.tasks import TextFromLabel
 from corinth.tasks.writing import speaking
 
 
-@dataclass(frozen=True)
-class LabelText:
+@dataclass(frozen=True, kw_only=True)
+class LabelText(Sampled):
     """A text that a network wrote of a class, and how."""
 
     label: str
-    text: str
-    sample: int
-    seed: int
-    temperature: float
-    top_k: int | None
-    top_p: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
 
 
 @dataclass(frozen=True)
@@ -147,10 +138,11 @@ class LabelWriter(Predictor):
         most = self.preprocess.words.longest if length is None else length
         if most < 1:
             raise UsageError(f"length {most} is not valid; it must be a whole number from 1")
-        number, how = self.number(label), {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        number = self.number(label)
+        how: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         rows = [self._drawn(number, most, generator("label", seed, number, i), how) for i in range(count)]
         texts = self.preprocess.words.decoded(rows)
-        return [LabelText(label, text, i, seed, temperature, top_k, top_p) for i, text in enumerate(texts)]
+        return [LabelText(label=label, text=text, sample=i, seed=seed, **how) for i, text in enumerate(texts)]
 
     @torch.inference_mode()
     def _drawn(self, number: int, most: int, chance: torch.Generator, how: dict[str, Any]) -> list[int]:

@@ -23,7 +23,7 @@ def make_encoding(recipe: Recipe, data: RowData) -> RowEncoding:
     known: Any = read_config(recipe.weights).preprocess
     if not isinstance(known, RowEncoding):
         raise UsageError(f"{recipe.weights} was not trained on {WHAT['row']}")
-    known.check_columns(data)
+    known.check_data(data)
     if isinstance(data.source, MeasuredRows) and known.target_mean is None:  # of a network for classes
         known = replace(known, **target_scale(data))
     return known

@@ -55,7 +55,7 @@ class RowEncoding:
         words = [self._words(source, name)[rows] for name in self.words]
         return self(_columns(numbers, len(rows)), _columns(words, len(rows)))
 
-    def check_columns(self, data: RowData) -> None:
+    def check_data(self, data: RowData) -> None:
         """Data that lack a column, or have words where the network needs numbers, are a `DataError`."""
         if lacking := [name for name in (*self.numbers, *self.words) if name not in data.source.cells]:
             raise DataError(
