@@ -1,9 +1,11 @@
-"""Small stand-ins for the loop's neighbours: a loader over tensors, a clock that is moved by hand, a recorder."""
+"""Stand-ins for the loop's neighbours: a loader over tensors, a clock that is moved by hand, a recorder, a signal."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +16,15 @@ from corinth.training.loop import Loop
 from corinth.training.pace import Pace
 from corinth.training.processes import Processes
 from corinth.training.recipe import Recipe
+
+
+@contextmanager
+def stopped_after(questions: int, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    """A training in here is asked to stop once it has looked so many times whether it is."""
+    asked = iter([False] * questions + [True] * 99)
+    with monkeypatch.context() as patch:
+        patch.setattr(Stop, "asked", property(lambda _: next(asked)))
+        yield
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from loop_toys import stopped_after
 from sacrebleu.metrics import BLEU, CHRF
 
 from caption_sets import COLOURS, write_captioned, write_labelled
@@ -20,7 +21,6 @@ from corinth.predictor.captioning import CaptionEvaluation
 from corinth.report import run_report
 from corinth.tasks.bleu import in_columns
 from corinth.training import Run, train
-from corinth.training.interrupts import Stop
 
 OPTIONS: dict[str, Any] = {"hidden_size": 32, "embed_dim": 32, "drop_rate": 0.0}
 
@@ -103,9 +103,7 @@ def test_an_interrupted_training_goes_on_exactly(
 ) -> None:
     fields: dict[str, Any] = {"budget": "2ep", "augmentation": {"crop_padding": 0.1}}
     whole = quick(data, tmp_path / "whole", **fields)
-    asked = iter([False] * 7 + [True] * 99)
-    with monkeypatch.context() as patch:
-        patch.setattr(Stop, "asked", property(lambda _: next(asked)))
+    with stopped_after(7, monkeypatch):
         cut = quick(data, tmp_path / "cut", **fields)
     assert cut.interrupted
     rest = train(resume=cut.path, data=data)

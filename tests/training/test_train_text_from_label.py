@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from loop_toys import stopped_after
 
 from caption_sets import write_labelled
 from corinth.cli import main
@@ -20,7 +21,6 @@ from corinth.predictor import LabelWriter, load_run
 from corinth.predictor.writing import WritingEvaluation
 from corinth.report import run_report
 from corinth.training import Run, train
-from corinth.training.interrupts import Stop
 
 OPTIONS: dict[str, Any] = {"hidden_size": 24, "embed_dim": 16, "drop_rate": 0.0}
 ANIMALS, PLANTS = {"the", "dog", "cat", "bird", "horse"}, {"the", "oak", "rose", "fern", "moss"}
@@ -111,9 +111,7 @@ def test_an_interrupted_training_goes_on_exactly(
 ) -> None:
     fields: dict[str, Any] = {"budget": "2ep", "options": {**OPTIONS, "drop_rate": 0.2}}
     whole = quick(data, tmp_path / "whole", **fields)
-    asked = iter([False] * 7 + [True] * 99)
-    with monkeypatch.context() as patch:
-        patch.setattr(Stop, "asked", property(lambda _: next(asked)))
+    with stopped_after(7, monkeypatch):
         cut = quick(data, tmp_path / "cut", **fields)
     assert cut.interrupted
     rest = train(resume=cut.path, data=data)

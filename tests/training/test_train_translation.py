@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from loop_toys import stopped_after
 from sacrebleu.metrics import BLEU, CHRF
 
 from corinth.cli import main
@@ -18,7 +19,6 @@ from corinth.predictor import Translator, load_run, translation
 from corinth.predictor.translation import TranslationEvaluation
 from corinth.report import run_report
 from corinth.training import Run, train
-from corinth.training.interrupts import Stop
 from pair_sets import pair_rows, write_aligned
 
 OPTIONS: dict[str, Any] = {"hidden_size": 32, "embed_dim": 16, "drop_rate": 0.0, "cell": "gru"}
@@ -161,9 +161,7 @@ def test_an_interrupted_run_goes_on_exactly(
 ) -> None:
     fields: dict[str, Any] = {"arch": "seq2seq_bahdanau", "budget": "2ep", "options": {**OPTIONS, "drop_rate": 0.2}}
     whole = quick(data, tmp_path / "whole", **fields)
-    asked = iter([False] * 7 + [True] * 99)
-    with monkeypatch.context() as patch:
-        patch.setattr(Stop, "asked", property(lambda _: next(asked)))
+    with stopped_after(7, monkeypatch):
         cut = quick(data, tmp_path / "cut", **fields)
     assert cut.interrupted
     rest = train(resume=cut.path, data=data)

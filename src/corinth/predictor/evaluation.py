@@ -45,6 +45,12 @@ class ClassScore:
         return {"precision": self.precision, "recall": self.recall, "f1": self.f1, "support": self.support}
 
 
+def mean_f1(per_class: Sequence[ClassScore]) -> float:
+    """The mean F1 of the classes that occur."""
+    present = [score.f1 for score in per_class if score.support]
+    return sum(present) / len(present)
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """The scores of N samples in K classes. Shares are in [0, 1]; `loss` is the mean cross-entropy in nats.
@@ -84,9 +90,7 @@ class Evaluation:
 
     @property
     def macro_f1(self) -> float:
-        """The mean F1 of the classes that occur."""
-        present = [score.f1 for score in self.per_class if score.support]
-        return sum(present) / len(present)
+        return mean_f1(self.per_class)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; the per-sample arrays are left out."""

@@ -17,7 +17,7 @@ from corinth.data.sequences.encoding import uncut
 from corinth.data.sequences.labelled import FRAMES, StepLabels
 from corinth.data.sequences.loose import loose_clips, loose_series
 from corinth.errors import DataError, UsageError, WeightsError
-from corinth.predictor.evaluation import ClassScore, per_class_scores
+from corinth.predictor.evaluation import ClassScore, mean_f1, per_class_scores
 from corinth.predictor.predictor import Predictor
 from corinth.predictor.sequences import answers, columns_of
 from corinth.tasks import FrameClassification
@@ -73,9 +73,7 @@ class FrameEvaluation:
 
     @property
     def macro_f1(self) -> float:
-        """The mean F1 of the classes that occur."""
-        present = [score.f1 for score in self.per_class if score.support]
-        return sum(present) / len(present)
+        return mean_f1(self.per_class)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; the per-sample arrays are left out."""
