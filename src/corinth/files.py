@@ -11,6 +11,11 @@ from typing import Any
 from corinth.errors import CorinthError
 
 
+def cache_folder() -> Path:
+    """Where what was fetched, or made once for this machine, is kept: $CORINTH_CACHE, else ~/.cache/corinth."""
+    return Path(os.environ.get("CORINTH_CACHE") or "~/.cache/corinth").expanduser()
+
+
 @contextmanager
 def replacing(path: str | Path) -> Generator[Path]:
     """Yield a temporary path beside `path`; when the block ends well it is synced and takes `path`'s place.

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from corinth.data import ArraySource, Preprocess, builtin, make_store, open_data
+from corinth.data import ArraySource, Preprocess, make_store, open_data
 from corinth.data.binary import CIFAR10, FASHION
 from corinth.data.builtin import BUILTINS, Builtin, locate
 from corinth.data.download import download
 from corinth.errors import CorinthError, DataError, UsageError
+from corinth.files import cache_folder
 
 Folders = Callable[..., Path]
 
@@ -536,7 +537,7 @@ def test_an_archive_is_unpacked(tmp_path: Path) -> None:
         files={"set.tar.gz": sha256},
     )
     folder = locate(entry)
-    assert folder == builtin.cache_folder() / "x"
+    assert folder == cache_folder() / "x"
     assert [p.name for p in folder.iterdir()] == ["cifar-10-batches-bin"]
     assert len(list((folder / "cifar-10-batches-bin").iterdir())) == 2
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch._inductor import config as inductor
 
 from corinth.layers import recurrence
-from corinth.layers.compiler import missing_compiler
-from corinth.layers.recurrence import State, recur, uncompiled, unrolled
+from corinth.layers.compiler import missing_compiler, uncompiled
+from corinth.layers.recurrence import State, recur, unrolled
 from corinth.models.recurrent import gru, lstm, peephole, rnn
 
 T, B, H = 5, 3, 4

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import corinth
 from corinth.errors import UsageError
-from corinth.layers.recurrence import uncompiled
+from corinth.layers.compiler import uncompiled
 from corinth.registry import configure
 
 NAMES = corinth.list_models(family="recurrent", task="sequence-classification")

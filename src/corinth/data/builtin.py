@@ -9,6 +9,7 @@ from pathlib import Path
 from corinth.data.collect import Progress
 from corinth.data.download import download, unpack
 from corinth.errors import DataError, UsageError
+from corinth.files import cache_folder
 
 _MNIST = {
     "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
@@ -104,10 +105,6 @@ BUILTINS = {
         ),
     )
 }
-
-
-def cache_folder() -> Path:
-    return Path(os.environ.get("CORINTH_CACHE") or "~/.cache/corinth").expanduser()
 
 
 def data_folders() -> list[Path]:

@@ -1,4 +1,25 @@
-"""Whether this machine can compile: torch's compilers of networks and of recurrent steps both need C++ for a CPU."""
+"""Whether parts of a network are compiled here: torch's compilers, and our own kernels, need C++ for a CPU."""
+
+import contextlib
+from collections.abc import Generator
+from contextvars import ContextVar
+
+_compiles: ContextVar[bool] = ContextVar("compiles", default=True)
+
+
+@contextlib.contextmanager
+def uncompiled() -> Generator[None]:
+    """Inside of this block layers run as they are written, operator by operator: the plain twin of what is compiled."""
+    token = _compiles.set(False)
+    try:
+        yield
+    finally:
+        _compiles.reset(token)
+
+
+def compiles() -> bool:
+    """Whether this is not inside of `uncompiled`."""
+    return _compiles.get()
 
 
 def missing_compiler() -> str | None:

@@ -6,24 +6,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from corinth.layers.native import is_plain
+
 STRIP_WIDTH = 3  # columns of a kernel up to which oneDNN has a good routine for the gradient of its weight
 Pair = tuple[int, int]
 
 
 def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair) -> Tensor:
     """F.conv2d with one kernel (C, 1, k, k) for each channel of x (B, C, H, W)."""
-    if x.is_cpu and bias is None and (x.requires_grad or weight.requires_grad) and _is_plain_autograd():
+    if (
+        x.is_cpu
+        and bias is None
+        and (x.requires_grad or weight.requires_grad)
+        and torch.is_grad_enabled()
+        and is_plain()
+    ):
         if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:  # which autocast leaves alone
             dtype = torch.get_autocast_dtype("cpu")
             x, weight = x.to(dtype), weight.to(dtype)
         if weight.shape[-1] > STRIP_WIDTH or _is_low_and_strided(x, stride):
             return _Depthwise.apply(_dense(x), weight, stride, padding)
     return F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
-
-
-def _is_plain_autograd() -> bool:
-    """Neither a trace nor a transform of torch.func, which know torch's own operators only."""
-    return torch.is_grad_enabled() and not torch.jit.is_tracing() and not torch._C._are_functorch_transforms_active()
 
 
 def _is_low_and_strided(x: Tensor, stride: Pair) -> bool:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corinth.layers.init import scaled_normal_
+from corinth.layers.norm_act import norm_relu
 from corinth.layers.sizes import smallest, window_out
 
 Kernel = int | tuple[int, int]  # (1, 7): one row of seven, the papers' "1x7"
@@ -41,7 +42,7 @@ class ConvUnit(nn.Module):
         self.norm = nn.BatchNorm2d(chans, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv(x)), inplace=True)
+        return norm_relu(self.conv(x), self.norm)
 
 
 class PoolProj(ConvUnit):
@@ -57,7 +58,7 @@ class PoolProj(ConvUnit):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.avg_pool2d(self.conv(x), 3, stride=1, padding=1, count_include_pad=self.count_pad)
-        return F.relu(self.norm(x), inplace=True)
+        return norm_relu(x, self.norm)
 
 
 class Conv(NamedTuple):

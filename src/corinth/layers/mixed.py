@@ -6,19 +6,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from corinth.layers import checks
+from corinth.layers import checks, filters
+from corinth.layers.activations import ACTIVATIONS, Activation
 from corinth.layers.init import gaussian_
-from corinth.layers.mobile import (
-    ACTIVATIONS,
-    Activation,
-    ConvNormAct,
-    DepthwiseConv2d,
-    NormAct,
-    PointwiseConv2d,
-    StochasticDepth,
-    init_mobile_,
-    is_watched,
-)
+from corinth.layers.mobile import ConvNormAct, DepthwiseConv2d, PointwiseConv2d, StochasticDepth, init_mobile_
+from corinth.layers.norm_act import NormAct, is_watched
 
 Fusion = Literal["concat", "add"]
 FUSIONS: tuple[Fusion, ...] = ("concat", "add")
@@ -32,12 +24,7 @@ def group_widths(chans: int, groups: int) -> list[int]:
 
 
 class MixConv(nn.Module):
-    """Tan & Le 2019 (1907.09595), equation 2 and figure 2: groups of channels, each with its own kernel size.
-
-    The groups run one by one. Padded into the largest kernel they would run as one convolution, with the same result:
-    on a CPU in 0.7 (large maps, a batch of one) to 1.4 times the time (7x7 and 9x9 in batches), altogether a tie, for
-    one and a half to two times the multiply-adds.
-    """
+    """Tan & Le 2019 (1907.09595), equation 2 and figure 2: groups of channels, each with its own kernel size."""
 
     def __init__(self, chans: int, kernels: tuple[int, ...], stride: int, *, same: bool) -> None:
         super().__init__()
@@ -48,8 +35,17 @@ class MixConv(nn.Module):
             DepthwiseConv2d(width, kernel, stride, same=same) for width, kernel in zip(self.widths, kernels)
         )
 
+    @property
+    def filters(self) -> tuple[Any, ...]:
+        """The convolutions of the groups."""
+        return tuple(self.convs._modules.values())
+
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) to (B, C, H/stride, W/stride)
-        convs: Any = self.convs._modules.values()
+        convs = self.filters
+        if not any(map(is_watched, convs)):
+            weights = tuple(conv.weight for conv in convs)
+            if filters.suits(x, weights):
+                return filters.filtered(x, weights, filters.window(x, convs))
         parts = zip(convs, x.split(self.widths, dim=1))
         if torch.is_grad_enabled() or any(map(is_watched, convs)):
             return torch.cat([conv(part) for conv, part in parts], dim=1)

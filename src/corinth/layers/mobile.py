@@ -5,44 +5,19 @@ stochastic depth; the rounding of scaled widths; the initialisation of TensorFlo
 """
 
 import math
-from collections.abc import Callable
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 
+from corinth.layers import filters, native, products
+from corinth.layers.activations import ACTIVATIONS, GATES, KERNELS, Activation, Gate
 from corinth.layers.depthwise import depthwise
+from corinth.layers.gating import excited, gated
+from corinth.layers.norm_act import NormAct, is_watched
 
-Activation = Literal["relu", "relu6", "swish", "hard_swish"]
-Gate = Literal["sigmoid", "hard_sigmoid"]
 SMALL_MAP = 20480  # values up to which torch keeps a dilated convolution of one sample from oneDNN
-WORTH_FOLDING = 2**16  # values from which a pass of batch norm over a map takes longer than scaling the weights
-
-
-class Swish(nn.Module):
-    """x * sigmoid(x), in place where no gradient is wanted: that one needs x."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.silu(x, inplace=not torch.is_grad_enabled())
-
-
-class HardSwish(nn.Module):
-    """x * relu6(x + 3) / 6, in place where no gradient is wanted: that one needs x."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.hardswish(x, inplace=not torch.is_grad_enabled())
-
-
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": partial(nn.ReLU, inplace=True),
-    "relu6": partial(nn.ReLU6, inplace=True),
-    "swish": Swish,
-    "hard_swish": HardSwish,
-}
-GATES: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "hard_sigmoid": nn.Hardsigmoid}
 
 
 def round_width(width: float, divisor: int = 8) -> int:
@@ -95,6 +70,22 @@ class DepthwiseConv2d(Conv2d):
         super().__init__(chans, chans, kernel, stride, kernel // 2, groups=chans, bias=False)
         self.same = same and stride > 1
 
+    @property
+    def filters(self) -> tuple["DepthwiseConv2d", ...]:
+        """The convolutions that it stands for: itself."""
+        return (self,)
+
+    def start(self, height: int, width: int) -> tuple[int, int]:
+        """Zeros above and before a map of this size."""
+        size, step, half = self.kernel_size[0], self.stride[0], self.kernel_size[0] // 2
+        return (same_padding(height, size, step)[0], same_padding(width, size, step)[0]) if self.same else (half, half)
+
+    def forward(self, input: Tensor) -> Tensor:
+        weights = (self.weight,)
+        if filters.suits(input, weights):
+            return filters.filtered(input, weights, filters.window(input, (self,)))
+        return self._conv_forward(input, self.weight, None)
+
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         half = self.kernel_size[0] // 2
         x, padding = same_padded(input, self) if self.same else (input, (half, half))
@@ -110,9 +101,11 @@ class PointwiseConv2d(Conv2d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return pointwise(input, weight, bias)
 
-    def linear(self, x: Tensor) -> Tensor:
-        """The convolution of single pixels (B, in_chans), to (B, chans)."""
-        return F.linear(x, self.weight.flatten(1), self.bias)
+    def scaled_act(self, x: Tensor, scale: Tensor, shift: Tensor, act: nn.Module) -> Tensor:
+        """`scaled`, and the activation behind it."""
+        if type(act) in products.FUSED and products.suits(x, self.weight):
+            return products.pointwise(x, self.weight * scale[:, None, None, None], shift, type(act))
+        return act.forward(self.scaled(x, scale, shift))
 
 
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> Tensor:
@@ -126,6 +119,8 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int
         batch, chans, height, width = x.shape
         if height == width == groups == 1:
             return F.linear(x.flatten(1), weight.flatten(1), bias)[:, :, None, None]
+        if groups == 1 and products.suits(x, weight):
+            return products.pointwise(x, weight, bias)
         values = batch * chans * height * width
         if batch < 16 and values > SMALL_MAP and x.dtype == torch.float32 and torch.get_num_threads() == 1:
             return F.conv2d(x, weight, bias, dilation=2, groups=groups)
@@ -141,63 +136,6 @@ def conv2d(in_chans: int, chans: int, kernel: int, stride: int = 1, *, groups: i
     if same and stride > 1:
         return SameConv2d(in_chans, chans, kernel, stride, groups=groups, bias=False)
     return Conv2d(in_chans, chans, kernel, stride, kernel // 2, groups=groups, bias=False)
-
-
-class NormAct(nn.Module):
-    """A convolution without bias, batch norm, an activation (none: linear) that works in place.
-
-    `conv` is one of this module's, or has their `taps`, `stride` and `scaled`. Where only the result is wanted, the
-    norm of a large map goes into the convolution's weights, which saves a pass over the map.
-    """
-
-    def __init__(
-        self, conv: nn.Module, chans: int, act: Activation | None, *, eps: float = 1e-5, momentum: float = 0.1
-    ) -> None:
-        super().__init__()
-        self.conv = conv
-        self.norm: nn.Module = nn.BatchNorm2d(chans, eps=eps, momentum=momentum)
-        self.act = ACTIVATIONS[act]() if act else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) to (B, chans, H/stride, W/stride)
-        plain = torch.is_grad_enabled() or self.training or not x.is_cpu or x.ndim != 4
-        if plain or torch.compiler.is_compiling():
-            return self.act(self.norm(self.conv(x)))
-        return self._infer(x)
-
-    def _infer(self, x: Tensor) -> Tensor:
-        """The same without gradients, in fewer calls where nothing listens to them: those count with few images."""
-        parts = self._modules
-        conv: Any = parts["conv"]
-        norm: Any = parts["norm"]
-        act: Any = parts["act"]
-        if type(norm) is not nn.BatchNorm2d or norm.training or any(map(is_watched, (conv, norm, act))):
-            return act(norm(conv(x)))
-        weight, bias = norm._parameters["weight"], norm._parameters["bias"]
-        mean, var = norm._buffers["running_mean"], norm._buffers["running_var"]
-        if weight is None or mean is None:
-            return act(norm(conv(x)))
-        if self._folds(x, conv, weight):
-            scale = weight * torch.rsqrt(var + norm.eps)
-            shift = torch.addcmul(bias, mean, scale, value=-1)
-            return act.forward(conv.scaled(x, scale, shift))
-        return act.forward(torch.batch_norm(conv.forward(x), weight, bias, mean, var, False, 0.0, norm.eps, False))
-
-    def _folds(self, x: Tensor, conv: Any, scale: Tensor) -> bool:
-        """Whether the weights can be scaled, and are less to scale than the map."""
-        if not hasattr(conv, "scaled"):
-            return False
-        positions = len(x) * x.shape[-2] * x.shape[-1] // conv.stride[0] ** 2
-        if positions * len(scale) < WORTH_FOLDING or positions < 4 * conv.taps:
-            return False  # before all that costs more to ask
-        if any(is_watched(part) for part in conv.modules() if part is not conv):
-            return False
-        return scale.dtype.itemsize >= 4 and all(weight.dtype == scale.dtype for weight in conv.parameters())
-
-
-def is_watched(module: nn.Module) -> bool:
-    """Whether hooks wait for a call of this module, or it was compiled, so that it must be called as one."""
-    own = module._forward_hooks or module._forward_pre_hooks or module._compiled_call_impl
-    return bool(own or _global_forward_hooks or _global_forward_pre_hooks)
 
 
 class ConvNormAct(NormAct):
@@ -231,16 +169,27 @@ class SqueezeExcite(nn.Module):
         self.gate = GATES[gate]()
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled() or not x.is_cpu or torch.compiler.is_compiling():
-            # (B, C, 1, 1); the gradient of a mean would be a map that is divided pixel by pixel
-            means = x.sum((2, 3), keepdim=True) / (x.shape[-2] * x.shape[-1])
-            return x * self.gate(self.expand(self.act(self.reduce(means))))
-        plain = type(self.reduce) is type(self.expand) is PointwiseConv2d
-        if not plain or any(is_watched(part) for part in self.children()):
-            return x * self.gate(self.expand(self.act(self.reduce(x.mean((2, 3), keepdim=True)))))
-        # the same in fewer calls: layers of one pixel are linear
-        hidden = self.act.forward(self.reduce.linear(x.mean((2, 3))))
-        return x * self.gate.forward(self.expand.linear(hidden))[:, :, None, None]
+        if native.suits(x) and not self._is_changed():
+            layers: tuple[Any, Any] = (self.reduce, self.expand)
+            weights = tuple(part for layer in layers for part in (layer.weight, layer.bias))
+            if all(weight.dtype == torch.float32 for weight in weights):
+                if not torch.is_grad_enabled():
+                    return excited(x, weights, KERNELS[type(self.act)], hard=isinstance(self.gate, nn.Hardsigmoid))
+                if len(x) >= torch.get_num_threads():
+                    return gated(x, self._gates, weights)
+        # (B, C, 1, 1); the gradient of a mean would be a map that is divided pixel by pixel
+        means = x.sum((2, 3), keepdim=True) / (x.shape[-2] * x.shape[-1])
+        return x * self.gate(self.expand(self.act(self.reduce(means))))
+
+    def _is_changed(self) -> bool:
+        """Whether its layers are not what they were made as, or something listens to them."""
+        usual = type(self.reduce) is type(self.expand) is PointwiseConv2d
+        return not usual or any(is_watched(part) for part in self.children())
+
+    def _gates(self, means: Tensor, *weights: Tensor) -> Tensor:
+        reduce, reduce_bias, expand, expand_bias = weights
+        hidden = self.act.forward(F.linear(means, reduce.flatten(1), reduce_bias))
+        return self.gate.forward(F.linear(hidden, expand.flatten(1), expand_bias))
 
 
 class StochasticDepth(nn.Module):

@@ -16,11 +16,9 @@ the machine has a C++ compiler.
 Shapes: T steps, B batch, G rows of the weights (so many for each unit as the cell has gates), H hidden units.
 """
 
-import contextlib
 import functools
 import warnings
-from collections.abc import Callable, Generator, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -28,26 +26,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from corinth.layers.compiler import missing_compiler
+from corinth.layers.compiler import compiles, missing_compiler
 
 State = tuple[Tensor, ...]
 Step = Callable[[Tensor, Tensor, State, State], State]  # x, u, state, weights to the new state; defined once
 ONEDNN_ROWS = 16  # of a product, from which its routine is the faster one
 ROWS_AT_ONCE = 512  # of a sum over rows: more of them leave the cache; fewer are no work worth laying weights out for
 MOST_COMPILED = 64  # forms (cell, sizes, type) at a time; each costs seconds
-
-
-_compiles: ContextVar[bool] = ContextVar("compiles", default=True)
-
-
-@contextlib.contextmanager
-def uncompiled() -> Generator[None]:
-    """Inside of this block steps run as they are written, operator by operator: the plain twin."""
-    token = _compiles.set(False)
-    try:
-        yield
-    finally:
-        _compiles.reset(token)
 
 
 def recur(
@@ -331,7 +316,7 @@ _forms: dict[tuple[Any, ...], Callable[..., object]] = {}
 
 def _compiled(plain: Callable[..., None], kind: tuple[Any, ...], example: Sequence[Tensor]) -> Callable[..., object]:
     """`plain` as machine code for tensors like these; itself where that is not wanted or not possible."""
-    if not _compiles.get() or example[0].device.type != "cpu" or not example[0].is_floating_point():
+    if not compiles() or example[0].device.type != "cpu" or not example[0].is_floating_point():
         return plain
     key = (*kind, torch.get_num_threads(), *((value.shape, value.stride(), value.dtype) for value in example))
     if key not in _forms:

@@ -19,11 +19,10 @@ from typing import Any, Literal
 import torch
 from filelock import FileLock
 
-from corinth.data.builtin import cache_folder
 from corinth.data.collect import Progress
 from corinth.data.download import download, file_sha256
 from corinth.errors import CorinthError, UsageError, WeightsError
-from corinth.files import write_json
+from corinth.files import cache_folder, write_json
 
 HubSource = Literal["timm", "torchvision"]
 TIMM_FILES = ("model.safetensors", "config.json")

@@ -28,6 +28,7 @@ from torch.utils.checkpoint import checkpoint
 
 from corinth.layers import checks
 from corinth.layers.mobile import PointwiseConv2d
+from corinth.layers.norm_act import norm_act, norm_relu
 from corinth.layers.sizes import smallest, window_out
 from corinth.registry import Card, register
 
@@ -111,12 +112,11 @@ class DenseLayer(nn.Module):
     def forward(self, *maps: Tensor) -> Tensor:
         """The maps of all layers before, or their concatenation, to (B, k, H, W)."""
         x = self._recomputing(*maps) if self.memory_efficient and torch.is_grad_enabled() else self._bottleneck(*maps)
-        x = F.relu(self.norm2(self.dropout(x)), inplace=True)
-        return self.dropout(self.conv2(x))
+        return self.dropout(self.conv2(norm_relu(self.dropout(x), self.norm2)))
 
     def _bottleneck(self, *maps: Tensor) -> Tensor:
         x = torch.cat(maps, dim=1) if len(maps) > 1 else maps[0]
-        return self.conv1(F.relu(self.norm1(x), inplace=True))
+        return self.conv1(norm_relu(x, self.norm1))
 
     def _recomputing(self, *maps: Tensor) -> Tensor:
         """As `_bottleneck`, of which the backward pass keeps nothing but `maps`."""
@@ -159,7 +159,7 @@ class Transition(nn.Module):
         self.dropout = nn.Dropout(cfg.drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) to (B, C/2, H/2, W/2)
-        return F.avg_pool2d(self.dropout(self.conv(F.relu(self.norm(x), inplace=True))), 2)
+        return F.avg_pool2d(self.dropout(self.conv(norm_relu(x, self.norm))), 2)
 
 
 class DenseNet(nn.Module):
@@ -200,11 +200,11 @@ class DenseNet(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, in_chans, H, W) to the last block's map, normalised and rectified, (B, C, H/32, W/32)."""
         checks.at_least(x, self.cfg.min_size)
-        x = self.act(self.stem_norm(self.stem_conv(x)))
+        x = norm_act(self.stem_conv(x), self.stem_norm, self.act)
         x = self.blocks[0](F.max_pool2d(x, 3, stride=2, padding=1))
         for transition, block in zip(self.transitions, self.blocks[1:], strict=True):
             x = block(transition(x))
-        return self.act(self.norm(x))
+        return norm_act(x, self.norm, self.act)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_chans, H, W) to logits (B, num_classes), or pooled features (B, C) with num_classes 0."""

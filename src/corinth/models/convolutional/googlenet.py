@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from corinth.layers import checks
 from corinth.layers.auxiliary import WithAux
+from corinth.layers.norm_act import norm_relu
 from corinth.layers.sizes import smallest, window_out
 from corinth.registry import Card, register
 
@@ -96,7 +97,7 @@ class ConvUnit(nn.Module):
         self.norm = nn.BatchNorm2d(chans, eps=1e-3) if cfg.batch_norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv(x)), inplace=True)
+        return norm_relu(self.conv(x), self.norm)
 
 
 class Inception(nn.Module):

@@ -27,12 +27,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corinth.layers import checks
+from corinth.layers.activations import Activation
 from corinth.layers.mixed import MixConv
 from corinth.layers.mobile import (
-    Activation,
     ConvNormAct,
     DepthwiseConv2d,
-    NormAct,
     PointwiseConv2d,
     SqueezeExcite,
     StochasticDepth,
@@ -42,6 +41,7 @@ from corinth.layers.mobile import (
     round_width,
     zero_init_residual_,
 )
+from corinth.layers.norm_act import NormAct
 from corinth.registry import Card, register
 
 Variant = Literal["S", "M"]

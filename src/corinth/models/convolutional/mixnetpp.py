@@ -33,9 +33,10 @@ import torch
 from torch import Tensor, nn
 
 from corinth.layers import checks
+from corinth.layers.activations import Swish
 from corinth.layers.init import gaussian_
 from corinth.layers.mixed import MixedConfig, MixedLayer
-from corinth.layers.mobile import ConvNormAct, Swish, init_mobile_, round_width, zero_init_residual_
+from corinth.layers.mobile import ConvNormAct, init_mobile_, round_width, zero_init_residual_
 from corinth.registry import Card, register
 
 Variant = Literal["S", "M"]

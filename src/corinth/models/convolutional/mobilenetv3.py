@@ -25,8 +25,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corinth.layers import checks
+from corinth.layers.activations import Activation
 from corinth.layers.mobile import (
-    Activation,
     ConvNormAct,
     SqueezeExcite,
     classifier,

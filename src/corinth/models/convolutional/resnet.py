@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corinth.layers import checks
+from corinth.layers.norm_act import norm_act, norm_relu
 from corinth.registry import Card, register
 
 Block = Literal["basic", "bottleneck"]
@@ -82,7 +83,7 @@ class Stem7x7(nn.Module):
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) to (B, width, H/4, W/4)
-        return self.pool(self.act(self.norm(self.conv(x))))
+        return self.pool(norm_act(self.conv(x), self.norm, self.act))
 
 
 class Stem3x3(nn.Module):
@@ -94,7 +95,7 @@ class Stem3x3(nn.Module):
         self.norm = nn.BatchNorm2d(cfg.width)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) to (B, width, H, W)
-        return F.relu(self.norm(self.conv(x)), inplace=True)
+        return norm_relu(self.conv(x), self.norm)
 
 
 class PadShortcut(nn.Module):
@@ -147,7 +148,7 @@ class BasicBlock(nn.Module):
         return self.norm2
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        y = norm_relu(self.conv1(x), self.norm1)
         return F.relu(self.norm2(self.conv2(y)).add_(self.shortcut(x)), inplace=True)
 
 
@@ -171,8 +172,8 @@ class Bottleneck(nn.Module):
         return self.norm3
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
-        y = F.relu(self.norm2(self.conv2(y)), inplace=True)
+        y = norm_relu(self.conv1(x), self.norm1)
+        y = norm_relu(self.conv2(y), self.norm2)
         return F.relu(self.norm3(self.conv3(y)).add_(self.shortcut(x)), inplace=True)
 
 

@@ -1,0 +1,136 @@
+"""Depthwise convolutions of one size of kernel or several, each for its group of channels, in one pass over the map."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from corinth.layers import native
+from corinth.layers.activations import KERNELS
+
+FEW = 4  # images up to which one size of kernel takes less time than torch's convolution
+
+
+@dataclass(frozen=True)
+class Window:
+    """What the kernels of a convolution see: `starts` are the zeros above and before the map, for each group."""
+
+    rows: int  # of the result
+    columns: int
+    stride: int
+    starts: tuple[tuple[int, int], ...]
+
+
+def suits(x: Tensor, weights: tuple[Tensor, ...]) -> bool:
+    """Whether `filtered` can take the map, as it is under autocast."""
+    return native.suits(_cast(x)) and all(weight.dtype == torch.float32 for weight in weights)
+
+
+def is_faster(x: Tensor, groups: int) -> bool:
+    """Whether the result, not its gradient, comes sooner than by torch's convolution."""
+    return groups > 1 or len(x) <= FEW
+
+
+def window(x: Tensor, convs: Sequence[Any]) -> Window:
+    """What `DepthwiseConv2d`s of one stride see of the map."""
+    height, width = x.shape[-2:]
+    (stride, _), kernel, starts = (
+        convs[0].stride,
+        convs[0].kernel_size[0],
+        [conv.start(height, width) for conv in convs],
+    )
+    if convs[0].same:
+        return Window(-(-height // stride), -(-width // stride), stride, tuple(starts))
+    rows, columns = ((size + 2 * (kernel // 2) - kernel) // stride + 1 for size in (height, width))
+    return Window(rows, columns, stride, tuple(starts))
+
+
+def filtered(x: Tensor, weights: tuple[Tensor, ...], window: Window) -> Tensor:
+    """Groups of channels of x (B, C, H, W), each with its kernels (channels, 1, k, k): (B, C, rows, columns).
+
+    One call for all groups, which are neither cut out nor padded nor joined. Gradients take fractions of the time of
+    torch's, above all those of large kernels and in bfloat16.
+    """
+    return _Filtered.apply(window, _cast(x), *weights)
+
+
+def filtered_norm_act(
+    x: Tensor, weights: tuple[Tensor, ...], window: Window, scale: Tensor, shift: Tensor, act: int
+) -> Tensor:
+    """`filtered` times scale (C) plus shift (C), then the activation of that number; without gradient."""
+    return _forward(_cast(x), weights, window, scale, shift, act)
+
+
+def _cast(x: Tensor) -> Tensor:
+    return x.to(torch.get_autocast_dtype("cpu")) if torch.is_autocast_enabled("cpu") and x.is_floating_point() else x
+
+
+def _forward(
+    x: Tensor,
+    weights: tuple[Tensor, ...],
+    window: Window,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
+    act: int = KERNELS[nn.Identity],
+) -> Tensor:
+    shape = (*x.shape[:2], window.rows, window.columns)
+    y = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+    numbers, own = _numbers(x, window, weights), tuple(weight.contiguous() for weight in weights)
+    native.call("depthwise_forward", _is_low(x), act, x, *numbers, native.addresses(own), scale, shift, y)
+    return y
+
+
+class _Filtered(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, window: Window, x: Tensor, *weights: Tensor) -> Tensor:
+        ctx.save_for_backward(x, *weights)
+        ctx.window = window
+        return _forward(x, weights, window) if is_faster(x, len(weights)) else _written_out(x, weights, window)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        x, *weights = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a derivative of this gradient is wanted
+            inputs = [value for value, needs in zip((x, *weights), ctx.needs_input_grad[1:]) if needs]
+            y = _written_out(x, weights, ctx.window)
+            found = iter(torch.autograd.grad(y, inputs, grads[0], create_graph=True))
+            return None, *(next(found) if needs else None for needs in ctx.needs_input_grad[1:])
+        grad, numbers = native.dense(grads[0]), _numbers(x, ctx.window, weights)
+        of_x, of_weights = None, [None] * len(weights)
+        if ctx.needs_input_grad[1]:
+            of_x, own = torch.empty_like(x), tuple(weight.contiguous() for weight in weights)
+            native.call("depthwise_input_gradient", _is_low(x), grad, *numbers, native.addresses(own), of_x)
+        if any(ctx.needs_input_grad[2:]):
+            of_weights = [torch.empty_like(weight, memory_format=torch.contiguous_format) for weight in weights]
+            native.call("depthwise_weight_gradient", _is_low(x), x, grad, *numbers, native.addresses(of_weights))
+        return None, of_x, *of_weights
+
+
+def _is_low(x: Tensor) -> bool:
+    return x.dtype != torch.float32
+
+
+def _numbers(x: Tensor, window: Window, weights: Any) -> tuple[Any, int, Any]:
+    """The sizes, the number of groups and theirs, as native.cpp takes them."""
+    batch, chans, height, width = x.shape
+    groups = [(len(weight), weight.shape[-1], *start) for weight, start in zip(weights, window.starts, strict=True)]
+    sizes = (batch, height, width, chans, window.rows, window.columns, window.stride)
+    return native.whole(*sizes), len(groups), native.whole(*(number for group in groups for number in group))
+
+
+def _written_out(x: Tensor, weights: Any, window: Window) -> Tensor:
+    """`filtered` by torch's operators."""
+    height, width = x.shape[-2:]
+    parts = []
+    for part, weight, (top, left) in zip(x.split([len(weight) for weight in weights], dim=1), weights, window.starts):
+        kernel = weight.shape[-1]
+        below = (window.rows - 1) * window.stride + kernel - height - top  # negative: rows that no window reaches
+        behind = (window.columns - 1) * window.stride + kernel - width - left
+        even = (kernel // 2, kernel // 2) == (top, left) and below <= top and behind <= left
+        padded = part if even else F.pad(part, (left, behind, top, below))
+        padding = kernel // 2 if even else 0
+        parts.append(F.conv2d(padded, weight.to(x.dtype), None, window.stride, padding, groups=len(weight)))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

@@ -1,0 +1,146 @@
+"""Kernels in C++ for maps on a CPU, where torch passes over memory more often than it must.
+
+They are compiled on first use, which takes seconds once on a machine: the result stays in the cache. Without a C++
+compiler, and with CORINTH_NATIVE=0 in the environment, everything runs on torch's operators, slower and with the same
+result.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from corinth.errors import CorinthError
+from corinth.files import cache_folder, replacing
+from corinth.layers.compiler import compiles, missing_compiler
+
+WORTH_CALLING = 2**12  # values of a map below which a call costs more than the passes over memory that it saves
+FLAGS = ("-ftree-loop-vectorize", "-fno-math-errno", "-fno-signed-zeros", "-ffp-contract=fast")
+WIDE = "-mprefer-vector-width=512"  # compilers take half of the register by themselves
+_map, _flag, _count, _threads = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_int
+SIGNATURES: dict[str, tuple[Any, ...]] = {
+    "norm_act_forward": (_flag, _flag, *[_map] * 3, ctypes.c_double, _map, _map, _count, _count, _threads),
+    "norm_scale": (*[_map] * 4, ctypes.c_double, _map, _count, _threads),
+    "scale_act": (_flag, _flag, *[_map] * 4, _count, _count, _threads),
+    "norm_act_backward": (_flag, _flag, *[_map] * 6, _count, _count, _threads),
+    "image_sums": (_flag, *[_map] * 3, _count, _count, _count, _threads),
+    "image_scale": (_flag, *[_map] * 4, _count, _count, _count, _threads),
+    "excite": (*[_flag] * 3, *[_map] * 5, _count, _map, _count, _count, _count, _threads),
+    "depthwise_forward": (_flag, _flag, _map, _map, _count, *[_map] * 5, _threads),
+    "depthwise_input_gradient": (_flag, _map, _map, _count, *[_map] * 3, _threads),
+    "depthwise_weight_gradient": (_flag, *[_map] * 3, _count, *[_map] * 2, _threads),
+}
+
+
+def suits(x: Tensor) -> bool:
+    """Whether the kernels can take the map x (B, C, H, W), and it is worth it."""
+    return (
+        type(x) is Tensor  # and no stand-in that has no memory
+        and x.is_cpu
+        and x.ndim == 4
+        and x.dtype in (torch.float32, torch.bfloat16)
+        and x.numel() >= WORTH_CALLING
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and not torch.compiler.is_compiling()
+        and is_plain()
+        and _get_current_dispatch_mode() is None
+        and is_there()
+    )
+
+
+def is_there() -> bool:
+    """Whether the kernels are compiled, now if need be, and wanted."""
+    return compiles() and _library() is not None
+
+
+def is_plain() -> bool:
+    """Neither a trace nor a transform of torch.func, which know torch's own operators only."""
+    return not torch.jit.is_tracing() and not torch._C._are_functorch_transforms_active()
+
+
+def dense(x: Tensor) -> Tensor:
+    """With the channels of a pixel side by side, copied if they are not."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def call(name: str, *arguments: Any) -> None:
+    """Run a kernel: tensors go as the addresses of their values, None as no address."""
+    library: Any = _library()
+    given = (value.data_ptr() if isinstance(value, Tensor) else value for value in arguments)
+    getattr(library, name)(*given, torch.get_num_threads())
+
+
+def addresses(tensors: Sequence[Tensor]) -> Any:
+    """Those of the tensors' values, as one argument; the tensors must outlive the call."""
+    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+
+
+def whole(*numbers: int) -> Any:
+    """Whole numbers as one argument."""
+    return (ctypes.c_int64 * len(numbers))(*numbers)
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    if os.environ.get("CORINTH_NATIVE") == "0":
+        return None
+    code = Path(__file__).with_suffix(".cpp").read_text()
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    flags = (*FLAGS, WIDE) if wide else FLAGS
+    made_of = "\n".join((code, *flags, torch.__version__, _processor()))
+    kept = cache_folder() / "native" / f"{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.so"
+    library = _load(kept) or _compile(code, flags, kept)
+    for name, signature in SIGNATURES.items() if library is not None else ():
+        getattr(library, name).argtypes, getattr(library, name).restype = signature, None
+    return library
+
+
+def _load(kept: Path) -> ctypes.CDLL | None:
+    """What was compiled before; none if it is not there, or not for this system any more."""
+    try:
+        return ctypes.CDLL(str(kept))
+    except OSError:
+        return None
+
+
+def _processor() -> str:
+    """What machine code for this processor alone depends on."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():  # Linux; the first processor stands for all
+        return "\n".join(sorted({line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")}))
+    return f"{platform.machine()} {platform.processor()}"
+
+
+def _compile(code: str, flags: Sequence[str], keep: Path) -> ctypes.CDLL | None:
+    """By torch's own compiler of C++, which knows this system's options; kept for the next process."""
+    if missing_compiler() is not None:
+        return None
+    with warnings.catch_warnings():
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", category)  # torch's own, about its own code
+        from torch._inductor.codecache import CppCodeCache
+        from torch._inductor.exc import CppCompileError
+
+        try:
+            library: Any = CppCodeCache.load(code, extra_flags=tuple(flags))
+        except (CppCompileError, OSError) as error:
+            failed = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        else:
+            failed = None
+    if failed:
+        warnings.warn(f"networks run without kernels of their own, slower: {failed}", stacklevel=2)
+        return None
+    with suppress(CorinthError), replacing(keep) as temporary:  # a full cache is no reason to stop
+        shutil.copyfile(library._name, temporary)
+    return library

@@ -1,0 +1,183 @@
+"""Batch norm and the activation behind it, in as few passes over the map as they need."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
+
+from corinth.layers import filters, native
+from corinth.layers.activations import ACTIVATIONS, KERNELS, Activation
+
+WORTH_FOLDING = 2**16  # values from which a pass of batch norm over a map takes longer than scaling the weights
+
+
+def is_watched(module: nn.Module) -> bool:
+    """Whether hooks wait for a call of this module, or it was compiled, so that it must be called as one."""
+    own = module._forward_hooks or module._forward_pre_hooks or module._compiled_call_impl
+    return bool(own or _global_forward_hooks or _global_forward_pre_hooks)
+
+
+def norm_act(x: Tensor, norm: nn.Module, act: nn.Module) -> Tensor:
+    """act(norm(x)) of a map x (B, C, H, W).
+
+    On a CPU the two are one kernel, in training and where only the result is wanted. In training it passes over the map
+    twice where torch does four times, on the way back twice for four times, and keeps the map for its gradient, not
+    what the norm makes of it as well.
+    """
+    if _is_kernel(x, norm) and type(act) in KERNELS and not is_watched(act):
+        return _by_kernel(x, norm, KERNELS[type(act)])
+    return act(norm(x))
+
+
+def norm_relu(x: Tensor, norm: nn.Module) -> Tensor:
+    """`norm_act` with a ReLU."""
+    return _by_kernel(x, norm, KERNELS[nn.ReLU]) if _is_kernel(x, norm) else F.relu(norm(x), inplace=True)
+
+
+def _is_kernel(x: Tensor, norm: Any) -> bool:
+    """Whether the norm is an ordinary one, of this process's batch and with a moving average, on a map that suits."""
+    if type(norm) is not nn.BatchNorm2d or norm.training != torch.is_grad_enabled() or not native.suits(x):
+        return False
+    parts = norm.momentum, norm.weight, norm.running_mean
+    return all(part is not None for part in parts) and norm.weight.dtype == torch.float32 and not is_watched(norm)
+
+
+def _by_kernel(x: Tensor, norm: Any, act: int) -> Tensor:
+    return _train(x, norm, act) if norm.training else _evaluate(x, norm, act)
+
+
+def _train(x: Tensor, norm: Any, act: int) -> Tensor:
+    count = x.numel() // x.shape[1]
+    y, kept = _NormAct.apply(act, norm.eps, x, norm.weight, norm.bias)
+    norm.num_batches_tracked.add_(1)
+    norm.running_mean.lerp_(kept[0], norm.momentum)
+    norm.running_var.lerp_(kept[1] * (count / (count - 1)), norm.momentum)
+    return y
+
+
+def _evaluate(x: Tensor, norm: Any, act: int) -> Tensor:
+    y, (scale, shift) = torch.empty_like(x), _scale_and_shift(norm)
+    native.call("scale_act", x.dtype != torch.float32, act, x, scale, shift, y, *_sizes(x))
+    return y
+
+
+def _scale_and_shift(norm: Any) -> Tensor:
+    """What batch norm multiplies and adds when it is not in training: (2, C)."""
+    weight, bias = norm._parameters["weight"], norm._parameters["bias"]
+    mean, var = norm._buffers["running_mean"], norm._buffers["running_var"]
+    if weight.dtype == torch.float32 and native.is_there():
+        both = torch.empty((2, len(weight)))
+        native.call("norm_scale", weight, bias, mean, var, norm.eps, both, len(weight))
+        return both
+    scale = weight * torch.rsqrt(var + norm.eps)
+    return torch.stack((scale, torch.addcmul(bias, mean, scale, value=-1)))
+
+
+class _NormAct(torch.autograd.Function):
+    """The two of a map (B, C, H, W); beside them what the kernel keeps: first mean and variance, (5, C)."""
+
+    @staticmethod
+    def forward(ctx: Any, act: int, eps: float, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        y, kept = torch.empty_like(x), weight.new_empty(5, len(weight))
+        native.call("norm_act_forward", x.dtype != torch.float32, act, x, weight, bias, eps, y, kept, *_sizes(x))
+        ctx.save_for_backward(x, weight, bias, kept)
+        ctx.act, ctx.eps = act, eps
+        ctx.mark_non_differentiable(kept)
+        ctx.set_materialize_grads(False)
+        return y, kept
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        x, weight, bias, kept = ctx.saved_tensors
+        grad: Tensor = grads[0]
+        if torch.is_grad_enabled():  # a derivative of this gradient is wanted
+            return None, None, *_differentiable(ctx, grad, x, weight, bias)
+        of_x = torch.empty_like(x) if ctx.needs_input_grad[2] else None
+        of_weight, of_bias = torch.empty_like(weight), torch.empty_like(bias)
+        low, grad = x.dtype != torch.float32, native.dense(grad)
+        native.call("norm_act_backward", low, ctx.act, x, grad, kept, of_x, of_weight, of_bias, *_sizes(x))
+        return None, None, of_x, of_weight, of_bias
+
+
+def _sizes(x: Tensor) -> tuple[int, int]:
+    """Pixels and channels."""
+    return x.numel() // x.shape[1], x.shape[1]
+
+
+def _differentiable(ctx: Any, grad: Tensor, *inputs: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradients by autograd, which can be differentiated again."""
+    wanted = ctx.needs_input_grad[2:]
+    act = next(kind for kind, number in KERNELS.items() if number == ctx.act)()
+    x, weight, bias = inputs
+    y = act(F.batch_norm(x, None, None, weight, bias, training=True, eps=ctx.eps))
+    chosen = [value for value, needs in zip(inputs, wanted) if needs]
+    found = iter(torch.autograd.grad(y, chosen, grad, create_graph=True))
+    return tuple(next(found) if needs else None for needs in wanted)
+
+
+class NormAct(nn.Module):
+    """A convolution without bias, batch norm, an activation (none: linear) that works in place.
+
+    `conv` is one of `corinth.layers.mobile`, or has their `taps`, `stride` and `scaled`. Where only the result is
+    wanted, the norm of a large map goes into the convolution's weights, which saves a pass over the map.
+    """
+
+    def __init__(
+        self, conv: nn.Module, chans: int, act: Activation | None, *, eps: float = 1e-5, momentum: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.conv = conv
+        self.norm: nn.Module = nn.BatchNorm2d(chans, eps=eps, momentum=momentum)
+        self.act = ACTIVATIONS[act]() if act else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, in_chans, H, W) to (B, chans, H/stride, W/stride)
+        plain = torch.is_grad_enabled() or self.training or not x.is_cpu or x.ndim != 4
+        if plain or torch.compiler.is_compiling():
+            return norm_act(self.conv(x), self.norm, self.act)
+        return self._infer(x)
+
+    def _infer(self, x: Tensor) -> Tensor:
+        """The same without gradients, in fewer calls where nothing listens to them: those count with few images."""
+        own = self._modules
+        conv: Any = own["conv"]
+        norm: Any = own["norm"]
+        act: Any = own["act"]
+        if type(norm) is not nn.BatchNorm2d or norm.training or any(map(is_watched, (conv, norm, act))):
+            return act(norm(conv(x)))
+        weight, mean = norm._parameters["weight"], norm._buffers["running_mean"]
+        if weight is None or mean is None:
+            return act(norm(conv(x)))
+        if parts := self._filters(x, conv, act, weight):
+            kernels, window = tuple(part.weight for part in parts), filters.window(x, parts)
+            return filters.filtered_norm_act(x, kernels, window, *_scale_and_shift(norm), KERNELS[type(act)])
+        if self._folds(x, conv, weight):
+            if hasattr(conv, "scaled_act"):
+                return conv.scaled_act(x, *_scale_and_shift(norm), act)
+            return act.forward(conv.scaled(x, *_scale_and_shift(norm)))
+        y = conv.forward(x)
+        if native.suits(y) and type(act) in KERNELS and weight.dtype == torch.float32:
+            return _evaluate(y, norm, KERNELS[type(act)])
+        bias, var = norm._parameters["bias"], norm._buffers["running_var"]
+        return act.forward(torch.batch_norm(y, weight, bias, mean, var, False, 0.0, norm.eps, False))
+
+    def _filters(self, x: Tensor, conv: Any, act: nn.Module, scale: Tensor) -> tuple[Any, ...]:
+        """The depthwise convolutions that run as one kernel with norm and activation; none where they do not."""
+        parts = getattr(conv, "filters", ())
+        if not parts or type(act) not in KERNELS or not filters.is_faster(x, len(parts)):
+            return ()
+        if any(is_watched(part) for part in parts if part is not conv):
+            return ()
+        return parts if filters.suits(x, (scale, *(part.weight for part in parts))) else ()
+
+    def _folds(self, x: Tensor, conv: Any, scale: Tensor) -> bool:
+        """Whether the weights can be scaled, and are less to scale than the map."""
+        if not hasattr(conv, "scaled"):
+            return False
+        positions = len(x) * x.shape[-2] * x.shape[-1] // conv.stride[0] ** 2
+        if positions * len(scale) < WORTH_FOLDING or positions < 4 * conv.taps:
+            return False  # before all that costs more to ask
+        if any(is_watched(part) for part in conv.modules() if part is not conv):
+            return False
+        return scale.dtype.itemsize >= 4 and all(weight.dtype == scale.dtype for weight in conv.parameters())
