@@ -1,12 +1,14 @@
-"""Depthwise convolutions, trained on a CPU with gradients that avoid the slow routines of torch and oneDNN."""
+"""Depthwise convolutions by torch's operators, where `filters` does not take them: other layouts, no C++ compiler.
+
+On a CPU their gradients avoid the slow routines of torch and oneDNN.
+"""
 
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from corinth.layers.native import is_plain
+from torch.autograd import forward_ad
 
 STRIP_WIDTH = 3  # columns of a kernel up to which oneDNN has a good routine for the gradient of its weight
 Pair = tuple[int, int]
@@ -14,19 +16,19 @@ Pair = tuple[int, int]
 
 def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair) -> Tensor:
     """F.conv2d with one kernel (C, 1, k, k) for each channel of x (B, C, H, W)."""
-    if (
-        x.is_cpu
-        and bias is None
-        and (x.requires_grad or weight.requires_grad)
-        and torch.is_grad_enabled()
-        and is_plain()
-    ):
+    if x.is_cpu and bias is None and (x.requires_grad or weight.requires_grad) and _is_plain_autograd():
         if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:  # which autocast leaves alone
             dtype = torch.get_autocast_dtype("cpu")
             x, weight = x.to(dtype), weight.to(dtype)
         if weight.shape[-1] > STRIP_WIDTH or _is_low_and_strided(x, stride):
             return _Depthwise.apply(_dense(x), weight, stride, padding)
     return F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
+
+
+def _is_plain_autograd() -> bool:
+    """Neither a trace nor a transform of torch.func nor forward differentiation, which know torch's operators only."""
+    followed = torch.jit.is_tracing() or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    return torch.is_grad_enabled() and not followed
 
 
 def _is_low_and_strided(x: Tensor, stride: Pair) -> bool:

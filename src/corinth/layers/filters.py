@@ -25,8 +25,11 @@ class Window:
 
 
 def suits(x: Tensor, weights: tuple[Tensor, ...]) -> bool:
-    """Whether `filtered` can take the map, as it is under autocast."""
-    return native.suits(_cast(x)) and all(weight.dtype == torch.float32 for weight in weights)
+    """Whether `filtered` can take the map, as it is under autocast, with these weights of all its channels."""
+    if not native.suits(x) or (torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") != torch.bfloat16):
+        return False
+    right = all(native.fits(len(weight) * weight.shape[-1] ** 2, weight) for weight in weights)
+    return right and sum(map(len, weights)) == x.shape[1]
 
 
 def is_faster(x: Tensor, groups: int) -> bool:
@@ -65,7 +68,7 @@ def filtered_norm_act(
 
 
 def _cast(x: Tensor) -> Tensor:
-    return x.to(torch.get_autocast_dtype("cpu")) if torch.is_autocast_enabled("cpu") and x.is_floating_point() else x
+    return x.to(torch.bfloat16) if torch.is_autocast_enabled("cpu") else x
 
 
 def _forward(
@@ -77,9 +80,9 @@ def _forward(
     act: int = KERNELS[nn.Identity],
 ) -> Tensor:
     shape = (*x.shape[:2], window.rows, window.columns)
-    y = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
-    numbers, own = _numbers(x, window, weights), tuple(weight.contiguous() for weight in weights)
-    native.call("depthwise_forward", _is_low(x), act, x, *numbers, native.addresses(own), scale, shift, y)
+    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    where = *_numbers(x, window, weights), native.addresses(weights)
+    native.call("depthwise_forward", _is_low(x), act, x, *where, scale, shift, y)
     return y
 
 
@@ -93,18 +96,17 @@ class _Filtered(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         x, *weights = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a derivative of this gradient is wanted
-            inputs = [value for value, needs in zip((x, *weights), ctx.needs_input_grad[1:]) if needs]
-            y = _written_out(x, weights, ctx.window)
-            found = iter(torch.autograd.grad(y, inputs, grads[0], create_graph=True))
-            return None, *(next(found) if needs else None for needs in ctx.needs_input_grad[1:])
+        if not native.is_for_kernels(grads[0]):
+            with torch.enable_grad():
+                y = _written_out(x, weights, ctx.window)
+            return None, *native.gradients(y, (x, *weights), grads[0], ctx.needs_input_grad[1:])
         grad, numbers = native.dense(grads[0]), _numbers(x, ctx.window, weights)
         of_x, of_weights = None, [None] * len(weights)
         if ctx.needs_input_grad[1]:
-            of_x, own = torch.empty_like(x), tuple(weight.contiguous() for weight in weights)
-            native.call("depthwise_input_gradient", _is_low(x), grad, *numbers, native.addresses(own), of_x)
+            of_x = torch.empty_like(x)
+            native.call("depthwise_input_gradient", _is_low(x), grad, *numbers, native.addresses(weights), of_x)
         if any(ctx.needs_input_grad[2:]):
-            of_weights = [torch.empty_like(weight, memory_format=torch.contiguous_format) for weight in weights]
+            of_weights = [torch.empty_like(weight) for weight in weights]
             native.call("depthwise_weight_gradient", _is_low(x), x, grad, *numbers, native.addresses(of_weights))
         return None, of_x, *of_weights
 

@@ -51,11 +51,10 @@ class _Gated(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         x, means, scale, *weights = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a derivative of this gradient is wanted
-            inputs = [value for value, needs in zip((x, *weights), ctx.needs_input_grad[1:]) if needs]
-            y = _written_out(ctx.gates, x, *weights)
-            found = iter(torch.autograd.grad(y, inputs, grads[0], create_graph=True))
-            return None, *(next(found) if needs else None for needs in ctx.needs_input_grad[1:])
+        if not native.is_for_kernels(grads[0]):
+            with torch.enable_grad():
+                y = _written_out(ctx.gates, x, *weights)
+            return None, *native.gradients(y, (x, *weights), grads[0], ctx.needs_input_grad[1:])
         grad, low, sizes = native.dense(grads[0]), x.dtype != torch.float32, _sizes(x)
         of_scale, of_x = torch.empty_like(scale), torch.empty_like(x)
         native.call("image_sums", low, x, grad, of_scale, *sizes)

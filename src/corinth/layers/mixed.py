@@ -36,20 +36,17 @@ class MixConv(nn.Module):
         )
 
     @property
-    def filters(self) -> tuple[Any, ...]:
-        """The convolutions of the groups."""
-        return tuple(self.convs._modules.values())
+    def filters(self) -> tuple[DepthwiseConv2d, ...]:
+        """The convolutions of the groups; none if one has become another than it was made as."""
+        convs: Any = tuple(self.convs._modules.values())
+        return convs if all(getattr(conv, "filters", ()) for conv in convs) and not any(map(is_watched, convs)) else ()
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) to (B, C, H/stride, W/stride)
-        convs = self.filters
-        if not any(map(is_watched, convs)):
+        if convs := self.filters:
             weights = tuple(conv.weight for conv in convs)
             if filters.suits(x, weights):
                 return filters.filtered(x, weights, filters.window(x, convs))
-        parts = zip(convs, x.split(self.widths, dim=1))
-        if torch.is_grad_enabled() or any(map(is_watched, convs)):
-            return torch.cat([conv(part) for conv, part in parts], dim=1)
-        return torch.cat([conv.forward(part) for conv, part in parts], dim=1)
+        return torch.cat([conv(part) for conv, part in zip(self.convs, x.split(self.widths, dim=1))], dim=1)
 
     def scaled(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """`forward` times scale (C) plus shift (C)."""

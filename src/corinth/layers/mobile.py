@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from corinth.layers import filters, native, products
+from corinth.layers import filters, native, onednn
 from corinth.layers.activations import ACTIVATIONS, GATES, KERNELS, Activation, Gate
 from corinth.layers.depthwise import depthwise
 from corinth.layers.gating import excited, gated
@@ -72,8 +72,8 @@ class DepthwiseConv2d(Conv2d):
 
     @property
     def filters(self) -> tuple["DepthwiseConv2d", ...]:
-        """The convolutions that it stands for: itself."""
-        return (self,)
+        """The convolutions that it stands for, itself; none if it has become another than it was made as."""
+        return (self,) if type(self) is DepthwiseConv2d and self._parameters["bias"] is None else ()
 
     def start(self, height: int, width: int) -> tuple[int, int]:
         """Zeros above and before a map of this size."""
@@ -82,9 +82,9 @@ class DepthwiseConv2d(Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         weights = (self.weight,)
-        if filters.suits(input, weights):
+        if self.filters and filters.suits(input, weights):
             return filters.filtered(input, weights, filters.window(input, (self,)))
-        return self._conv_forward(input, self.weight, None)
+        return self._conv_forward(input, self.weight, self.bias)
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         half = self.kernel_size[0] // 2
@@ -103,8 +103,8 @@ class PointwiseConv2d(Conv2d):
 
     def scaled_act(self, x: Tensor, scale: Tensor, shift: Tensor, act: nn.Module) -> Tensor:
         """`scaled`, and the activation behind it."""
-        if type(act) in products.FUSED and products.suits(x, self.weight):
-            return products.pointwise(x, self.weight * scale[:, None, None, None], shift, type(act))
+        if type(act) in onednn.FUSED and onednn.suits(x, self.weight):
+            return onednn.pointwise(x, self.weight * scale[:, None, None, None], shift, type(act))
         return act.forward(self.scaled(x, scale, shift))
 
 
@@ -119,8 +119,8 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int
         batch, chans, height, width = x.shape
         if height == width == groups == 1:
             return F.linear(x.flatten(1), weight.flatten(1), bias)[:, :, None, None]
-        if groups == 1 and products.suits(x, weight):
-            return products.pointwise(x, weight, bias)
+        if groups == 1 and onednn.suits(x, weight):
+            return onednn.pointwise(x, weight, bias)
         values = batch * chans * height * width
         if batch < 16 and values > SMALL_MAP and x.dtype == torch.float32 and torch.get_num_threads() == 1:
             return F.conv2d(x, weight, bias, dilation=2, groups=groups)
@@ -172,7 +172,10 @@ class SqueezeExcite(nn.Module):
         if native.suits(x) and not self._is_changed():
             layers: tuple[Any, Any] = (self.reduce, self.expand)
             weights = tuple(part for layer in layers for part in (layer.weight, layer.bias))
-            if all(weight.dtype == torch.float32 for weight in weights):
+            reduce, reduce_bias, expand, expand_bias = weights
+            width, chans = len(reduce), x.shape[1]
+            matrices = native.fits(width * chans, reduce, expand)
+            if matrices and native.fits(width, reduce_bias) and native.fits(chans, expand_bias):
                 if not torch.is_grad_enabled():
                     return excited(x, weights, KERNELS[type(self.act)], hard=isinstance(self.gate, nn.Hardsigmoid))
                 if len(x) >= torch.get_num_threads():
@@ -183,7 +186,13 @@ class SqueezeExcite(nn.Module):
 
     def _is_changed(self) -> bool:
         """Whether its layers are not what they were made as, or something listens to them."""
-        usual = type(self.reduce) is type(self.expand) is PointwiseConv2d
+        usual = (
+            type(self.reduce) is type(self.expand) is PointwiseConv2d
+            and type(self.act) in KERNELS
+            and type(self.gate) in GATES.values()
+            and self.reduce.bias is not None
+            and self.expand.bias is not None
+        )
         return not usual or any(is_watched(part) for part in self.children())
 
     def _gates(self, means: Tensor, *weights: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
-// Maps of a network in training, passed over as few times as their gradients allow.
+// Layers of networks on a CPU that pass over their maps as few times as results and gradients allow.
 //
 // A map is (rows, chans): its channels lie side by side (torch's channels_last), a row is one pixel of one image. Maps
-// are float or bfloat16, what is worked out is float, sums over many rows are double. Each thread takes rows that lie
-// together; with the same number of threads the result is the same to the last bit, as threads add up in their order.
+// are float or bfloat16, what is worked out is float; sums over many rows are double, but for the gradients of depthwise
+// kernels. Each thread takes rows that lie together; with the same number of threads the result is the same to the last
+// bit, as threads add up in their order.
 
 #include <algorithm>
 #include <bit>
@@ -339,7 +340,8 @@ template <class T, class Act>
 void excite(const T* x, const Gates& gates, T* y, Size images, Size pixels, Size chans, int threads) {
   const bool shared = images < threads;
   const Size teams = shared ? 1 : threads;
-  std::vector<std::vector<float>> sums(threads, std::vector<float>(chans));
+  const Size block = std::max<Size>(1, CACHED / chans);
+  std::vector<std::vector<double>> sums(threads, std::vector<double>(chans));
   std::vector<std::vector<float>> hidden(teams, std::vector<float>(gates.width)), scale(teams, std::vector<float>(chans));
 #pragma omp parallel num_threads(threads)
   {
@@ -347,23 +349,31 @@ void excite(const T* x, const Gates& gates, T* y, Size images, Size pixels, Size
     const Size team = shared ? 0 : thread, member = shared ? thread : 0, members = shared ? running : 1;
     const Size first = shared ? 0 : images * thread / running, last = shared ? images : images * (thread + 1) / running;
     const Size begin = pixels * member / members, end = pixels * (member + 1) / members;
-    float *own = sums[thread].data(), *units = hidden[team].data(), *by = scale[team].data();
+    std::vector<float> some(chans);
+    float *a = some.data(), *units = hidden[team].data(), *by = scale[team].data();
+    double* own = sums[thread].data();
     for (Size image = first; image < last; ++image) {
       const T* from = x + image * pixels * chans;
-      std::fill(own, own + chans, 0.0f);
-      for (Size r = begin; r < end; ++r) {
-        const T* row = from + r * chans;
+      std::fill(own, own + chans, 0.0);
+      for (Size next = begin; next < end; next += block) {
+        std::fill(a, a + chans, 0.0f);
+        for (Size r = next; r < std::min(end, next + block); ++r) {
+          const T* row = from + r * chans;
 #pragma omp simd
-        for (Size c = 0; c < chans; ++c) own[c] += load(row[c]);
+          for (Size c = 0; c < chans; ++c) a[c] += load(row[c]);
+        }
+        for (Size c = 0; c < chans; ++c) own[c] += a[c];
       }
       if (shared) {
 #pragma omp barrier
       }
       if (member == 0) {
-        std::vector<float> means(chans, 0.0f);
-        for (Size m = 0; m < members; ++m)
-          for (Size c = 0; c < chans; ++c) means[c] += sums[shared ? m : thread][c];
-        for (Size c = 0; c < chans; ++c) means[c] /= static_cast<float>(pixels);
+        std::vector<float> means(chans);
+        for (Size c = 0; c < chans; ++c) {
+          double total = 0;
+          for (Size m = 0; m < members; ++m) total += sums[shared ? m : thread][c];
+          means[c] = static_cast<float>(total / static_cast<double>(pixels));
+        }
         for (Size u = 0; u < gates.width; ++u)
           units[u] = Act::value(dot(gates.reduce + u * chans, means.data(), chans) + gates.reduce_bias[u]);
       }

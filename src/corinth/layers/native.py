@@ -1,16 +1,16 @@
 """Kernels in C++ for maps on a CPU, where torch passes over memory more often than it must.
 
 They are compiled on first use, which takes seconds once on a machine: the result stays in the cache. Without a C++
-compiler, and with CORINTH_NATIVE=0 in the environment, everything runs on torch's operators, slower and with the same
-result.
+compiler, and with CORINTH_NATIVE=0 in the environment, everything runs on torch's operators: slower, and the same up to
+rounding.
 """
 
 import ctypes
-import functools
 import hashlib
 import os
 import platform
 import shutil
+import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from corinth.errors import CorinthError
@@ -41,21 +42,43 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "depthwise_input_gradient": (_flag, _map, _map, _count, *[_map] * 3, _threads),
     "depthwise_weight_gradient": (_flag, *[_map] * 3, _count, *[_map] * 2, _threads),
 }
+_found: list[ctypes.CDLL | None] = []
+_lock = threading.Lock()
 
 
 def suits(x: Tensor) -> bool:
     """Whether the kernels can take the map x (B, C, H, W), and it is worth it."""
     return (
-        type(x) is Tensor  # and no stand-in that has no memory
+        is_plain()
+        and type(x) is Tensor
         and x.is_cpu
         and x.ndim == 4
         and x.dtype in (torch.float32, torch.bfloat16)
         and x.numel() >= WORTH_CALLING
         and x.is_contiguous(memory_format=torch.channels_last)
-        and not torch.compiler.is_compiling()
-        and is_plain()
-        and _get_current_dispatch_mode() is None
         and is_there()
+    )
+
+
+def fits(count: int, *weights: Tensor | None) -> bool:
+    """Whether the weights are `count` values each, in single precision and without gaps, as kernels read them."""
+    for weight in weights:
+        if weight is None or type(weight) not in (Tensor, nn.Parameter) or weight.numel() != count:
+            return False
+        if not weight.is_cpu or weight.dtype != torch.float32 or not weight.is_contiguous():
+            return False
+    return True
+
+
+def is_plain() -> bool:
+    """Neither a trace, nor a transform of torch.func, nor a dispatch mode or forward differentiation: those follow
+    torch's own operators only."""
+    return (
+        not torch.compiler.is_compiling()  # before anything is asked that a graph would be tied to
+        and not torch.jit.is_tracing()
+        and not torch._C._are_functorch_transforms_active()
+        and _get_current_dispatch_mode() is None
+        and forward_ad._current_level < 0
     )
 
 
@@ -64,9 +87,17 @@ def is_there() -> bool:
     return compiles() and _library() is not None
 
 
-def is_plain() -> bool:
-    """Neither a trace nor a transform of torch.func, which know torch's own operators only."""
-    return not torch.jit.is_tracing() and not torch._C._are_functorch_transforms_active()
+def is_for_kernels(grad: Tensor) -> bool:
+    """Whether a gradient that came back is one, and no derivative of its own is wanted; not many at once."""
+    batched = torch._C._functorch.is_legacy_batchedtensor(grad) or torch._C._functorch.is_batchedtensor(grad)
+    return not batched and not torch.is_grad_enabled() and is_plain()
+
+
+def gradients(y: Tensor, inputs: Sequence[Tensor], grad: Tensor, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
+    """Those of y by autograd, of the inputs that are `wanted`; with a graph of their own if gradients are on."""
+    chosen = [value for value, needs in zip(inputs, wanted) if needs]
+    found = iter(torch.autograd.grad(y, chosen, grad, create_graph=torch.is_grad_enabled()))
+    return tuple(next(found) if needs else None for needs in wanted)
 
 
 def dense(x: Tensor) -> Tensor:
@@ -77,7 +108,7 @@ def dense(x: Tensor) -> Tensor:
 def call(name: str, *arguments: Any) -> None:
     """Run a kernel: tensors go as the addresses of their values, None as no address."""
     library: Any = _library()
-    given = (value.data_ptr() if isinstance(value, Tensor) else value for value in arguments)
+    given = [value.data_ptr() if isinstance(value, Tensor) else value for value in arguments]
     getattr(library, name)(*given, torch.get_num_threads())
 
 
@@ -91,19 +122,45 @@ def whole(*numbers: int) -> Any:
     return (ctypes.c_int64 * len(numbers))(*numbers)
 
 
-@functools.cache
 def _library() -> ctypes.CDLL | None:
+    """The compiled kernels; looked for, or compiled, once in a process."""
+    if not _found:
+        with _lock:
+            if not _found:
+                library, failed = _find()
+                _found.append(library)
+                if failed is not None:
+                    advice = "CORINTH_NATIVE=0 in the environment does without them"
+                    warnings.warn(
+                        f"kernels for networks on this processor are missing: {failed}; {advice}", stacklevel=2
+                    )
+    return _found[0]
+
+
+def _find() -> tuple[ctypes.CDLL | None, str | None]:
+    """The kernels, and why they are missing where that is worth a word."""
     if os.environ.get("CORINTH_NATIVE") == "0":
-        return None
+        return None, None
     code = Path(__file__).with_suffix(".cpp").read_text()
     wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
     flags = (*FLAGS, WIDE) if wide else FLAGS
     made_of = "\n".join((code, *flags, torch.__version__, _processor()))
     kept = cache_folder() / "native" / f"{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.so"
-    library = _load(kept) or _compile(code, flags, kept)
+    library, failed = _load(kept), None
+    if library is None:
+        try:
+            library = _compile(code, flags, kept)
+        except Exception as error:  # noqa: BLE001  # a compiler may raise anything: torch's operators do it, and that is said
+            failed = _cause(error)
     for name, signature in SIGNATURES.items() if library is not None else ():
         getattr(library, name).argtypes, getattr(library, name).restype = signature, None
-    return library
+    return library, failed
+
+
+def _cause(error: Exception) -> str:
+    """The line that names it: a compiler's first error, or the first one of all."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return next((line for line in lines[1:] if "error" in line.lower()), lines[0])
 
 
 def _load(kept: Path) -> ctypes.CDLL | None:
@@ -116,10 +173,12 @@ def _load(kept: Path) -> ctypes.CDLL | None:
 
 def _processor() -> str:
     """What machine code for this processor alone depends on."""
+    known = [platform.machine(), platform.processor()]
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():  # Linux; the first processor stands for all
-        return "\n".join(sorted({line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")}))
-    return f"{platform.machine()} {platform.processor()}"
+    if cpuinfo.exists():  # Linux
+        lines = cpuinfo.read_text().splitlines()
+        known += sorted({line for line in lines if line.startswith(("flags", "Features", "CPU part"))})
+    return "\n".join(known)
 
 
 def _compile(code: str, flags: Sequence[str], keep: Path) -> ctypes.CDLL | None:
@@ -130,17 +189,8 @@ def _compile(code: str, flags: Sequence[str], keep: Path) -> ctypes.CDLL | None:
         for category in (DeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", category)  # torch's own, about its own code
         from torch._inductor.codecache import CppCodeCache
-        from torch._inductor.exc import CppCompileError
 
-        try:
-            library: Any = CppCodeCache.load(code, extra_flags=tuple(flags))
-        except (CppCompileError, OSError) as error:
-            failed = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        else:
-            failed = None
-    if failed:
-        warnings.warn(f"networks run without kernels of their own, slower: {failed}", stacklevel=2)
-        return None
-    with suppress(CorinthError), replacing(keep) as temporary:  # a full cache is no reason to stop
+        library: Any = CppCodeCache.load(code, extra_flags=tuple(flags))
+    with suppress(CorinthError), replacing(keep) as temporary:  # a cache that cannot be written to is no reason to stop
         shutil.copyfile(library._name, temporary)
     return library

@@ -5,7 +5,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
+from torch.nn.modules.module import (
+    _global_backward_hooks,
+    _global_backward_pre_hooks,
+    _global_forward_hooks,
+    _global_forward_pre_hooks,
+)
 
 from corinth.layers import filters, native
 from corinth.layers.activations import ACTIVATIONS, KERNELS, Activation
@@ -13,10 +18,13 @@ from corinth.layers.activations import ACTIVATIONS, KERNELS, Activation
 WORTH_FOLDING = 2**16  # values from which a pass of batch norm over a map takes longer than scaling the weights
 
 
+GLOBAL_HOOKS = _global_forward_hooks, _global_forward_pre_hooks, _global_backward_hooks, _global_backward_pre_hooks
+
+
 def is_watched(module: nn.Module) -> bool:
-    """Whether hooks wait for a call of this module, or it was compiled, so that it must be called as one."""
-    own = module._forward_hooks or module._forward_pre_hooks or module._compiled_call_impl
-    return bool(own or _global_forward_hooks or _global_forward_pre_hooks)
+    """Whether hooks wait for a call of this module, or its call was replaced, so that it must be called as one."""
+    hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    return bool(hooks or module._compiled_call_impl or "forward" in module.__dict__ or any(GLOBAL_HOOKS))
 
 
 def norm_act(x: Tensor, norm: nn.Module, act: nn.Module) -> Tensor:
@@ -40,8 +48,13 @@ def _is_kernel(x: Tensor, norm: Any) -> bool:
     """Whether the norm is an ordinary one, of this process's batch and with a moving average, on a map that suits."""
     if type(norm) is not nn.BatchNorm2d or norm.training != torch.is_grad_enabled() or not native.suits(x):
         return False
-    parts = norm.momentum, norm.weight, norm.running_mean
-    return all(part is not None for part in parts) and norm.weight.dtype == torch.float32 and not is_watched(norm)
+    if norm.training and (norm.momentum is None or not norm.track_running_stats or x.numel() == x.shape[1]):
+        return False  # one value of each channel has no variance
+    return _fits(x, norm) and not is_watched(norm)
+
+
+def _fits(x: Tensor, norm: Any) -> bool:
+    return native.fits(x.shape[1], norm.weight, norm.bias, norm.running_mean, norm.running_var)
 
 
 def _by_kernel(x: Tensor, norm: Any, act: int) -> Tensor:
@@ -51,7 +64,8 @@ def _by_kernel(x: Tensor, norm: Any, act: int) -> Tensor:
 def _train(x: Tensor, norm: Any, act: int) -> Tensor:
     count = x.numel() // x.shape[1]
     y, kept = _NormAct.apply(act, norm.eps, x, norm.weight, norm.bias)
-    norm.num_batches_tracked.add_(1)
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
     norm.running_mean.lerp_(kept[0], norm.momentum)
     norm.running_var.lerp_(kept[1] * (count / (count - 1)), norm.momentum)
     return y
@@ -64,15 +78,11 @@ def _evaluate(x: Tensor, norm: Any, act: int) -> Tensor:
 
 
 def _scale_and_shift(norm: Any) -> Tensor:
-    """What batch norm multiplies and adds when it is not in training: (2, C)."""
-    weight, bias = norm._parameters["weight"], norm._parameters["bias"]
-    mean, var = norm._buffers["running_mean"], norm._buffers["running_var"]
-    if weight.dtype == torch.float32 and native.is_there():
-        both = torch.empty((2, len(weight)))
-        native.call("norm_scale", weight, bias, mean, var, norm.eps, both, len(weight))
-        return both
-    scale = weight * torch.rsqrt(var + norm.eps)
-    return torch.stack((scale, torch.addcmul(bias, mean, scale, value=-1)))
+    """What batch norm multiplies and adds when it is not in training, by a kernel: (2, C)."""
+    both = norm.weight.new_empty((2, len(norm.weight)))
+    statistics = norm.running_mean, norm.running_var
+    native.call("norm_scale", norm.weight, norm.bias, *statistics, norm.eps, both, len(norm.weight))
+    return both
 
 
 class _NormAct(torch.autograd.Function):
@@ -91,9 +101,11 @@ class _NormAct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         x, weight, bias, kept = ctx.saved_tensors
-        grad: Tensor = grads[0]
-        if torch.is_grad_enabled():  # a derivative of this gradient is wanted
-            return None, None, *_differentiable(ctx, grad, x, weight, bias)
+        grad: Tensor | None = grads[0]
+        if grad is None:
+            return (None,) * 5
+        if not native.is_for_kernels(grad):
+            return None, None, *_by_autograd(ctx, grad, x, weight, bias)
         of_x = torch.empty_like(x) if ctx.needs_input_grad[2] else None
         of_weight, of_bias = torch.empty_like(weight), torch.empty_like(bias)
         low, grad = x.dtype != torch.float32, native.dense(grad)
@@ -106,15 +118,13 @@ def _sizes(x: Tensor) -> tuple[int, int]:
     return x.numel() // x.shape[1], x.shape[1]
 
 
-def _differentiable(ctx: Any, grad: Tensor, *inputs: Tensor) -> tuple[Tensor | None, ...]:
-    """The gradients by autograd, which can be differentiated again."""
-    wanted = ctx.needs_input_grad[2:]
+def _by_autograd(ctx: Any, grad: Tensor, *inputs: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradients by torch's operators, which can be differentiated again."""
     act = next(kind for kind, number in KERNELS.items() if number == ctx.act)()
     x, weight, bias = inputs
-    y = act(F.batch_norm(x, None, None, weight, bias, training=True, eps=ctx.eps))
-    chosen = [value for value, needs in zip(inputs, wanted) if needs]
-    found = iter(torch.autograd.grad(y, chosen, grad, create_graph=True))
-    return tuple(next(found) if needs else None for needs in wanted)
+    with torch.enable_grad():
+        y = act(F.batch_norm(x, None, None, weight, bias, training=True, eps=ctx.eps))
+    return native.gradients(y, inputs, grad, ctx.needs_input_grad[2:])
 
 
 class NormAct(nn.Module):
@@ -146,30 +156,29 @@ class NormAct(nn.Module):
         act: Any = own["act"]
         if type(norm) is not nn.BatchNorm2d or norm.training or any(map(is_watched, (conv, norm, act))):
             return act(norm(conv(x)))
-        weight, mean = norm._parameters["weight"], norm._buffers["running_mean"]
-        if weight is None or mean is None:
+        weight, bias = norm._parameters["weight"], norm._parameters["bias"]
+        mean, var = norm._buffers["running_mean"], norm._buffers["running_var"]
+        if weight is None or bias is None or mean is None:
             return act(norm(conv(x)))
-        if parts := self._filters(x, conv, act, weight):
-            kernels, window = tuple(part.weight for part in parts), filters.window(x, parts)
-            return filters.filtered_norm_act(x, kernels, window, *_scale_and_shift(norm), KERNELS[type(act)])
+        by_kernel = type(act) in KERNELS and native.suits(x) and native.fits(len(weight), weight, bias, mean, var)
+        if by_kernel and (parts := getattr(conv, "filters", ())) and filters.is_faster(x, len(parts)):
+            kernels = tuple(part.weight for part in parts)
+            if filters.suits(x, kernels):
+                window = filters.window(x, parts)
+                return filters.filtered_norm_act(x, kernels, window, *_scale_and_shift(norm), KERNELS[type(act)])
         if self._folds(x, conv, weight):
+            if by_kernel:
+                scale, shift = _scale_and_shift(norm)
+            else:
+                scale = weight * torch.rsqrt(var + norm.eps)
+                shift = torch.addcmul(bias, mean, scale, value=-1)
             if hasattr(conv, "scaled_act"):
-                return conv.scaled_act(x, *_scale_and_shift(norm), act)
-            return act.forward(conv.scaled(x, *_scale_and_shift(norm)))
+                return conv.scaled_act(x, scale, shift, act)
+            return act.forward(conv.scaled(x, scale, shift))
         y = conv.forward(x)
-        if native.suits(y) and type(act) in KERNELS and weight.dtype == torch.float32:
+        if by_kernel and native.suits(y) and y.shape[1] == len(weight):
             return _evaluate(y, norm, KERNELS[type(act)])
-        bias, var = norm._parameters["bias"], norm._buffers["running_var"]
         return act.forward(torch.batch_norm(y, weight, bias, mean, var, False, 0.0, norm.eps, False))
-
-    def _filters(self, x: Tensor, conv: Any, act: nn.Module, scale: Tensor) -> tuple[Any, ...]:
-        """The depthwise convolutions that run as one kernel with norm and activation; none where they do not."""
-        parts = getattr(conv, "filters", ())
-        if not parts or type(act) not in KERNELS or not filters.is_faster(x, len(parts)):
-            return ()
-        if any(is_watched(part) for part in parts if part is not conv):
-            return ()
-        return parts if filters.suits(x, (scale, *(part.weight for part in parts))) else ()
 
     def _folds(self, x: Tensor, conv: Any, scale: Tensor) -> bool:
         """Whether the weights can be scaled, and are less to scale than the map."""

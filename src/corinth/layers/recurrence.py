@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from corinth.layers import onednn
 from corinth.layers.compiler import compiles, missing_compiler
 
 State = tuple[Tensor, ...]
@@ -80,7 +81,7 @@ def product(weight: Tensor, rows: int, bias: Tensor | None = None) -> Callable[[
     In single precision oneDNN's routine takes half as long as the library behind torch's own products on some
     processors, once there are enough rows.
     """
-    if rows >= ONEDNN_ROWS and _suits_onednn(weight):
+    if rows >= ONEDNN_ROWS and onednn.takes(weight):
         packed = torch.ops.mkldnn._reorder_linear_weight.default(weight.contiguous(), rows)
         linear = torch.ops.mkldnn._linear_pointwise.default
         return lambda h: linear(h, packed, bias, "none", [], "")
@@ -90,7 +91,7 @@ def product(weight: Tensor, rows: int, bias: Tensor | None = None) -> Callable[[
 
 def sum_of_products(grad: Tensor, x: Tensor) -> Tensor:
     """grad (R, N) and x (R, K) to grad.T @ x (N, K), the gradient of a weight, for many rows R."""
-    if len(x) < ONEDNN_ROWS or not _suits_onednn(x):
+    if len(x) < ONEDNN_ROWS or not onednn.takes(x):
         return grad.t() @ x
     linear = torch.ops.mkldnn._linear_pointwise.default
     total: Any = None
@@ -100,15 +101,10 @@ def sum_of_products(grad: Tensor, x: Tensor) -> Tensor:
     return total
 
 
-def _suits_onednn(values: Tensor) -> bool:
-    here = values.device.type == "cpu" and values.dtype == torch.float32
-    return here and torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
-
-
 def input_products(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """W x_t + b of all steps: x (T, B, I) to (T, B, G), as `F.linear`, by the faster routines of `product`."""
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active()
-    if traced or not _suits_onednn(x) or torch.is_autocast_enabled("cpu") or x.shape[0] * x.shape[1] < ROWS_AT_ONCE:
+    if traced or not onednn.takes(x) or torch.is_autocast_enabled("cpu") or x.shape[0] * x.shape[1] < ROWS_AT_ONCE:
         return F.linear(x, weight, bias)
     return _InputProducts.apply(x, weight, bias)
 

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from corinth.layers import native
 from corinth.layers.activations import HardSwish, Swish
 
 FEW = 4  # images up to which a call of torch's convolution costs more than the product itself
@@ -17,7 +18,7 @@ FUSED: dict[type[nn.Module], tuple[str, list[Any]]] = {  # oneDNN's names of act
 }
 
 
-def suits_onednn(values: Tensor) -> bool:
+def takes(values: Tensor) -> bool:
     """Whether oneDNN may be asked for a product of these values in single precision."""
     here = values.device.type == "cpu" and values.dtype == torch.float32
     return here and torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
@@ -26,12 +27,14 @@ def suits_onednn(values: Tensor) -> bool:
 def suits(x: Tensor, weight: Tensor) -> bool:
     """Whether `pointwise` takes the map x (B, C, H, W), without gradient, and in less time than a convolution."""
     return (
-        len(x) <= FEW
+        native.is_plain()
         and not torch.is_grad_enabled()
         and type(x) is Tensor
-        and weight.dtype == torch.float32
-        and suits_onednn(x)
+        and len(x) <= FEW
+        and takes(x)
         and x.is_contiguous(memory_format=torch.channels_last)
+        and weight.dtype == torch.float32
+        and weight.is_cpu
         and not torch.is_autocast_enabled("cpu")
     )
 
