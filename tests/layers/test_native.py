@@ -484,8 +484,10 @@ def test_compiled_once_and_kept(tmp_path: Path) -> None:
 
 
 def test_without_a_compiler_or_unwanted(tmp_path: Path) -> None:
-    assert fresh(tmp_path, "print(native.is_there())", CXX="/nowhere/g++") == "False"
-    assert fresh(tmp_path, "print(native.is_there())", CORINTH_NATIVE="0") == "False"
+    said = fresh(tmp_path, "print(native.is_there(), native.described())", CXX="/nowhere/g++")
+    assert said.startswith("False absent, so that networks run slower: no C++ compiler was found")
+    said = fresh(tmp_path, "print(native.is_there(), native.described())", CORINTH_NATIVE="0")
+    assert said == "False absent, so that networks run slower: CORINTH_NATIVE is 0"
 
 
 def test_a_compiler_that_fails_is_said_once(tmp_path: Path) -> None:

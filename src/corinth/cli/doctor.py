@@ -112,10 +112,11 @@ def main(args: Sequence[str]) -> int:
 
 
 def environment() -> dict[str, Cell]:
-    """Versions, devices, threads, free memory, and which extras are installed."""
+    """Versions, devices, threads, free memory, kernels (compiled now if need be), and which extras are installed."""
     import torch
 
     from corinth.data.store import free_memory
+    from corinth.layers.native import described
 
     if torch.cuda.is_available():
         devices = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
@@ -130,6 +131,7 @@ def environment() -> dict[str, Cell]:
         "torch": str(torch.__version__),
         "devices": devices,
         "threads": f"{torch.get_num_threads()} of {os.cpu_count()} logical cores",
+        "kernels": described(),
         "free memory": megabytes(free_memory()),
         "data folder": os.environ.get("CORINTH_DATA", "not set ($CORINTH_DATA)"),
     }

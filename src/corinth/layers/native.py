@@ -42,7 +42,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "depthwise_input_gradient": (_flag, _map, _map, _count, *[_map] * 3, _threads),
     "depthwise_weight_gradient": (_flag, *[_map] * 3, _count, *[_map] * 2, _threads),
 }
-_found: list[ctypes.CDLL | None] = []
+_found: list[tuple[ctypes.CDLL | None, str | None]] = []
 _lock = threading.Lock()
 
 
@@ -122,39 +122,51 @@ def whole(*numbers: int) -> Any:
     return (ctypes.c_int64 * len(numbers))(*numbers)
 
 
+def described() -> str:
+    """Whether there are kernels here, and why not, for people."""
+    library, reason = _looked_for()
+    return "compiled" if library is not None else f"absent, so that networks run slower: {reason}"
+
+
 def _library() -> ctypes.CDLL | None:
-    """The compiled kernels; looked for, or compiled, once in a process."""
+    return _looked_for()[0]
+
+
+def _looked_for() -> tuple[ctypes.CDLL | None, str | None]:
+    """The compiled kernels, or why they are missing; looked for, or compiled, once in a process."""
     if not _found:
         with _lock:
             if not _found:
-                library, failed = _find()
-                _found.append(library)
-                if failed is not None:
+                library, reason, failed = _find()
+                _found.append((library, reason))
+                if failed:
                     advice = "CORINTH_NATIVE=0 in the environment does without them"
                     warnings.warn(
-                        f"kernels for networks on this processor are missing: {failed}; {advice}", stacklevel=2
+                        f"kernels for networks on this processor are missing: {reason}; {advice}", stacklevel=2
                     )
     return _found[0]
 
 
-def _find() -> tuple[ctypes.CDLL | None, str | None]:
-    """The kernels, and why they are missing where that is worth a word."""
+def _find() -> tuple[ctypes.CDLL | None, str | None, bool]:
+    """The kernels; why they are missing; whether that is because compiling failed."""
     if os.environ.get("CORINTH_NATIVE") == "0":
-        return None, None
+        return None, "CORINTH_NATIVE is 0", False
     code = Path(__file__).with_suffix(".cpp").read_text()
     wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
     flags = (*FLAGS, WIDE) if wide else FLAGS
     made_of = "\n".join((code, *flags, torch.__version__, _processor()))
     kept = cache_folder() / "native" / f"{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.so"
-    library, failed = _load(kept), None
+    library = _load(kept)
     if library is None:
         try:
+            if (reason := missing_compiler()) is not None:
+                return None, reason, False
             library = _compile(code, flags, kept)
-        except Exception as error:  # noqa: BLE001  # a compiler may raise anything: torch's operators do it, and that is said
-            failed = _cause(error)
-    for name, signature in SIGNATURES.items() if library is not None else ():
+        except Exception as error:  # noqa: BLE001  # a compiler may raise anything: it is said, and torch does the work
+            return None, _cause(error), True
+    for name, signature in SIGNATURES.items():
         getattr(library, name).argtypes, getattr(library, name).restype = signature, None
-    return library, failed
+    return library, None, False
 
 
 def _cause(error: Exception) -> str:
@@ -181,10 +193,8 @@ def _processor() -> str:
     return "\n".join(known)
 
 
-def _compile(code: str, flags: Sequence[str], keep: Path) -> ctypes.CDLL | None:
+def _compile(code: str, flags: Sequence[str], keep: Path) -> ctypes.CDLL:
     """By torch's own compiler of C++, which knows this system's options; kept for the next process."""
-    if missing_compiler() is not None:
-        return None
     with warnings.catch_warnings():
         for category in (DeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", category)  # torch's own, about its own code
