@@ -21,6 +21,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import corinth
 from corinth.layers import native
+from corinth.layers import norm_act as norm_act_module
 from corinth.layers.activations import ACTIVATIONS, GATES, Activation, Gate
 from corinth.layers.compiler import uncompiled
 from corinth.layers.mixed import MixConv
@@ -42,6 +43,7 @@ def on_maps_of_any_size(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         real(name, *arguments)
 
     monkeypatch.setattr(native, "WORTH_CALLING", 0)
+    monkeypatch.setattr(norm_act_module, "WORTH_EVALUATING", 0)
     monkeypatch.setattr(native, "call", call)
     return called
 
@@ -92,7 +94,7 @@ def test_norm_act_where_only_the_result_is_wanted(act: Activation | None, on_map
         activation = ACTIVATIONS[act]() if act else nn.Identity()
         with torch.inference_mode():
             torch.testing.assert_close(norm_act(x, norm, activation), activation(norm(x)), rtol=1e-5, atol=1e-5)
-    assert on_maps_of_any_size == ["norm_scale", "scale_act"] * len(SHAPES)
+    assert on_maps_of_any_size == ["norm_act_evaluate"] * len(SHAPES)
 
 
 @pytest.mark.parametrize("act", [None, *ACTIVATIONS])

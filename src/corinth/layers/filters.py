@@ -28,13 +28,13 @@ def suits(x: Tensor, weights: tuple[Tensor, ...]) -> bool:
     """Whether `filtered` can take the map, as it is under autocast, with these weights of all its channels."""
     if not native.suits(x) or (torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") != torch.bfloat16):
         return False
-    right = all(native.fits(len(weight) * weight.shape[-1] ** 2, weight) for weight in weights)
-    return right and sum(map(len, weights)) == x.shape[1]
+    right = all(native.fits(weight.shape[0] * weight.shape[-1] ** 2, weight) for weight in weights)
+    return right and sum(weight.shape[0] for weight in weights) == x.shape[1]
 
 
 def is_faster(x: Tensor, groups: int) -> bool:
     """Whether the result, not its gradient, comes sooner than by torch's convolution."""
-    return groups > 1 or len(x) <= FEW
+    return groups > 1 or x.shape[0] <= FEW
 
 
 def window(x: Tensor, convs: Sequence[Any]) -> Window:
@@ -61,10 +61,13 @@ def filtered(x: Tensor, weights: tuple[Tensor, ...], window: Window) -> Tensor:
 
 
 def filtered_norm_act(
-    x: Tensor, weights: tuple[Tensor, ...], window: Window, scale: Tensor, shift: Tensor, act: int
+    x: Tensor, weights: tuple[Tensor, ...], window: Window, norm: tuple[Any, ...], act: int
 ) -> Tensor:
-    """`filtered` times scale (C) plus shift (C), then the activation of that number; without gradient."""
-    return _forward(_cast(x), weights, window, scale, shift, act)
+    """`filtered`, batch norm that is not in training, and the activation of that number; without gradient.
+
+    `norm` is its weight, bias, mean and variance (C), and epsilon.
+    """
+    return _forward(_cast(x), weights, window, norm, act)
 
 
 def _cast(x: Tensor) -> Tensor:
@@ -75,14 +78,13 @@ def _forward(
     x: Tensor,
     weights: tuple[Tensor, ...],
     window: Window,
-    scale: Tensor | None = None,
-    shift: Tensor | None = None,
+    norm: tuple[Any, ...] = (None, None, None, None, 0.0),
     act: int = KERNELS[nn.Identity],
 ) -> Tensor:
     shape = (*x.shape[:2], window.rows, window.columns)
     y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     where = *_numbers(x, window, weights), native.addresses(weights)
-    native.call("depthwise_forward", _is_low(x), act, x, *where, scale, shift, y)
+    native.call("depthwise_forward", _is_low(x), act, x, *where, *norm, y)
     return y
 
 
@@ -118,7 +120,7 @@ def _is_low(x: Tensor) -> bool:
 def _numbers(x: Tensor, window: Window, weights: Any) -> tuple[Any, int, Any]:
     """The sizes, the number of groups and theirs, as native.cpp takes them."""
     batch, chans, height, width = x.shape
-    groups = [(len(weight), weight.shape[-1], *start) for weight, start in zip(weights, window.starts, strict=True)]
+    groups = [(weight.shape[0], weight.shape[-1], *start) for weight, start in zip(weights, window.starts, strict=True)]
     sizes = (batch, height, width, chans, window.rows, window.columns, window.stride)
     return native.whole(*sizes), len(groups), native.whole(*(number for group in groups for number in group))
 

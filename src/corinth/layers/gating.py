@@ -23,7 +23,7 @@ def gated(x: Tensor, gates: Gates, weights: tuple[Tensor, ...]) -> Tensor:
 def excited(x: Tensor, weights: tuple[Tensor, ...], act: int, *, hard: bool) -> Tensor:
     """`gated` by two layers, without gradient: `weights` are (width, C), (width), (C, width), (C), as 1x1 kernels."""
     y, (reduce, reduce_bias, expand, expand_bias) = torch.empty_like(x), (weight.contiguous() for weight in weights)
-    layers = reduce, reduce_bias, expand, expand_bias, len(reduce)
+    layers = reduce, reduce_bias, expand, expand_bias, reduce.shape[0]
     native.call("excite", x.dtype != torch.float32, act, hard, x, *layers, y, *_sizes(x))
     return y
 
@@ -67,4 +67,4 @@ class _Gated(torch.autograd.Function):
 
 def _sizes(x: Tensor) -> tuple[int, int, int]:
     """Images, pixels of each, channels."""
-    return len(x), x.shape[2] * x.shape[3], x.shape[1]
+    return x.shape[0], x.shape[2] * x.shape[3], x.shape[1]

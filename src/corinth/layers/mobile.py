@@ -52,7 +52,7 @@ class Conv2d(nn.Conv2d):
 
     def scaled(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """conv(x) * scale + shift, of a convolution without bias."""
-        return self._conv_forward(x, self.weight * scale[:, None, None, None], shift)
+        return self._conv_forward(x, self.weight * scale.view(-1, 1, 1, 1), shift)
 
 
 class SameConv2d(Conv2d):
@@ -104,7 +104,7 @@ class PointwiseConv2d(Conv2d):
     def scaled_act(self, x: Tensor, scale: Tensor, shift: Tensor, act: nn.Module) -> Tensor:
         """`scaled`, and the activation behind it."""
         if type(act) in onednn.FUSED and onednn.suits(x, self.weight):
-            return onednn.pointwise(x, self.weight * scale[:, None, None, None], shift, type(act))
+            return onednn.pointwise(x, self.weight * scale.view(-1, 1, 1, 1), shift, type(act))
         return act.forward(self.scaled(x, scale, shift))
 
 
@@ -173,12 +173,12 @@ class SqueezeExcite(nn.Module):
             layers: tuple[Any, Any] = (self.reduce, self.expand)
             weights = tuple(part for layer in layers for part in (layer.weight, layer.bias))
             reduce, reduce_bias, expand, expand_bias = weights
-            width, chans = len(reduce), x.shape[1]
+            width, chans = reduce.shape[0], x.shape[1]
             matrices = native.fits(width * chans, reduce, expand)
             if matrices and native.fits(width, reduce_bias) and native.fits(chans, expand_bias):
                 if not torch.is_grad_enabled():
                     return excited(x, weights, KERNELS[type(self.act)], hard=isinstance(self.gate, nn.Hardsigmoid))
-                if len(x) >= torch.get_num_threads():
+                if x.shape[0] >= torch.get_num_threads():
                     return gated(x, self._gates, weights)
         # (B, C, 1, 1); the gradient of a mean would be a map that is divided pixel by pixel
         means = x.sum((2, 3), keepdim=True) / (x.shape[-2] * x.shape[-1])

@@ -219,6 +219,19 @@ void norm_act_gradient(const T* x, const T* grad, const float* scale, const floa
   }
 }
 
+struct Norm {  // batch norm that is not in training
+  const float *weight, *bias, *mean, *var;
+  double eps;
+};
+
+void scale_and_shift(const Norm& norm, float* into, Size chans) {
+  for (Size c = 0; c < chans; ++c) {
+    const double by = norm.weight[c] / std::sqrt(static_cast<double>(norm.var[c]) + norm.eps);
+    into[c] = static_cast<float>(by);
+    into[chans + c] = static_cast<float>(norm.bias[c] - norm.mean[c] * by);
+  }
+}
+
 template <class T, class Act>
 void scale_act(const T* x, const float* scale, const float* shift, T* y, Size rows, Size chans, int threads) {
   const Size together = rows_in_one(rows, chans);
@@ -342,7 +355,8 @@ void excite(const T* x, const Gates& gates, T* y, Size images, Size pixels, Size
   const Size teams = shared ? 1 : threads;
   const Size block = std::max<Size>(1, CACHED / chans);
   std::vector<std::vector<double>> sums(threads, std::vector<double>(chans));
-  std::vector<std::vector<float>> hidden(teams, std::vector<float>(gates.width)), scale(teams, std::vector<float>(chans));
+  std::vector<std::vector<float>> hidden(teams, std::vector<float>(gates.width));
+  std::vector<std::vector<float>> scale(teams, std::vector<float>(chans));
 #pragma omp parallel num_threads(threads)
   {
     const Size thread = omp_get_thread_num(), running = omp_get_num_threads();
@@ -414,21 +428,28 @@ struct Block {
   std::vector<Lanes> weights;  // (kernel * kernel), by rows
 };
 
-// The blocks of groups of channels with kernels (width, kernel, kernel); `sizes` are width, kernel, top, left of each.
-std::vector<Block> blocks_of(Size groups, const int64_t* sizes, const float* const* weights, const float* scale) {
+// The blocks of groups of channels with kernels (width, kernel, kernel), times `scale` (null: none); `sizes` are width,
+// kernel, top, left of each group. Without weights they are zeros.
+std::vector<Block> blocks_of(Size groups, const int64_t* sizes, const float* const* weights, const float* scale,
+                             int threads) {
   std::vector<Block> blocks;
+  std::vector<const float*> origins;
   for (Size g = 0, first = 0; g < groups; first += sizes[4 * g++]) {
     const Size width = sizes[4 * g], kernel = sizes[4 * g + 1], taps = kernel * kernel;
     for (Size begin = 0; begin < width; begin += LANES) {
-      Block block{first + begin,    std::min(LANES, width - begin), kernel,
-                  sizes[4 * g + 2], sizes[4 * g + 3],               std::vector<Lanes>(taps, Lanes{})};
-      if (weights != nullptr)
-        for (Size lane = 0; lane < block.lanes; ++lane) {
-          const float* from = weights[g] + (begin + lane) * taps;
-          const float by = scale == nullptr ? 1.0f : scale[block.first + lane];
-          for (Size t = 0; t < taps; ++t) block.weights[t][lane] = from[t] * by;
-        }
-      blocks.push_back(std::move(block));
+      blocks.push_back({first + begin, std::min(LANES, width - begin), kernel, sizes[4 * g + 2], sizes[4 * g + 3],
+                        std::vector<Lanes>(taps, Lanes{})});
+      origins.push_back(weights == nullptr ? nullptr : weights[g] + begin * taps);
+    }
+  }
+  if (weights == nullptr) return blocks;
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+  for (Size b = 0; b < static_cast<Size>(blocks.size()); ++b) {
+    Block& block = blocks[b];
+    const Size taps = block.kernel * block.kernel;
+    for (Size lane = 0; lane < block.lanes; ++lane) {
+      const float by = scale == nullptr ? 1.0f : scale[block.first + lane];
+      for (Size t = 0; t < taps; ++t) block.weights[t][lane] = origins[b][lane * taps + t] * by;
     }
   }
   return blocks;
@@ -524,13 +545,18 @@ inline void sums_over_taps(const Lanes* from, Size step, const Size* offsets, co
   for (int n = 0; n < N; ++n) sums[n] = own[n];
 }
 
-inline void sums_over_taps(int count, const Lanes* from, Size step, const Size* offsets, const Lanes* weights,
-                           Size taps, Lanes start, Lanes* sums) {
-  if (count == PIXELS) return sums_over_taps<PIXELS>(from, step, offsets, weights, taps, start, sums);
-  int n = 0;
-  if (count & 4) sums_over_taps<4>(from, step, offsets, weights, taps, start, sums), n += 4;
-  if (count & 2) sums_over_taps<2>(from + n * step, step, offsets, weights, taps, start, sums + n), n += 2;
-  if (count & 1) sums_over_taps<1>(from + n * step, step, offsets, weights, taps, start, sums + n);
+template <int N = PIXELS, class... Arguments>
+inline void sums_over_taps(int count, Arguments... arguments) {
+  if constexpr (N > 0) {
+    if (count == N) return sums_over_taps<N>(arguments...);
+    sums_over_taps<N - 1>(count, arguments...);
+  }
+}
+
+// Of `left` pixels so many at a time that the last are not few.
+inline Size pixels_now(Size left) {
+  const Size times = (left + PIXELS - 1) / PIXELS;
+  return (left + times - 1) / times;
 }
 
 // Rows of a map that are worked on at a time: so few that all their channels stay in the cache, as the blocks of
@@ -566,10 +592,11 @@ void depthwise(const T* x, const std::vector<Block>& blocks, const float* shift,
       for (Size r = begin; r < end; ++r) {
         const Lanes* from = packed.data() + (r - begin) * s.stride * wide;
         T* into = y + ((image * s.rows + r) * s.columns) * s.chans + block.first;
-        for (Size c = 0; c < s.columns; c += PIXELS) {
-          const int now = static_cast<int>(std::min<Size>(PIXELS, s.columns - c));
-          sums_over_taps(now, from + c * s.stride, s.stride, offsets.data(), block.weights.data(), k * k, start, sums);
-          for (int n = 0; n < now; ++n) store<T, Act>(into + (c + n) * s.chans, sums[n], block.lanes);
+        for (Size c = 0, now = 0; c < s.columns; c += now) {
+          now = pixels_now(s.columns - c);
+          sums_over_taps(static_cast<int>(now), from + c * s.stride, s.stride, offsets.data(), block.weights.data(),
+                         k * k, start, sums);
+          for (Size n = 0; n < now; ++n) store<T, Act>(into + (c + n) * s.chans, sums[n], block.lanes);
         }
       }
     }
@@ -580,7 +607,8 @@ void depthwise(const T* x, const std::vector<Block>& blocks, const float* shift,
 // every other tap, beginning with another tap for every other row and column.
 template <class T>
 void depthwise_input_gradient(const T* grad, const std::vector<Block>& blocks, T* of_x, const Shape& s, int threads) {
-  const Size largest = largest_kernel(blocks), count = static_cast<Size>(blocks.size()), reach = (largest - 1) / s.stride;
+  const Size largest = largest_kernel(blocks), count = static_cast<Size>(blocks.size());
+  const Size reach = (largest - 1) / s.stride;
   const Size span = (s.width + largest) / s.stride + 2 + reach;
   const Size band = rows_at_a_time(s.height, s.width * s.chans, s.images * count, largest, threads);
   const Size bands = (s.height + band - 1) / band;
@@ -609,11 +637,11 @@ void depthwise_input_gradient(const T* grad, const std::vector<Block>& blocks, T
             for (Size b = (c + block.left) % s.stride, back = 0; b < k; b += s.stride, ++back, ++taps)
               offsets[taps] = column - back - up * wide, weights[taps] = block.weights[a * k + b];
           const Size alike = (s.width - c + s.stride - 1) / s.stride;
-          for (Size n = 0; n < alike; n += PIXELS) {
-            const int now = static_cast<int>(std::min<Size>(PIXELS, alike - n));
+          for (Size n = 0, now = 0; n < alike; n += now) {
+            now = pixels_now(alike - n);
             const Lanes* from = packed.data() + row * wide + n;
-            sums_over_taps(now, from, 1, offsets.data(), weights.data(), taps, Lanes{}, sums);
-            for (int m = 0; m < now; ++m)
+            sums_over_taps(static_cast<int>(now), from, 1, offsets.data(), weights.data(), taps, Lanes{}, sums);
+            for (Size m = 0; m < now; ++m)
               store<T, Linear>(into + (c + (n + m) * s.stride) * s.chans, sums[m], block.lanes);
           }
         }
@@ -712,22 +740,16 @@ extern "C" void norm_act_forward(int low, int act, const void* x, const float* w
   });
 }
 
-// The scale and shift (2, chans) that batch norm is by mean and variance of before.
-extern "C" void norm_scale(const float* weight, const float* bias, const float* mean, const float* var, double eps,
-                           float* into, int64_t chans, int) {
-  for (Size c = 0; c < chans; ++c) {
-    const double by = weight[c] / std::sqrt(static_cast<double>(var[c]) + eps);
-    into[c] = static_cast<float>(by);
-    into[chans + c] = static_cast<float>(bias[c] - mean[c] * by);
-  }
-}
-
-// x times scale plus shift, then the activation, into y.
-extern "C" void scale_act(int low, int act, const void* x, const float* scale, const float* shift, void* y,
-                          int64_t rows, int64_t chans, int threads) {
+// Batch norm by mean and variance of before, then the activation, into y.
+extern "C" void norm_act_evaluate(int low, int act, const void* x, const float* weight, const float* bias,
+                                  const float* mean, const float* var, double eps, void* y, int64_t rows, int64_t chans,
+                                  int threads) {
+  std::vector<float> both(2 * chans);
+  scale_and_shift({weight, bias, mean, var, eps}, both.data(), chans);
   with_type(low, [&]<class T>(T) {
     with_activation(act, [&]<class Act>(Act) {
-      scale_act<T, Act>(static_cast<const T*>(x), scale, shift, static_cast<T*>(y), rows, chans, threads);
+      scale_act<T, Act>(static_cast<const T*>(x), both.data(), both.data() + chans, static_cast<T*>(y), rows, chans,
+                        threads);
     });
   });
 }
@@ -776,15 +798,22 @@ extern "C" void excite(int low, int act, int hard, const void* x, const float* r
 }
 
 // Depthwise convolutions of groups of channels of x (images, height, width, chans), each with its own size of kernel,
-// into y (images, rows, columns, chans), times `scale` plus `shift` (none: null), then the activation. `sizes` are
-// those of `Shape`, `groups` width, kernel, top and left of each group, `weights` their kernels (width, kernel, kernel).
+// into y (images, rows, columns, chans); then batch norm by mean and variance of before (none: `norm_weight` is null)
+// and the activation. `sizes` are those of `Shape`, `groups` width, kernel, top and left of each group, `weights` their
+// kernels (width, kernel, kernel).
 extern "C" void depthwise_forward(int low, int act, const void* x, const int64_t* sizes, int64_t count,
-                                  const int64_t* groups, const float* const* weights, const float* scale,
-                                  const float* shift, void* y, int threads) {
-  const std::vector<Block> blocks = blocks_of(count, groups, weights, scale);
+                                  const int64_t* groups, const float* const* weights, const float* norm_weight,
+                                  const float* bias, const float* mean, const float* var, double eps, void* y,
+                                  int threads) {
+  const Shape shape = shape_of(sizes);
+  std::vector<float> both(norm_weight == nullptr ? 0 : 2 * shape.chans);
+  if (!both.empty()) scale_and_shift({norm_weight, bias, mean, var, eps}, both.data(), shape.chans);
+  const float* scale = both.empty() ? nullptr : both.data();
+  const std::vector<Block> blocks = blocks_of(count, groups, weights, scale, threads);
   with_type(low, [&]<class T>(T) {
     with_activation(act, [&]<class Act>(Act) {
-      depthwise<T, Act>(static_cast<const T*>(x), blocks, shift, static_cast<T*>(y), shape_of(sizes), threads);
+      depthwise<T, Act>(static_cast<const T*>(x), blocks, scale == nullptr ? nullptr : scale + shape.chans,
+                        static_cast<T*>(y), shape, threads);
     });
   });
 }
@@ -792,7 +821,7 @@ extern "C" void depthwise_forward(int low, int act, const void* x, const int64_t
 // The gradient of x, of the gradient of y.
 extern "C" void depthwise_input_gradient(int low, const void* grad, const int64_t* sizes, int64_t count,
                                          const int64_t* groups, const float* const* weights, void* of_x, int threads) {
-  const std::vector<Block> blocks = blocks_of(count, groups, weights, nullptr);
+  const std::vector<Block> blocks = blocks_of(count, groups, weights, nullptr, threads);
   with_type(low, [&]<class T>(T) {
     depthwise_input_gradient(static_cast<const T*>(grad), blocks, static_cast<T*>(of_x), shape_of(sizes), threads);
   });
@@ -801,7 +830,7 @@ extern "C" void depthwise_input_gradient(int low, const void* grad, const int64_
 // The gradients of the weights, of the gradient of y.
 extern "C" void depthwise_weight_gradient(int low, const void* x, const void* grad, const int64_t* sizes, int64_t count,
                                           const int64_t* groups, float* const* of_weights, int threads) {
-  std::vector<Block> blocks = blocks_of(count, groups, nullptr, nullptr);
+  std::vector<Block> blocks = blocks_of(count, groups, nullptr, nullptr, threads);
   with_type(low, [&]<class T>(T) {
     depthwise_weight_gradient(static_cast<const T*>(x), static_cast<const T*>(grad), blocks, shape_of(sizes), threads);
   });

@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from corinth.errors import CorinthError
 from corinth.files import cache_folder, replacing
@@ -29,16 +28,16 @@ from corinth.layers.compiler import compiles, missing_compiler
 WORTH_CALLING = 2**12  # values of a map below which a call costs more than the passes over memory that it saves
 FLAGS = ("-ftree-loop-vectorize", "-fno-math-errno", "-fno-signed-zeros", "-ffp-contract=fast")
 WIDE = "-mprefer-vector-width=512"  # compilers take half of the register by themselves
+PLAIN = Tensor, nn.Parameter
 _map, _flag, _count, _threads = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_int
 SIGNATURES: dict[str, tuple[Any, ...]] = {
     "norm_act_forward": (_flag, _flag, *[_map] * 3, ctypes.c_double, _map, _map, _count, _count, _threads),
-    "norm_scale": (*[_map] * 4, ctypes.c_double, _map, _count, _threads),
-    "scale_act": (_flag, _flag, *[_map] * 4, _count, _count, _threads),
+    "norm_act_evaluate": (_flag, _flag, *[_map] * 5, ctypes.c_double, _map, _count, _count, _threads),
     "norm_act_backward": (_flag, _flag, *[_map] * 6, _count, _count, _threads),
     "image_sums": (_flag, *[_map] * 3, _count, _count, _count, _threads),
     "image_scale": (_flag, *[_map] * 4, _count, _count, _count, _threads),
     "excite": (*[_flag] * 3, *[_map] * 5, _count, _map, _count, _count, _count, _threads),
-    "depthwise_forward": (_flag, _flag, _map, _map, _count, *[_map] * 5, _threads),
+    "depthwise_forward": (_flag, _flag, _map, _map, _count, *[_map] * 6, ctypes.c_double, _map, _threads),
     "depthwise_input_gradient": (_flag, _map, _map, _count, *[_map] * 3, _threads),
     "depthwise_weight_gradient": (_flag, *[_map] * 3, _count, *[_map] * 2, _threads),
 }
@@ -60,12 +59,12 @@ def suits(x: Tensor) -> bool:
     )
 
 
-def fits(count: int, *weights: Tensor | None) -> bool:
+def fits(count: int, *weights: Any) -> bool:
     """Whether the weights are `count` values each, in single precision and without gaps, as kernels read them."""
     for weight in weights:
-        if weight is None or type(weight) not in (Tensor, nn.Parameter) or weight.numel() != count:
+        if type(weight) not in PLAIN or weight.numel() != count or weight.dtype != torch.float32:
             return False
-        if not weight.is_cpu or weight.dtype != torch.float32 or not weight.is_contiguous():
+        if not weight.is_cpu or not weight.is_contiguous():
             return False
     return True
 
@@ -75,16 +74,16 @@ def is_plain() -> bool:
     torch's own operators only."""
     return (
         not torch.compiler.is_compiling()  # before anything is asked that a graph would be tied to
-        and not torch.jit.is_tracing()
+        and not torch._C._is_tracing()
         and not torch._C._are_functorch_transforms_active()
-        and _get_current_dispatch_mode() is None
+        and not torch._C._len_torch_dispatch_stack()
         and forward_ad._current_level < 0
     )
 
 
 def is_there() -> bool:
     """Whether the kernels are compiled, now if need be, and wanted."""
-    return compiles() and _library() is not None
+    return compiles() and _looked_for()[0] is not None
 
 
 def is_for_kernels(grad: Tensor) -> bool:
@@ -107,9 +106,8 @@ def dense(x: Tensor) -> Tensor:
 
 def call(name: str, *arguments: Any) -> None:
     """Run a kernel: tensors go as the addresses of their values, None as no address."""
-    library: Any = _library()
-    given = [value.data_ptr() if isinstance(value, Tensor) else value for value in arguments]
-    getattr(library, name)(*given, torch.get_num_threads())
+    given = [value.data_ptr() if type(value) in PLAIN else value for value in arguments]
+    getattr(_found[0][0], name)(*given, torch.get_num_threads())
 
 
 def addresses(tensors: Sequence[Tensor]) -> Any:
@@ -126,10 +124,6 @@ def described() -> str:
     """Whether there are kernels here, and why not, for people."""
     library, reason = _looked_for()
     return "compiled" if library is not None else f"absent, so that networks run slower: {reason}"
-
-
-def _library() -> ctypes.CDLL | None:
-    return _looked_for()[0]
 
 
 def _looked_for() -> tuple[ctypes.CDLL | None, str | None]:

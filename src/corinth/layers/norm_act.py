@@ -18,13 +18,14 @@ from corinth.layers.activations import ACTIVATIONS, KERNELS, Activation
 WORTH_FOLDING = 2**16  # values from which a pass of batch norm over a map takes longer than scaling the weights
 
 
-GLOBAL_HOOKS = _global_forward_hooks, _global_forward_pre_hooks, _global_backward_hooks, _global_backward_pre_hooks
+WORTH_EVALUATING = 2**16  # values from which a norm that is not in training is worth a call of its own
 
 
 def is_watched(module: nn.Module) -> bool:
     """Whether hooks wait for a call of this module, or its call was replaced, so that it must be called as one."""
     hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    return bool(hooks or module._compiled_call_impl or "forward" in module.__dict__ or any(GLOBAL_HOOKS))
+    of_all = _global_forward_hooks or _global_forward_pre_hooks or _global_backward_hooks or _global_backward_pre_hooks
+    return bool(hooks or of_all or module._compiled_call_impl or "forward" in module.__dict__)
 
 
 def norm_act(x: Tensor, norm: nn.Module, act: nn.Module) -> Tensor:
@@ -50,11 +51,15 @@ def _is_kernel(x: Tensor, norm: Any) -> bool:
         return False
     if norm.training and (norm.momentum is None or not norm.track_running_stats or x.numel() == x.shape[1]):
         return False  # one value of each channel has no variance
-    return _fits(x, norm) and not is_watched(norm)
+    if not norm.training and x.numel() < WORTH_EVALUATING:
+        return False
+    return native.fits(x.shape[1], *_tensors(norm)) and not is_watched(norm)
 
 
-def _fits(x: Tensor, norm: Any) -> bool:
-    return native.fits(x.shape[1], norm.weight, norm.bias, norm.running_mean, norm.running_var)
+def _tensors(norm: nn.Module) -> tuple[Any, ...]:
+    """Weight, bias, mean and variance."""
+    own, kept = norm._parameters, norm._buffers
+    return own["weight"], own["bias"], kept["running_mean"], kept["running_var"]
 
 
 def _by_kernel(x: Tensor, norm: Any, act: int) -> Tensor:
@@ -72,17 +77,9 @@ def _train(x: Tensor, norm: Any, act: int) -> Tensor:
 
 
 def _evaluate(x: Tensor, norm: Any, act: int) -> Tensor:
-    y, (scale, shift) = torch.empty_like(x), _scale_and_shift(norm)
-    native.call("scale_act", x.dtype != torch.float32, act, x, scale, shift, y, *_sizes(x))
+    y, low = torch.empty_like(x), x.dtype != torch.float32
+    native.call("norm_act_evaluate", low, act, x, *_tensors(norm), norm.eps, y, *_sizes(x))
     return y
-
-
-def _scale_and_shift(norm: Any) -> Tensor:
-    """What batch norm multiplies and adds when it is not in training, by a kernel: (2, C)."""
-    both = norm.weight.new_empty((2, len(norm.weight)))
-    statistics = norm.running_mean, norm.running_var
-    native.call("norm_scale", norm.weight, norm.bias, *statistics, norm.eps, both, len(norm.weight))
-    return both
 
 
 class _NormAct(torch.autograd.Function):
@@ -156,37 +153,32 @@ class NormAct(nn.Module):
         act: Any = own["act"]
         if type(norm) is not nn.BatchNorm2d or norm.training or any(map(is_watched, (conv, norm, act))):
             return act(norm(conv(x)))
-        weight, bias = norm._parameters["weight"], norm._parameters["bias"]
-        mean, var = norm._buffers["running_mean"], norm._buffers["running_var"]
+        weight, bias, mean, var = tensors = _tensors(norm)
         if weight is None or bias is None or mean is None:
             return act(norm(conv(x)))
-        by_kernel = type(act) in KERNELS and native.suits(x) and native.fits(len(weight), weight, bias, mean, var)
-        if by_kernel and (parts := getattr(conv, "filters", ())) and filters.is_faster(x, len(parts)):
+        number = KERNELS.get(type(act)) if native.suits(x) and native.fits(weight.shape[0], *tensors) else None
+        if number is not None and (parts := getattr(conv, "filters", ())) and filters.is_faster(x, len(parts)):
             kernels = tuple(part.weight for part in parts)
             if filters.suits(x, kernels):
-                window = filters.window(x, parts)
-                return filters.filtered_norm_act(x, kernels, window, *_scale_and_shift(norm), KERNELS[type(act)])
+                return filters.filtered_norm_act(x, kernels, filters.window(x, parts), (*tensors, norm.eps), number)
         if self._folds(x, conv, weight):
-            if by_kernel:
-                scale, shift = _scale_and_shift(norm)
-            else:
-                scale = weight * torch.rsqrt(var + norm.eps)
-                shift = torch.addcmul(bias, mean, scale, value=-1)
+            scale = weight * torch.rsqrt(var + norm.eps)
+            shift = torch.addcmul(bias, mean, scale, value=-1)
             if hasattr(conv, "scaled_act"):
                 return conv.scaled_act(x, scale, shift, act)
             return act.forward(conv.scaled(x, scale, shift))
         y = conv.forward(x)
-        if by_kernel and native.suits(y) and y.shape[1] == len(weight):
-            return _evaluate(y, norm, KERNELS[type(act)])
+        if number is not None and native.suits(y) and y.shape[1] == weight.shape[0]:
+            return _evaluate(y, norm, number)
         return act.forward(torch.batch_norm(y, weight, bias, mean, var, False, 0.0, norm.eps, False))
 
     def _folds(self, x: Tensor, conv: Any, scale: Tensor) -> bool:
         """Whether the weights can be scaled, and are less to scale than the map."""
         if not hasattr(conv, "scaled"):
             return False
-        positions = len(x) * x.shape[-2] * x.shape[-1] // conv.stride[0] ** 2
-        if positions * len(scale) < WORTH_FOLDING or positions < 4 * conv.taps:
+        positions = x.shape[0] * x.shape[-2] * x.shape[-1] // conv.stride[0] ** 2
+        if positions * scale.shape[0] < WORTH_FOLDING or positions < 4 * conv.taps:
             return False  # before all that costs more to ask
-        if any(is_watched(part) for part in conv.modules() if part is not conv):
+        if conv._modules and any(is_watched(part) for part in conv.modules() if part is not conv):
             return False
         return scale.dtype.itemsize >= 4 and all(weight.dtype == scale.dtype for weight in conv.parameters())

@@ -30,7 +30,7 @@ def suits(x: Tensor, weight: Tensor) -> bool:
         native.is_plain()
         and not torch.is_grad_enabled()
         and type(x) is Tensor
-        and len(x) <= FEW
+        and x.shape[0] <= FEW
         and takes(x)
         and x.is_contiguous(memory_format=torch.channels_last)
         and weight.dtype == torch.float32
@@ -44,4 +44,4 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, act: type[nn.Modul
     batch, chans, height, width = x.shape
     rows = x.permute(0, 2, 3, 1).view(-1, chans)
     y = torch.ops.mkldnn._linear_pointwise.default(rows, weight.flatten(1), bias, *FUSED[act], "")
-    return y.view(batch, height, width, len(weight)).permute(0, 3, 1, 2)
+    return y.view(batch, height, width, weight.shape[0]).permute(0, 3, 1, 2)

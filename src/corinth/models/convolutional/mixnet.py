@@ -163,7 +163,7 @@ class PairConv2d(nn.Module):
 
     def scaled(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """`forward` times scale (chans) plus shift (chans)."""
-        return pointwise(x, torch.cat((self.first, self.second)) * scale[:, None, None, None], shift, groups=2)
+        return pointwise(x, torch.cat((self.first, self.second)) * scale.view(-1, 1, 1, 1), shift, groups=2)
 
 
 class MixBlock(nn.Module):
