@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,14 @@ def norm_of(chans: int) -> nn.BatchNorm2d:
     return norm
 
 
+@pytest.fixture(params=[1, 2, 5])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
 def learned(run: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
     """The result, and the gradients of x and the weights along `direction`."""
     x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
@@ -74,6 +82,7 @@ def distance(got: Tensor, want: Tensor) -> float:
 
 @pytest.mark.parametrize("act", [None, *ACTIVATIONS])
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.usefixtures("threads")
 def test_norm_act_in_training(act: Activation | None, shape: tuple[int, ...], on_maps_of_any_size: list[str]) -> None:
     norm, x, direction = norm_of(shape[1]), map_of(*shape), map_of(*shape)
     exact = copy.deepcopy(norm).double()
@@ -136,7 +145,7 @@ def test_values_that_are_no_numbers_stay_none() -> None:
 
 
 @pytest.mark.parametrize("kernels", [(1,), (3,), (5,), (3, 5), (3, 5, 7, 9, 11)])
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2, 4])
 @pytest.mark.parametrize("same", [False, True])
 @pytest.mark.parametrize("size", [(1, 2), (3, 3), (8, 4), (9, 30)])
 def test_depthwise_kernels_of_one_size_or_several(
@@ -163,6 +172,7 @@ def test_depthwise_kernels_of_one_size_or_several(
 @pytest.mark.parametrize("batch", [1, 9])
 @pytest.mark.parametrize("kernels", [(3,), (3, 5, 7)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.usefixtures("threads")
 def test_depthwise_in_mixed_precision_and_batches(batch: int, kernels: tuple[int, ...], dtype: torch.dtype) -> None:
     mix = MixConv(50, kernels, 2, same=False)
     x, exact = map_of(batch, 50, 17, 40), copy.deepcopy(mix).double()
@@ -203,6 +213,7 @@ def test_a_pointwise_unit_without_gradient(act: Activation | None, batch: int) -
 @pytest.mark.parametrize("act", ACTIVATIONS)
 @pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize("batch", [1, 2, 5])
+@pytest.mark.usefixtures("threads")
 def test_squeeze_and_excitation(act: Activation, gate: Gate, batch: int, on_maps_of_any_size: list[str]) -> None:
     layer, x = SqueezeExcite(37, 9, act=act, gate=gate), map_of(batch, 37, 9, 7)
     exact, direction = copy.deepcopy(layer).double(), map_of(batch, 37, 9, 7)
@@ -240,6 +251,18 @@ def test_second_derivatives(name: str) -> None:
         want = twice()
     for ours, theirs in zip(got, want, strict=True):
         assert distance(ours, theirs) < 2e-3
+
+
+@pytest.mark.parametrize("name", units())
+def test_gradients_of_maps_that_were_kept_elsewhere(name: str) -> None:
+    """What was saved may come back in another layout."""
+    layer, x = units()[name]
+    direction = torch.randn_like(layer(x))
+    want = learned(layer, x, direction, *layer.parameters())
+    with torch.autograd.graph.saved_tensors_hooks(torch.Tensor.contiguous, lambda x: x):
+        got = learned(layer, x, direction, *layer.parameters())
+    for ours, theirs in zip(got, want, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", units())
@@ -363,6 +386,9 @@ def test_maps_of_other_channels_are_refused_by_torch(chans: int, on_maps_of_any_
                 norm_relu(x, layer.train(grad)) if isinstance(layer, nn.BatchNorm2d) else layer(x)
     DepthwiseConv2d(chans, 3).to("meta")(x)  # of weights that are nowhere torch makes what it makes
     assert not on_maps_of_any_size
+    for conv in (DepthwiseConv2d(chans, 3), PointwiseConv2d(8, 8)):
+        with torch.no_grad(), pytest.raises(RuntimeError):
+            NormAct(conv, 8, "relu").eval()(x)
 
 
 def test_layers_that_have_become_others() -> None:
@@ -375,6 +401,14 @@ def test_layers_that_have_become_others() -> None:
     mix.convs[1].bias = nn.Parameter(torch.randn(4))
     tanh, gelu, bare = SqueezeExcite(8, 4), SqueezeExcite(8, 4), SqueezeExcite(8, 4)
     tanh.gate, gelu.act, bare.reduce.bias = nn.Tanh(), nn.GELU(), None
+    lone, pixel = (
+        NormAct(layer, 8, "relu").eval() for layer in (copy.deepcopy(conv), PointwiseConv2d(8, 8, bias=True))
+    )
+    mixed = NormAct(copy.deepcopy(mix), 8, "relu").eval()
+    for layer in (lone, pixel, mixed):  # on a map so large that norms go into weights
+        large = map_of(2, 8, 96, 96)
+        with torch.no_grad():
+            torch.testing.assert_close(layer(large), layer.norm(layer.conv(large)).relu(), rtol=1e-5, atol=1e-5)
     for layer in (conv, mix, tanh, gelu, bare):
         for grad in (True, False):
             with torch.set_grad_enabled(grad):

@@ -40,11 +40,8 @@ def is_faster(x: Tensor, groups: int) -> bool:
 def window(x: Tensor, convs: Sequence[Any]) -> Window:
     """What `DepthwiseConv2d`s of one stride see of the map."""
     height, width = x.shape[-2:]
-    (stride, _), kernel, starts = (
-        convs[0].stride,
-        convs[0].kernel_size[0],
-        [conv.start(height, width) for conv in convs],
-    )
+    stride, kernel = convs[0].stride[0], convs[0].kernel_size[0]
+    starts = [conv.start(height, width) for conv in convs]
     if convs[0].same:
         return Window(-(-height // stride), -(-width // stride), stride, tuple(starts))
     rows, columns = ((size + 2 * (kernel // 2) - kernel) // stride + 1 for size in (height, width))
@@ -84,7 +81,7 @@ def _forward(
     shape = (*x.shape[:2], window.rows, window.columns)
     y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     where = *_numbers(x, window, weights), native.addresses(weights)
-    native.call("depthwise_forward", _is_low(x), act, x, *where, *norm, y)
+    native.call("depthwise_forward", native.is_low(x), act, x, *where, *norm, y)
     return y
 
 
@@ -98,23 +95,19 @@ class _Filtered(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         x, *weights = ctx.saved_tensors
-        if not native.is_for_kernels(grads[0]):
+        if not native.is_for_kernels(grads[0], x):
             with torch.enable_grad():
                 y = _written_out(x, weights, ctx.window)
             return None, *native.gradients(y, (x, *weights), grads[0], ctx.needs_input_grad[1:])
-        grad, numbers = native.dense(grads[0]), _numbers(x, ctx.window, weights)
+        x, grad, numbers = native.dense(x), native.dense(grads[0]), _numbers(x, ctx.window, weights)
         of_x, of_weights = None, [None] * len(weights)
         if ctx.needs_input_grad[1]:
             of_x = torch.empty_like(x)
-            native.call("depthwise_input_gradient", _is_low(x), grad, *numbers, native.addresses(weights), of_x)
+            native.call("depthwise_input_gradient", native.is_low(x), grad, *numbers, native.addresses(weights), of_x)
         if any(ctx.needs_input_grad[2:]):
             of_weights = [torch.empty_like(weight) for weight in weights]
-            native.call("depthwise_weight_gradient", _is_low(x), x, grad, *numbers, native.addresses(of_weights))
+            native.call("depthwise_weight_gradient", native.is_low(x), x, grad, *numbers, native.addresses(of_weights))
         return None, of_x, *of_weights
-
-
-def _is_low(x: Tensor) -> bool:
-    return x.dtype != torch.float32
 
 
 def _numbers(x: Tensor, window: Window, weights: Any) -> tuple[Any, int, Any]:

@@ -22,22 +22,22 @@ def gated(x: Tensor, gates: Gates, weights: tuple[Tensor, ...]) -> Tensor:
 
 def excited(x: Tensor, weights: tuple[Tensor, ...], act: int, *, hard: bool) -> Tensor:
     """`gated` by two layers, without gradient: `weights` are (width, C), (width), (C, width), (C), as 1x1 kernels."""
-    y, (reduce, reduce_bias, expand, expand_bias) = torch.empty_like(x), (weight.contiguous() for weight in weights)
-    layers = reduce, reduce_bias, expand, expand_bias, reduce.shape[0]
-    native.call("excite", x.dtype != torch.float32, act, hard, x, *layers, y, *_sizes(x))
+    y = torch.empty_like(x)
+    native.call("excite", native.is_low(x), act, hard, x, *weights, weights[0].shape[0], y, *_sizes(x))
     return y
 
 
 def _written_out(gates: Gates, x: Tensor, *weights: Tensor) -> Tensor:
     """`gated` as it reads."""
-    return x * gates(x.float().mean((2, 3)), *weights)[:, :, None, None].to(x.dtype)
+    with torch.autocast("cpu", enabled=False):
+        return x * gates(x.float().mean((2, 3)), *weights)[:, :, None, None].to(x.dtype)
 
 
 class _Gated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gates: Gates, x: Tensor, *weights: Tensor) -> Tensor:
         means = x.new_empty(x.shape[:2], dtype=torch.float32)
-        low, sizes = x.dtype != torch.float32, _sizes(x)
+        low, sizes = native.is_low(x), _sizes(x)
         native.call("image_sums", low, x, None, means, *sizes)
         means /= sizes[1]
         with torch.autocast("cpu", enabled=False):
@@ -51,14 +51,14 @@ class _Gated(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         x, means, scale, *weights = ctx.saved_tensors
-        if not native.is_for_kernels(grads[0]):
+        if not native.is_for_kernels(grads[0], x):
             with torch.enable_grad():
                 y = _written_out(ctx.gates, x, *weights)
             return None, *native.gradients(y, (x, *weights), grads[0], ctx.needs_input_grad[1:])
-        grad, low, sizes = native.dense(grads[0]), x.dtype != torch.float32, _sizes(x)
+        x, grad, low, sizes = native.dense(x), native.dense(grads[0]), native.is_low(x), _sizes(x)
         of_scale, of_x = torch.empty_like(scale), torch.empty_like(x)
         native.call("image_sums", low, x, grad, of_scale, *sizes)
-        with torch.enable_grad():
+        with torch.enable_grad(), torch.autocast("cpu", enabled=False):
             inputs = [value.detach().requires_grad_() for value in (means, *weights)]
             of_means, *of_weights = torch.autograd.grad(ctx.gates(*inputs), inputs, of_scale)
         native.call("image_scale", low, grad, scale, (of_means / sizes[1]).contiguous(), of_x, *sizes)

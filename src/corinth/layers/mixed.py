@@ -36,13 +36,17 @@ class MixConv(nn.Module):
         )
 
     @property
-    def filters(self) -> tuple[DepthwiseConv2d, ...]:
+    def depthwise_parts(self) -> tuple[DepthwiseConv2d, ...]:
         """The convolutions of the groups; none if one has become another than it was made as."""
         convs: Any = tuple(self.convs._modules.values())
-        return convs if all(getattr(conv, "filters", ()) for conv in convs) and not any(map(is_watched, convs)) else ()
+        return (
+            convs
+            if all(getattr(conv, "depthwise_parts", ()) for conv in convs) and not any(map(is_watched, convs))
+            else ()
+        )
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) to (B, C, H/stride, W/stride)
-        if convs := self.filters:
+        if convs := self.depthwise_parts:
             weights = tuple(conv.weight for conv in convs)
             if filters.suits(x, weights):
                 return filters.filtered(x, weights, filters.window(x, convs))

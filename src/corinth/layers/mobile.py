@@ -71,9 +71,9 @@ class DepthwiseConv2d(Conv2d):
         self.same = same and stride > 1
 
     @property
-    def filters(self) -> tuple["DepthwiseConv2d", ...]:
+    def depthwise_parts(self) -> tuple["DepthwiseConv2d", ...]:
         """The convolutions that it stands for, itself; none if it has become another than it was made as."""
-        return (self,) if type(self) is DepthwiseConv2d and self._parameters["bias"] is None else ()
+        return (self,) if type(self) is DepthwiseConv2d and self.bias is None else ()
 
     def start(self, height: int, width: int) -> tuple[int, int]:
         """Zeros above and before a map of this size."""
@@ -82,7 +82,7 @@ class DepthwiseConv2d(Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         weights = (self.weight,)
-        if self.filters and filters.suits(input, weights):
+        if self.depthwise_parts and filters.suits(input, weights):
             return filters.filtered(input, weights, filters.window(input, (self,)))
         return self._conv_forward(input, self.weight, self.bias)
 

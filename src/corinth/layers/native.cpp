@@ -1,9 +1,9 @@
 // Layers of networks on a CPU that pass over their maps as few times as results and gradients allow.
 //
 // A map is (rows, chans): its channels lie side by side (torch's channels_last), a row is one pixel of one image. Maps
-// are float or bfloat16, what is worked out is float; sums over many rows are double, but for the gradients of depthwise
-// kernels. Each thread takes rows that lie together; with the same number of threads the result is the same to the last
-// bit, as threads add up in their order.
+// are float or bfloat16; what is worked out is float, sums over many rows are double but for the gradients of depthwise
+// kernels. With the same number of threads the result is the same to the last bit: what threads add up, each of rows
+// that lie together, is added in their order.
 
 #include <algorithm>
 #include <bit>
@@ -34,7 +34,8 @@ inline void store(Bf16& into, float value) {  // to the nearest, to even in the 
   into.bits = static_cast<uint16_t>(value == value ? rounded : 0x7fc0u);
 }
 
-// e^x by 2^n e^r with |r| <= ln(2) / 2 and the Taylor series of e^r: right to 2 units in the last place, NaN for NaN.
+// e^x by 2^n e^r with |r| <= ln(2) / 2 and the Taylor series of e^r: for -87 <= x <= 88 right to
+// 2 units in the last place, the ends' values beyond, NaN for NaN.
 inline float exponential(float x) {
   x = x < -87.0f ? -87.0f : x;
   x = x > 88.0f ? 88.0f : x;
@@ -564,7 +565,7 @@ inline Size pixels_now(Size left) {
 // are packed with them.
 Size rows_at_a_time(Size rows, Size row, Size units, Size kernel, int threads) {
   const Size cached = std::max<Size>(2 * kernel, BAND / row);
-  const Size parts = std::max<Size>(1, (2 * threads + units - 1) / units);
+  const Size parts = std::max<Size>(1, (2 * threads + units - 1) / std::max<Size>(1, units));
   return std::min(cached, (rows + parts - 1) / parts);
 }
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 import platform
 import shutil
+import sys
 import threading
 import warnings
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from corinth.files import cache_folder, replacing
 from corinth.layers.compiler import compiles, missing_compiler
 
 WORTH_CALLING = 2**12  # values of a map below which a call costs more than the passes over memory that it saves
-FLAGS = ("-ftree-loop-vectorize", "-fno-math-errno", "-fno-signed-zeros", "-ffp-contract=fast")
+FLAGS = ("-std=c++20", "-ftree-loop-vectorize", "-fno-math-errno", "-fno-signed-zeros", "-ffp-contract=fast")
 WIDE = "-mprefer-vector-width=512"  # compilers take half of the register by themselves
 PLAIN = Tensor, nn.Parameter
 _map, _flag, _count, _threads = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_int
@@ -53,7 +54,7 @@ def suits(x: Tensor) -> bool:
         and x.is_cpu
         and x.ndim == 4
         and x.dtype in (torch.float32, torch.bfloat16)
-        and x.numel() >= WORTH_CALLING
+        and x.numel() >= max(1, WORTH_CALLING)
         and x.is_contiguous(memory_format=torch.channels_last)
         and is_there()
     )
@@ -86,10 +87,23 @@ def is_there() -> bool:
     return compiles() and _looked_for()[0] is not None
 
 
-def is_for_kernels(grad: Tensor) -> bool:
-    """Whether a gradient that came back is one, and no derivative of its own is wanted; not many at once."""
-    batched = torch._C._functorch.is_legacy_batchedtensor(grad) or torch._C._functorch.is_batchedtensor(grad)
-    return not batched and not torch.is_grad_enabled() and is_plain()
+def is_for_kernels(grad: Tensor, x: Tensor) -> bool:
+    """Whether kernels may take the gradient that came back for the map x: no derivative of theirs is wanted, and it is
+    one of its type, not a batch of them."""
+    return (
+        is_plain()
+        and not torch.is_grad_enabled()
+        and type(grad) is type(x) is Tensor
+        and not torch._C._functorch.is_legacy_batchedtensor(grad)
+        and grad.dtype == x.dtype
+        and grad.is_cpu
+        and x.is_cpu
+    )
+
+
+def is_low(x: Tensor) -> bool:
+    """Whether the map is in bfloat16, else in single precision: the first argument of the kernels."""
+    return x.dtype == torch.bfloat16
 
 
 def gradients(y: Tensor, inputs: Sequence[Tensor], grad: Tensor, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
@@ -145,6 +159,8 @@ def _find() -> tuple[ctypes.CDLL | None, str | None, bool]:
     """The kernels; why they are missing; whether that is because compiling failed."""
     if os.environ.get("CORINTH_NATIVE") == "0":
         return None, "CORINTH_NATIVE is 0", False
+    if sys.platform == "win32":
+        return None, "kernels are for Linux and macOS", False
     code = Path(__file__).with_suffix(".cpp").read_text()
     wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
     flags = (*FLAGS, WIDE) if wide else FLAGS

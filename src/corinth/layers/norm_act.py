@@ -16,9 +16,7 @@ from corinth.layers import filters, native
 from corinth.layers.activations import ACTIVATIONS, KERNELS, Activation
 
 WORTH_FOLDING = 2**16  # values from which a pass of batch norm over a map takes longer than scaling the weights
-
-
-WORTH_EVALUATING = 2**16  # values from which a norm that is not in training is worth a call of its own
+WORTH_EVALUATING = 2**16  # values from which a norm that is not in training is worth asking all that a kernel needs
 
 
 def is_watched(module: nn.Module) -> bool:
@@ -53,7 +51,7 @@ def _is_kernel(x: Tensor, norm: Any) -> bool:
         return False  # one value of each channel has no variance
     if not norm.training and x.numel() < WORTH_EVALUATING:
         return False
-    return native.fits(x.shape[1], *_tensors(norm)) and not is_watched(norm)
+    return not is_watched(norm) and native.fits(x.shape[1], *_tensors(norm))
 
 
 def _tensors(norm: nn.Module) -> tuple[Any, ...]:
@@ -77,7 +75,7 @@ def _train(x: Tensor, norm: Any, act: int) -> Tensor:
 
 
 def _evaluate(x: Tensor, norm: Any, act: int) -> Tensor:
-    y, low = torch.empty_like(x), x.dtype != torch.float32
+    y, low = torch.empty_like(x), native.is_low(x)
     native.call("norm_act_evaluate", low, act, x, *_tensors(norm), norm.eps, y, *_sizes(x))
     return y
 
@@ -88,7 +86,7 @@ class _NormAct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, act: int, eps: float, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         y, kept = torch.empty_like(x), weight.new_empty(5, len(weight))
-        native.call("norm_act_forward", x.dtype != torch.float32, act, x, weight, bias, eps, y, kept, *_sizes(x))
+        native.call("norm_act_forward", native.is_low(x), act, x, weight, bias, eps, y, kept, *_sizes(x))
         ctx.save_for_backward(x, weight, bias, kept)
         ctx.act, ctx.eps = act, eps
         ctx.mark_non_differentiable(kept)
@@ -101,11 +99,11 @@ class _NormAct(torch.autograd.Function):
         grad: Tensor | None = grads[0]
         if grad is None:
             return (None,) * 5
-        if not native.is_for_kernels(grad):
+        if not native.is_for_kernels(grad, x):
             return None, None, *_by_autograd(ctx, grad, x, weight, bias)
+        low, x, grad = native.is_low(x), native.dense(x), native.dense(grad)
         of_x = torch.empty_like(x) if ctx.needs_input_grad[2] else None
         of_weight, of_bias = torch.empty_like(weight), torch.empty_like(bias)
-        low, grad = x.dtype != torch.float32, native.dense(grad)
         native.call("norm_act_backward", low, ctx.act, x, grad, kept, of_x, of_weight, of_bias, *_sizes(x))
         return None, None, of_x, of_weight, of_bias
 
@@ -157,9 +155,10 @@ class NormAct(nn.Module):
         if weight is None or bias is None or mean is None:
             return act(norm(conv(x)))
         number = KERNELS.get(type(act)) if native.suits(x) and native.fits(weight.shape[0], *tensors) else None
-        if number is not None and (parts := getattr(conv, "filters", ())) and filters.is_faster(x, len(parts)):
+        if number is not None and x.shape[1] == weight.shape[0]:
+            parts = getattr(conv, "depthwise_parts", ())
             kernels = tuple(part.weight for part in parts)
-            if filters.suits(x, kernels):
+            if parts and filters.is_faster(x, len(parts)) and filters.suits(x, kernels):
                 return filters.filtered_norm_act(x, kernels, filters.window(x, parts), (*tensors, norm.eps), number)
         if self._folds(x, conv, weight):
             scale = weight * torch.rsqrt(var + norm.eps)
@@ -172,13 +171,13 @@ class NormAct(nn.Module):
             return _evaluate(y, norm, number)
         return act.forward(torch.batch_norm(y, weight, bias, mean, var, False, 0.0, norm.eps, False))
 
-    def _folds(self, x: Tensor, conv: Any, scale: Tensor) -> bool:
-        """Whether the weights can be scaled, and are less to scale than the map."""
-        if not hasattr(conv, "scaled"):
+    def _folds(self, x: Tensor, conv: Any, weight: Tensor) -> bool:
+        """Whether the convolution's weights can be scaled, and are less to scale than the map."""
+        if not hasattr(conv, "scaled") or getattr(conv, "bias", None) is not None:
             return False
         positions = x.shape[0] * x.shape[-2] * x.shape[-1] // conv.stride[0] ** 2
-        if positions * scale.shape[0] < WORTH_FOLDING or positions < 4 * conv.taps:
+        if positions * weight.shape[0] < WORTH_FOLDING or positions < 4 * conv.taps:
             return False  # before all that costs more to ask
-        if conv._modules and any(is_watched(part) for part in conv.modules() if part is not conv):
+        if not getattr(conv, "depthwise_parts", True):  # one of them has become another
             return False
-        return scale.dtype.itemsize >= 4 and all(weight.dtype == scale.dtype for weight in conv.parameters())
+        return weight.dtype.itemsize >= 4 and all(part.dtype == weight.dtype for part in conv.parameters())

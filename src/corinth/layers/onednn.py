@@ -30,7 +30,9 @@ def suits(x: Tensor, weight: Tensor) -> bool:
         native.is_plain()
         and not torch.is_grad_enabled()
         and type(x) is Tensor
+        and x.ndim == 4
         and x.shape[0] <= FEW
+        and x.shape[1] == weight.shape[1]
         and takes(x)
         and x.is_contiguous(memory_format=torch.channels_last)
         and weight.dtype == torch.float32
