@@ -1,5 +1,6 @@
 """Depthwise convolutions of one size of kernel or several, each for its group of channels, in one pass over the map."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 
 from corinth.layers import native
 from corinth.layers.activations import KERNELS
+from corinth.layers.sizes import same_padding
 
+MOST_KEPT = 4096  # sizes of maps whose numbers are not worked out again
 FEW = 4  # images up to which one size of kernel takes less time than torch's convolution
 
 
@@ -39,13 +42,18 @@ def is_faster(x: Tensor, groups: int) -> bool:
 
 def window(x: Tensor, convs: Sequence[Any]) -> Window:
     """What `DepthwiseConv2d`s of one stride see of the map."""
-    height, width = x.shape[-2:]
-    stride, kernel = convs[0].stride[0], convs[0].kernel_size[0]
-    starts = [conv.start(height, width) for conv in convs]
-    if convs[0].same:
+    kernels = tuple(conv.kernel_size[0] for conv in convs)
+    return _window(x.shape[2], x.shape[3], kernels, convs[0].stride[0], convs[0].same)
+
+
+@functools.lru_cache(maxsize=MOST_KEPT)
+def _window(height: int, width: int, kernels: tuple[int, ...], stride: int, same: bool) -> Window:
+    if same:
+        starts = ((same_padding(height, k, stride)[0], same_padding(width, k, stride)[0]) for k in kernels)
         return Window(-(-height // stride), -(-width // stride), stride, tuple(starts))
-    rows, columns = ((size + 2 * (kernel // 2) - kernel) // stride + 1 for size in (height, width))
-    return Window(rows, columns, stride, tuple(starts))
+    half = kernels[0] // 2
+    rows, columns = ((size + 2 * half - kernels[0]) // stride + 1 for size in (height, width))
+    return Window(rows, columns, stride, tuple((kernel // 2, kernel // 2) for kernel in kernels))
 
 
 def filtered(x: Tensor, weights: tuple[Tensor, ...], window: Window) -> Tensor:
@@ -110,12 +118,17 @@ class _Filtered(torch.autograd.Function):
         return None, of_x, *of_weights
 
 
-def _numbers(x: Tensor, window: Window, weights: Any) -> tuple[Any, int, Any]:
+def _numbers(x: Tensor, window: Window, weights: Sequence[Tensor]) -> tuple[Any, int, Any]:
     """The sizes, the number of groups and theirs, as native.cpp takes them."""
-    batch, chans, height, width = x.shape
-    groups = [(weight.shape[0], weight.shape[-1], *start) for weight, start in zip(weights, window.starts, strict=True)]
+    return _arrays(x.shape, window, tuple((weight.shape[0], weight.shape[-1]) for weight in weights))
+
+
+@functools.lru_cache(maxsize=MOST_KEPT)
+def _arrays(shape: torch.Size, window: Window, groups: tuple[tuple[int, int], ...]) -> tuple[Any, int, Any]:
+    batch, chans, height, width = shape
     sizes = (batch, height, width, chans, window.rows, window.columns, window.stride)
-    return native.whole(*sizes), len(groups), native.whole(*(number for group in groups for number in group))
+    by_group = (number for group, start in zip(groups, window.starts, strict=True) for number in (*group, *start))
+    return native.whole(*sizes), len(groups), native.whole(*by_group)
 
 
 def _written_out(x: Tensor, weights: Any, window: Window) -> Tensor:

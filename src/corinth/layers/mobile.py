@@ -16,6 +16,7 @@ from corinth.layers.activations import ACTIVATIONS, GATES, KERNELS, Activation, 
 from corinth.layers.depthwise import depthwise
 from corinth.layers.gating import excited, gated
 from corinth.layers.norm_act import NormAct, is_watched
+from corinth.layers.sizes import same_padding
 
 SMALL_MAP = 20480  # values up to which torch keeps a dilated convolution of one sample from oneDNN
 
@@ -24,12 +25,6 @@ def round_width(width: float, divisor: int = 8) -> int:
     """The multiple of `divisor` nearest to `width`, the next one up where that is less than 90 % of it."""
     rounded = max(divisor, int(width + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * width else rounded
-
-
-def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros before and behind `size` pixels so that ceil(size / stride) windows fit; the odd one goes behind."""
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
 
 
 def same_padded(x: Tensor, conv: nn.Conv2d) -> tuple[Tensor, tuple[int, int]]:
@@ -74,11 +69,6 @@ class DepthwiseConv2d(Conv2d):
     def depthwise_parts(self) -> tuple["DepthwiseConv2d", ...]:
         """The convolutions that it stands for, itself; none if it has become another than it was made as."""
         return (self,) if type(self) is DepthwiseConv2d and self.bias is None else ()
-
-    def start(self, height: int, width: int) -> tuple[int, int]:
-        """Zeros above and before a map of this size."""
-        size, step, half = self.kernel_size[0], self.stride[0], self.kernel_size[0] // 2
-        return (same_padding(height, size, step)[0], same_padding(width, size, step)[0]) if self.same else (half, half)
 
     def forward(self, input: Tensor) -> Tensor:
         weights = (self.weight,)

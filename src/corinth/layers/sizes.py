@@ -1,4 +1,4 @@
-"""How many pixels a sliding window leaves: (N + 2P - F) / S + 1."""
+"""How many pixels a sliding window leaves, (N + 2P - F) / S + 1, and how many zeros TensorFlow puts around."""
 
 from collections.abc import Callable
 
@@ -21,3 +21,9 @@ def smallest(fits: Callable[[int], bool], *, limit: int = 1024) -> int:
         if fits(size):
             return size
     raise ValueError(f"no image of up to {limit} pixels fits these layers")
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros before and behind `size` pixels so that ceil(size / stride) windows fit; the odd one goes behind."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
