@@ -569,6 +569,28 @@ Size rows_at_a_time(Size rows, Size row, Size units, Size kernel, int threads) {
   return std::min(cached, (rows + parts - 1) / parts);
 }
 
+// Work of one thread at a time: rows [begin, end) of an image, for the channels of a block.
+struct Unit {
+  Size block, image, begin, end;
+  Unit(Size number, Size blocks, Size rows, Size band)
+      : block(number % blocks),
+        image(number / blocks / ((rows + band - 1) / band)),
+        begin(number / blocks % ((rows + band - 1) / band) * band),
+        end(std::min(rows, begin + band)) {}
+};
+
+// What the kernels of a block see of x in the unit's rows of the result; `offsets` become those of their taps. Returns
+// the values of a packed row.
+template <class T>
+Size pack_seen(const T* x, const Block& block, const Unit& unit, const Shape& s, Lanes* into, Size* offsets) {
+  const Size k = block.kernel, wide = (s.columns - 1) * s.stride + k;
+  pack(x + unit.image * s.height * s.width * s.chans + block.first, s.height, s.width, s.chans, block.lanes,
+       unit.begin * s.stride - block.top, (unit.end - 1) * s.stride - block.top + k, -block.left, wide - block.left,
+       into);
+  for (Size t = 0; t < k * k; ++t) offsets[t] = t / k * wide + t % k;
+  return wide;
+}
+
 template <class T, class Act>
 void depthwise(const T* x, const std::vector<Block>& blocks, const float* shift, T* y, const Shape& s, int threads) {
   const Size largest = largest_kernel(blocks);
@@ -581,22 +603,18 @@ void depthwise(const T* x, const std::vector<Block>& blocks, const float* shift,
     std::vector<Size> offsets(largest * largest);
     Lanes sums[PIXELS];
 #pragma omp for schedule(dynamic, s.images * bands < 2 * threads ? 1 : count)
-    for (Size unit = 0; unit < s.images * bands * count; ++unit) {
-      const Block& block = blocks[unit % count];
-      const Size k = block.kernel, image = unit / count / bands, begin = unit / count % bands * band;
-      const Size end = std::min(s.rows, begin + band), wide = (s.columns - 1) * s.stride + k;
-      pack(x + image * s.height * s.width * s.chans + block.first, s.height, s.width, s.chans, block.lanes,
-           begin * s.stride - block.top, (end - 1) * s.stride - block.top + k, -block.left, wide - block.left,
-           packed.data());
-      for (Size t = 0; t < k * k; ++t) offsets[t] = t / k * wide + t % k;
+    for (Size number = 0; number < s.images * bands * count; ++number) {
+      const Unit unit(number, count, s.rows, band);
+      const Block& block = blocks[unit.block];
+      const Size wide = pack_seen(x, block, unit, s, packed.data(), offsets.data()), taps = block.weights.size();
       const Lanes start = shift == nullptr ? Lanes{} : load(shift + block.first, block.lanes);
-      for (Size r = begin; r < end; ++r) {
-        const Lanes* from = packed.data() + (r - begin) * s.stride * wide;
-        T* into = y + ((image * s.rows + r) * s.columns) * s.chans + block.first;
+      for (Size r = unit.begin; r < unit.end; ++r) {
+        const Lanes* from = packed.data() + (r - unit.begin) * s.stride * wide;
+        T* into = y + ((unit.image * s.rows + r) * s.columns) * s.chans + block.first;
         for (Size c = 0, now = 0; c < s.columns; c += now) {
           now = pixels_now(s.columns - c);
           sums_over_taps(static_cast<int>(now), from + c * s.stride, s.stride, offsets.data(), block.weights.data(),
-                         k * k, start, sums);
+                         taps, start, sums);
           for (Size n = 0; n < now; ++n) store<T, Act>(into + (c + n) * s.chans, sums[n], block.lanes);
         }
       }
@@ -620,16 +638,16 @@ void depthwise_input_gradient(const T* grad, const std::vector<Block>& blocks, T
     std::vector<Lanes> weights(largest * largest);
     Lanes sums[PIXELS];
 #pragma omp for schedule(dynamic, s.images * bands < 2 * threads ? 1 : count)
-    for (Size unit = 0; unit < s.images * bands * count; ++unit) {
-      const Block& block = blocks[unit % count];
-      const Size k = block.kernel, image = unit / count / bands, begin = unit / count % bands * band;
-      const Size end = std::min(s.height, begin + band), before = (k - 1) / s.stride;
-      const Size first = (begin + block.top) / s.stride - before, left = block.left / s.stride - before;
+    for (Size number = 0; number < s.images * bands * count; ++number) {
+      const Unit unit(number, count, s.height, band);
+      const Block& block = blocks[unit.block];
+      const Size k = block.kernel, before = (k - 1) / s.stride;
+      const Size first = (unit.begin + block.top) / s.stride - before, left = block.left / s.stride - before;
       const Size wide = (s.width - 1 + block.left) / s.stride + 1 - left;
-      pack(grad + image * s.rows * s.columns * s.chans + block.first, s.rows, s.columns, s.chans, block.lanes, first,
-           (end - 1 + block.top) / s.stride + 1, left, left + wide, packed.data());
-      for (Size r = begin; r < end; ++r) {
-        T* into = of_x + ((image * s.height + r) * s.width) * s.chans + block.first;
+      pack(grad + unit.image * s.rows * s.columns * s.chans + block.first, s.rows, s.columns, s.chans, block.lanes,
+           first, (unit.end - 1 + block.top) / s.stride + 1, left, left + wide, packed.data());
+      for (Size r = unit.begin; r < unit.end; ++r) {
+        T* into = of_x + ((unit.image * s.height + r) * s.width) * s.chans + block.first;
         const Size row = (r + block.top) / s.stride - first;
         for (Size c = 0; c < std::min(s.stride, s.width); ++c) {
           Size taps = 0;
@@ -687,20 +705,16 @@ void depthwise_weight_gradient(const T* x, const T* grad, std::vector<Block>& bl
     std::vector<Lanes> packed(((band - 1) * s.stride + largest) * span), behind(band * s.columns);
     std::vector<Size> offsets(largest * largest);
     const Part part(s.images * bands * count);
-    for (Size unit = part.first; unit < part.last; ++unit) {
-      Block& block = found[omp_get_thread_num()][unit % count];
-      const Size k = block.kernel, image = unit / count / bands, begin = unit / count % bands * band;
-      const Size end = std::min(s.rows, begin + band), wide = (s.columns - 1) * s.stride + k;
-      pack(x + image * s.height * s.width * s.chans + block.first, s.height, s.width, s.chans, block.lanes,
-           begin * s.stride - block.top, (end - 1) * s.stride - block.top + k, -block.left, wide - block.left,
-           packed.data());
-      pack(grad + image * s.rows * s.columns * s.chans + block.first, s.rows, s.columns, s.chans, block.lanes, begin,
-           end, 0, s.columns, behind.data());
-      for (Size t = 0; t < k * k; ++t) offsets[t] = t / k * wide + t % k;
-      for (Size t = 0, left = (k * k + TAPS - 1) / TAPS; left > 0; --left) {
-        const int now = static_cast<int>((k * k - t + left - 1) / left);
-        add_products(now, packed.data(), behind.data(), end - begin, s.columns, s.stride * wide, s.stride, &offsets[t],
-                     &block.weights[t]);
+    for (Size number = part.first; number < part.last; ++number) {
+      const Unit unit(number, count, s.rows, band);
+      Block& block = found[omp_get_thread_num()][unit.block];
+      const Size wide = pack_seen(x, block, unit, s, packed.data(), offsets.data()), taps = block.weights.size();
+      pack(grad + unit.image * s.rows * s.columns * s.chans + block.first, s.rows, s.columns, s.chans, block.lanes,
+           unit.begin, unit.end, 0, s.columns, behind.data());
+      for (Size t = 0, left = (taps + TAPS - 1) / TAPS; left > 0; --left) {
+        const int now = static_cast<int>((taps - t + left - 1) / left);
+        add_products(now, packed.data(), behind.data(), unit.end - unit.begin, s.columns, s.stride * wide, s.stride,
+                     &offsets[t], &block.weights[t]);
         t += now;
       }
     }

@@ -30,7 +30,7 @@ def norm_act(x: Tensor, norm: nn.Module, act: nn.Module) -> Tensor:
     """act(norm(x)) of a map x (B, C, H, W).
 
     On a CPU the two are one kernel, in training and where only the result is wanted. In training it passes over the map
-    twice where torch does four times, on the way back twice for four times, and keeps the map for its gradient, not
+    twice where torch does four times, on the way back twice for three times, and keeps the map for its gradient, not
     what the norm makes of it as well.
     """
     if _is_kernel(x, norm) and type(act) in KERNELS and not is_watched(act):
