@@ -33,4 +33,4 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "hard_swish": HardSwish,
 }
 GATES: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "hard_sigmoid": nn.Hardsigmoid}
-KERNELS: dict[type[nn.Module], int] = {nn.Identity: 0, nn.ReLU: 1, nn.ReLU6: 2, Swish: 3, HardSwish: 4}  # native.cpp's
+KERNELS: dict[type[nn.Module], int] = {nn.Identity: 0, nn.ReLU: 1, nn.ReLU6: 2, Swish: 3, HardSwish: 4}  # maps.cpp's

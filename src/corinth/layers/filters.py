@@ -119,7 +119,7 @@ class _Filtered(torch.autograd.Function):
 
 
 def _numbers(x: Tensor, window: Window, weights: Sequence[Tensor]) -> tuple[Any, int, Any]:
-    """The sizes, the number of groups and theirs, as native.cpp takes them."""
+    """The sizes, the number of groups and theirs, as native/maps.cpp takes them."""
     return _arrays(x.shape, window, tuple((weight.shape[0], weight.shape[-1]) for weight in weights))
 
 

@@ -11,7 +11,7 @@ operators and treats each row of the batch alone.
 The input products of all steps are one matrix product, made by the caller. `recur` runs over time: one product with U
 and one step each. Its gradient goes back the same way, one product and the step's own gradient each, and the gradient
 of U is one product over all steps in the end. Steps and their gradients are compiled into one loop over memory where
-the machine has a C++ compiler.
+the machine has a C++ compiler; for LSTMs in single precision all of time is one kernel there (cells.py).
 
 Shapes: T steps, B batch, G rows of the weights (so many for each unit as the cell has gates), H hidden units.
 """
@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from corinth.layers import onednn
+from corinth.layers import cells, native, onednn
 from corinth.layers.compiler import compiles, missing_compiler
 
 State = tuple[Tensor, ...]
@@ -47,7 +47,7 @@ def recur(
     and the weights; the mask, and what a step takes from elsewhere, get none.
     """
     dtype = u_weight.dtype
-    x, mask = x.to(dtype), None if mask is None else mask.detach().to(dtype)
+    x, mask = x.to(dtype), None if mask is None else mask.detach().to(dtype).contiguous()
     state, weights = (tuple(value.to(dtype) for value in values) for values in (state, weights))
     if torch.compiler.is_exporting():
         return _scanned(step, x, u_weight, state, weights, mask)
@@ -93,6 +93,8 @@ def sum_of_products(grad: Tensor, x: Tensor) -> Tensor:
     """grad (R, N) and x (R, K) to grad.T @ x (N, K), the gradient of a weight, for many rows R."""
     if len(x) < ONEDNN_ROWS or not onednn.takes(x):
         return grad.t() @ x
+    if native.is_plain() and native.are_single(grad, x) and native.is_there():
+        return cells.sum_of_products(grad, x)
     linear = torch.ops.mkldnn._linear_pointwise.default
     total: Any = None
     for some_grad, some_x in zip(grad.split(ROWS_AT_ONCE), x.split(ROWS_AT_ONCE)):
@@ -167,19 +169,13 @@ class _Recurrence(torch.autograd.Function):
         states = [value.new_empty((steps + 1, *value.shape)) for value in state]
         for all_steps, first in zip(states, state):
             all_steps[0] = first
-        run = _forward_step(step, x[0], [all_steps[0] for all_steps in states], weights)
-        times_u = product(u_weight, len(state[0]))
-        by_step = list(zip(*(all_steps.unbind() for all_steps in states)))
-        products = []
-        old = by_step[0]
-        for x_t, new in zip(x.unbind(), by_step[1:]):
-            u_t = times_u(old[0] if mask is None else old[0] * mask)
-            run(x_t, u_t, *old, *weights, *new)
-            old = new
-            if keeps:
-                products.append(u_t)
-        ctx.save_for_backward(mask, x, u_weight, *states, *rest, *products)
-        ctx.step, ctx.count = step, count
+        ctx.step, ctx.count, ctx.weights = step, count, len(weights)
+        ctx.kernel = cells.kernel_for(step, mask, x, u_weight, *states, *weights)
+        if ctx.kernel is not None:
+            kept = cells.forward(ctx.kernel, x, u_weight, weights, mask, *states, keeps=keeps)
+        else:
+            kept = _forward_loop(step, x, u_weight, states, weights, mask, keeps=keeps)
+        ctx.save_for_backward(mask, x, u_weight, *states, *rest, *kept)
         ctx.set_materialize_grads(False)
         return tuple(all_steps[1:] for all_steps in states)
 
@@ -191,32 +187,19 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
         mask, x, u_weight, *rest = ctx.saved_tensors
-        rest, products = rest[: -len(x)], rest[-len(x) :]
+        count = 2 * ctx.count + ctx.weights
+        rest, kept = rest[:count], rest[count:]
         states, begun, weights = rest[: ctx.count], rest[ctx.count : 2 * ctx.count], tuple(rest[2 * ctx.count :])
-        if torch.is_grad_enabled():  # a derivative of this gradient is wanted
+        suits = ctx.kernel is None or all(native.is_for_kernels(grad, x) for grad in grads if grad is not None)
+        if torch.is_grad_enabled() or not suits:  # a derivative of this gradient is wanted, or several of them at once
             return _Recurrence._differentiable(ctx, mask, x, u_weight, begun, weights, grads)
-        steps = len(x)
-        given = tuple(grad is not None for grad in grads)
-        outer = [grad.contiguous().unbind() for grad in grads if grad is not None]
-        first = tuple(s[0] for s in states)
-        shared, run = _backward_step(ctx.step, x[0], first, weights, given)
-        of_u = torch.empty_like(x)
-        of_x = of_u if shared else torch.empty_like(x)
-        carried = [torch.zeros_like(value) for value in first]
-        before = [torch.empty_like(value) for value in first]
-        of_weights = [weight.new_zeros(x.shape[1], *weight.shape) for weight in weights]
-        times_u = product(u_weight.t(), len(first[0]))
-        into = list(zip(of_u.unbind()) if shared else zip(of_u.unbind(), of_x.unbind()))
-        old = list(zip(*(s.unbind() for s in states)))
-        x_slices, outside = x.unbind(), list(zip(*outer)) or [()] * steps
-        for t in range(steps - 1, -1, -1):
-            run(x_slices[t], products[t], *old[t], *weights, *carried, *outside[t], *into[t], *before, *of_weights)
-            of_h = times_u(into[t][0])
-            before[0].add_(of_h if mask is None else of_h.mul_(mask))
-            carried, before = before, carried
-        hidden = states[0][:-1] if mask is None else states[0][:-1] * mask
-        of_weight = sum_of_products(of_u.flatten(0, 1), hidden.flatten(0, 1)) if ctx.needs_input_grad[5] else None
-        return (None, None, None, None, of_x, of_weight, *carried, *(total.sum(0) for total in of_weights))
+        of_u = ctx.needs_input_grad[5]
+        if ctx.kernel is not None:
+            found = cells.backward(ctx.kernel, x, u_weight, weights, mask, *states, kept, grads, of_u_weight=of_u)
+        else:
+            found = _backward_loop(ctx.step, x, u_weight, states, weights, mask, kept, grads, of_u_weight=of_u)
+        of_x, of_weight, of_state, of_weights = found
+        return None, None, None, None, of_x, of_weight, *of_state, *of_weights
 
     @staticmethod
     def _differentiable(
@@ -237,6 +220,66 @@ class _Recurrence(torch.autograd.Function):
         )
         by_place = dict(zip(wanted, found))
         return (None, None, None, None, *(by_place.get(n) for n in range(len(inputs))))
+
+
+def _forward_loop(
+    step: Step,
+    x: Tensor,
+    u_weight: Tensor,
+    states: Sequence[Tensor],
+    weights: State,
+    mask: Tensor | None,
+    *,
+    keeps: bool,
+) -> list[Tensor]:
+    """All states, into `states` (T + 1, B, H) behind the first ones there; with `keeps` the products of all steps."""
+    by_step = list(zip(*(all_steps.unbind() for all_steps in states)))
+    old = by_step[0]
+    run, times_u, products = _forward_step(step, x[0], old, weights), product(u_weight, len(old[0])), []
+    for x_t, new in zip(x.unbind(), by_step[1:]):
+        u_t = times_u(old[0] if mask is None else old[0] * mask)
+        run(x_t, u_t, *old, *weights, *new)
+        old = new
+        if keeps:
+            products.append(u_t)
+    return products
+
+
+def _backward_loop(
+    step: Step,
+    x: Tensor,
+    u_weight: Tensor,
+    states: Sequence[Tensor],
+    weights: State,
+    mask: Tensor | None,
+    products: Sequence[Tensor],
+    grads: Sequence[Tensor | None],
+    *,
+    of_u_weight: bool,
+) -> tuple[Tensor, Tensor | None, list[Tensor], list[Tensor]]:
+    """From the gradients of all states to those of x, of U if it is wanted, of the first state, and of the weights."""
+    steps = len(x)
+    given = tuple(grad is not None for grad in grads)
+    outer = [grad.contiguous().unbind() for grad in grads if grad is not None]
+    first = tuple(s[0] for s in states)
+    shared, run = _backward_step(step, x[0], first, weights, given)
+    of_u = torch.empty_like(x)
+    of_x = of_u if shared else torch.empty_like(x)
+    carried = [torch.zeros_like(value) for value in first]
+    before = [torch.empty_like(value) for value in first]
+    of_weights = [weight.new_zeros(x.shape[1], *weight.shape) for weight in weights]
+    times_u = product(u_weight.t(), len(first[0]))
+    into = list(zip(of_u.unbind()) if shared else zip(of_u.unbind(), of_x.unbind()))
+    old = list(zip(*(s.unbind() for s in states)))
+    x_slices, outside = x.unbind(), list(zip(*outer)) or [()] * steps
+    for t in range(steps - 1, -1, -1):
+        run(x_slices[t], products[t], *old[t], *weights, *carried, *outside[t], *into[t], *before, *of_weights)
+        of_h = times_u(into[t][0])
+        before[0].add_(of_h if mask is None else of_h.mul_(mask))
+        carried, before = before, carried
+    hidden = states[0][:-1] if mask is None else states[0][:-1] * mask
+    of_weight = sum_of_products(of_u.flatten(0, 1), hidden.flatten(0, 1)) if of_u_weight else None
+    return of_x, of_weight, carried, [total.sum(0) for total in of_weights]
 
 
 def _forward_step(step: Step, x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor]) -> Callable[..., object]:

@@ -52,8 +52,9 @@ class Cell:
 
     `step` is as in `corinth.layers.recurrence`. Its weights are the layer's `vectors`, each with so many times H
     entries, and before them the bias of the recurrent product where that is not simply added to the input product
-    (`inner_bias`). `normed` is the step of the layer-normalised form with its own vectors; their input product is
-    normalised already, in the groups of gates that `norm_groups` gives. `fused` makes torch's module.
+    (`inner_bias`). `normed` is the step of the layer-normalised form: its weights are the gains of the input and the
+    recurrent product, the bias (with `inner_bias` those of both), the vectors, and its own. `fused` makes torch's
+    module.
     """
 
     step: Step
@@ -63,7 +64,6 @@ class Cell:
     inner_bias: bool = False
     normed: Step | None = None
     normed_vectors: Mapping[str, int] = field(default_factory=dict)
-    norm_groups: tuple[int, ...] = ()
     fused: Callable[..., nn.RNNBase] | None = None
 
 
@@ -326,25 +326,20 @@ class Recurrent(nn.Module):
         own = {name: getattr(self.rnn, f"{name}_{end}") for name in self._names(cell)}
         if backward:
             x = _reversed(x, lengths)
-        inner = cell.inner_bias or self.cfg.layer_norm
-        bias = own["bias_ih"] if inner else own["bias_ih"] + own["bias_hh"]
-        step, weights = cell.step, [own[name] for name in cell.vectors]
+        biases = (own["bias_ih"], own["bias_hh"]) if cell.inner_bias else (own["bias_ih"] + own["bias_hh"],)
+        step, vectors = cell.step, [own[name] for name in cell.vectors]
         if self.cfg.layer_norm:
             assert cell.normed is not None
-            groups = [n * self.cfg.hidden_size for n in cell.norm_groups]
-            parts = input_products(x, own["weight_ih"], None).split(groups, dim=2)
-            affine = zip(own["norm_ih"].split(groups), bias.split(groups))
-            normed = [F.layer_norm(part, part.shape[2:], *both, NORM_EPS) for part, both in zip(parts, affine)]
-            products = torch.cat(normed, dim=2) if len(normed) > 1 else normed[0]
-            step = cell.normed
-            weights = [own["bias_hh"], own["norm_hh"], *weights, *(own[name] for name in cell.normed_vectors)]
+            step, products = cell.normed, input_products(x, own["weight_ih"], None)
+            others = (own[name] for name in cell.normed_vectors)
+            weights = (own["norm_ih"], own["norm_hh"], *biases, *vectors, *others)
         else:
-            products = input_products(x, own["weight_ih"], bias)
-            weights = [own["bias_hh"], *weights] if cell.inner_bias else weights
+            products = input_products(x, own["weight_ih"], biases[0])
+            weights = (*biases[1:], *vectors)
         mask = None
         if self.training and self.cfg.recurrent_drop_rate:
             mask = F.dropout(torch.ones_like(first[0], dtype=x.dtype), self.cfg.recurrent_drop_rate)
-        history = recur(step, products, own["weight_hh"], first, tuple(weights), mask=mask)
+        history = recur(step, products, own["weight_hh"], first, weights, mask=mask)
         if lengths is None:
             last = tuple(values[-1] for values in history)
             h = history[0]

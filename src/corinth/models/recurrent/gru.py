@@ -45,17 +45,20 @@ def gru_step(x: Tensor, u: Tensor, state: State, weights: State) -> State:
 
 
 def normed_gru_step(x: Tensor, u: Tensor, state: State, weights: State) -> State:
-    (h,), (bias, gain) = state, weights
-    width = h.shape[1]
-    u_gates = normalised(u[:, : 2 * width], gain[..., : 2 * width])
-    u_last = normalised(u[:, 2 * width :], gain[..., 2 * width :])
-    return gru_step(x, torch.cat((u_gates, u_last), dim=1), state, (bias,))
+    gain_x, gain_u, bias_x, bias_u = weights
+    width = 2 * state[0].shape[1]  # of the two gates
+
+    def norm(product: Tensor, gain: Tensor) -> Tensor:
+        gates, candidate = (normalised(product[:, at], gain[..., at]) for at in (slice(width), slice(width, None)))
+        return torch.cat((gates, candidate), dim=1)
+
+    return gru_step(norm(x, gain_x) + bias_x, norm(u, gain_u), state, (bias_u,))
 
 
 class GRU(Recurrent):
     """The state is h."""
 
-    cell = Cell(gru_step, gates=3, inner_bias=True, normed=normed_gru_step, norm_groups=(2, 1), fused=nn.GRU)
+    cell = Cell(gru_step, gates=3, inner_bias=True, normed=normed_gru_step, fused=nn.GRU)
 
 
 SYNONYMS = {

@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from corinth.layers import cells
 from corinth.layers.recurrence import State
 from corinth.layers.recurrent import (
     RECIPE,
@@ -51,6 +52,7 @@ class LSTMConfig(RecurrentConfig):
             raise ValueError(f"forget_bias {self.forget_bias!r} is not a number")
 
 
+@cells.lstm()
 def lstm_step(x: Tensor, u: Tensor, state: State, weights: State) -> State:
     _, c = state
     i, f, g, o = (x + u).chunk(4, dim=1)
@@ -58,11 +60,12 @@ def lstm_step(x: Tensor, u: Tensor, state: State, weights: State) -> State:
     return torch.sigmoid(o) * torch.tanh(c), c
 
 
+@cells.lstm(normed=True)
 def normed_lstm_step(x: Tensor, u: Tensor, state: State, weights: State) -> State:
-    """Ba et al. 2016, equations 20 to 22; their bias of the recurrent product is `bias`, that of the input is in x."""
+    """Ba et al. 2016, equations 20 to 22."""
     _, c = state
-    bias, gain, gain_c, shift_c = weights
-    i, f, g, o = (x + normalised(u, gain) + bias).chunk(4, dim=1)
+    gain_x, gain_u, bias, gain_c, shift_c = weights
+    i, f, g, o = (normalised(x, gain_x) + normalised(u, gain_u) + bias).chunk(4, dim=1)
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(normalised(c, gain_c) + shift_c), c
 
@@ -76,7 +79,6 @@ class LSTM(Recurrent):
         states=2,
         normed=normed_lstm_step,
         normed_vectors={"norm_c": 1, "shift_c": 1},
-        norm_groups=(4,),
         fused=nn.LSTM,
     )
 

@@ -23,12 +23,14 @@ is an LSTM. The layer-normalised form normalises as Ba et al. 2016 do in theirs;
 import torch
 from torch import Tensor
 
+from corinth.layers import cells
 from corinth.layers.recurrence import State
 from corinth.layers.recurrent import RECIPE, TASKS, Cell, count_macs, count_parameters, normalised
 from corinth.models.recurrent.lstm import LSTM, SYNONYMS, LSTMConfig
 from corinth.registry import Card, register
 
 
+@cells.lstm(peepholes=True)
 def peephole_step(x: Tensor, u: Tensor, state: State, weights: State) -> State:
     _, c = state
     i, f, g, o = (x + u).chunk(4, dim=1)
@@ -37,10 +39,11 @@ def peephole_step(x: Tensor, u: Tensor, state: State, weights: State) -> State:
     return torch.sigmoid(o + p_o * c_new) * torch.tanh(c_new), c_new
 
 
+@cells.lstm(peepholes=True, normed=True)
 def normed_peephole_step(x: Tensor, u: Tensor, state: State, weights: State) -> State:
     _, c = state
-    bias, gain, peepholes, gain_c, shift_c = weights
-    i, f, g, o = (x + normalised(u, gain) + bias).chunk(4, dim=1)
+    gain_x, gain_u, bias, peepholes, gain_c, shift_c = weights
+    i, f, g, o = (normalised(x, gain_x) + normalised(u, gain_u) + bias).chunk(4, dim=1)
     p_i, p_f, p_o = peepholes.chunk(3, dim=-1)
     c_new = torch.sigmoid(f + p_f * c) * c + torch.sigmoid(i + p_i * c) * torch.tanh(g)
     return torch.sigmoid(o + p_o * c_new) * torch.tanh(normalised(c_new, gain_c) + shift_c), c_new
@@ -56,7 +59,6 @@ class PeepholeLSTM(LSTM):
         vectors={"weight_ph": 3},
         normed=normed_peephole_step,
         normed_vectors={"norm_c": 1, "shift_c": 1},
-        norm_groups=(4,),
     )
 
 

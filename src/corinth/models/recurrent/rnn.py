@@ -61,22 +61,20 @@ def relu_step(x: Tensor, u: Tensor, state: State, weights: State) -> State:
 
 
 def normed_tanh_step(x: Tensor, u: Tensor, state: State, weights: State) -> State:
-    bias, gain = weights
-    return (torch.tanh(x + normalised(u, gain) + bias),)
+    gain_x, gain_u, bias = weights
+    return (torch.tanh(normalised(x, gain_x) + normalised(u, gain_u) + bias),)
 
 
 def normed_relu_step(x: Tensor, u: Tensor, state: State, weights: State) -> State:
-    bias, gain = weights
-    return (torch.relu(x + normalised(u, gain) + bias),)
+    gain_x, gain_u, bias = weights
+    return (torch.relu(normalised(x, gain_x) + normalised(u, gain_u) + bias),)
 
 
 class RNN(Recurrent):
     """h_t = f(W x_t + U h_{t-1} + b)."""
 
-    cell = Cell(tanh_step, gates=1, normed=normed_tanh_step, norm_groups=(1,), fused=nn.RNN)
-    relu = Cell(
-        relu_step, gates=1, normed=normed_relu_step, norm_groups=(1,), fused=partial(nn.RNN, nonlinearity="relu")
-    )
+    cell = Cell(tanh_step, gates=1, normed=normed_tanh_step, fused=nn.RNN)
+    relu = Cell(relu_step, gates=1, normed=normed_relu_step, fused=partial(nn.RNN, nonlinearity="relu"))
 
     def cell_of(self, cfg: Any) -> Cell:
         return self.relu if cfg.nonlinearity == "relu" else self.cell

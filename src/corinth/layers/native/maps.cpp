@@ -5,19 +5,10 @@
 // kernels. With the same number of threads the result is the same to the last bit: what threads add up, each of rows
 // that lie together, is added in their order.
 
-#include <algorithm>
-#include <bit>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
 #include <type_traits>
-#include <vector>
-
-#include <omp.h>
 
 namespace {
 
-using Size = int64_t;
 constexpr Size CACHED = 8192;  // values of a map that a thread passes over twice, or adds up in single precision
 constexpr Size WIDE = 256;     // values of a row from which the rest that fills no vector register costs little
 
@@ -32,24 +23,6 @@ inline void store(Bf16& into, float value) {  // to the nearest, to even in the 
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   into.bits = static_cast<uint16_t>(value == value ? rounded : 0x7fc0u);
-}
-
-// e^x by 2^n e^r with |r| <= ln(2) / 2 and the Taylor series of e^r: for -87 <= x <= 88 right to
-// 2 units in the last place, the ends' values beyond, NaN for NaN.
-inline float exponential(float x) {
-  x = x < -87.0f ? -87.0f : x;
-  x = x > 88.0f ? 88.0f : x;
-  const float n = std::nearbyint(x * 1.44269504f);
-  const float r = std::fma(n, -1.42860677e-6f, std::fma(n, -0.693145752f, x));
-  float series = 1.0f / 5040;
-  series = std::fma(series, r, 1.0f / 720);
-  series = std::fma(series, r, 1.0f / 120);
-  series = std::fma(series, r, 1.0f / 24);
-  series = std::fma(series, r, 1.0f / 6);
-  series = std::fma(series, r, 0.5f);
-  series = std::fma(series, r, 1.0f);
-  series = std::fma(series, r, 1.0f);
-  return series * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
 }
 
 // Activations: the value at z, and the slope there as torch has it where it is not defined.
@@ -93,13 +66,6 @@ std::vector<float> repeated(const float* values, Size chans, Size times) {
   for (Size n = 0; n < times; ++n) std::copy(values, values + chans, all.begin() + n * chans);
   return all;
 }
-
-struct Part {  // of `count`, this thread's
-  Size first, last;
-  explicit Part(Size count)
-      : first(count * omp_get_thread_num() / omp_get_num_threads()),
-        last(count * (omp_get_thread_num() + 1) / omp_get_num_threads()) {}
-};
 
 // Mean and sum of squared deviations of each channel, by blocks (Chan, Golub & LeVeque 1979), each exact in two passes.
 struct Moments {

@@ -1,8 +1,8 @@
-"""Kernels in C++ for maps on a CPU, where torch passes over memory more often than it must.
+"""Kernels in C++ for a CPU: maps, where torch passes over memory more often than it must, and recurrent cells.
 
-They are compiled on first use, which takes seconds once on a machine: the result stays in the cache. Without a C++
-compiler, and with CORINTH_NATIVE=0 in the environment, everything runs on torch's operators: slower, and the same up to
-rounding.
+The files beside this one are compiled as one on first use, which takes seconds once on a machine: the result stays in
+the cache. Without a C++ compiler, and with CORINTH_NATIVE=0 in the environment, everything runs on torch's operators:
+slower, and the same up to rounding.
 """
 
 import ctypes
@@ -27,6 +27,7 @@ from corinth.files import cache_folder, replacing
 from corinth.layers.compiler import compiles, missing_compiler
 
 WORTH_CALLING = 2**12  # values of a map below which a call costs more than the passes over memory that it saves
+SOURCES = ("common", "maps", "products", "cells")  # in this order
 FLAGS = ("-std=c++20", "-ftree-loop-vectorize", "-fno-math-errno", "-fno-signed-zeros", "-ffp-contract=fast")
 WIDE = "-mprefer-vector-width=512"  # compilers take half of the register by themselves
 PLAIN = Tensor, nn.Parameter
@@ -41,6 +42,9 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "depthwise_forward": (_flag, _flag, _map, _map, _count, *[_map] * 6, ctypes.c_double, _map, _threads),
     "depthwise_input_gradient": (_flag, _map, _map, _count, *[_map] * 3, _threads),
     "depthwise_weight_gradient": (_flag, *[_map] * 3, _count, *[_map] * 2, _threads),
+    "sum_of_products": (*[_map] * 3, *[_count] * 3, _threads),
+    "lstm_forward": (_flag, _flag, *[_map] * 8, *[_count] * 3, _threads),
+    "lstm_backward": (_flag, _flag, *[_map] * 15, *[_count] * 3, _threads),
 }
 _found: list[tuple[ctypes.CDLL | None, str | None]] = []
 _lock = threading.Lock()
@@ -61,11 +65,14 @@ def suits(x: Tensor) -> bool:
 
 
 def fits(count: int, *weights: Any) -> bool:
-    """Whether the weights are `count` values each, in single precision and without gaps, as kernels read them."""
-    for weight in weights:
-        if type(weight) not in PLAIN or weight.numel() != count or weight.dtype != torch.float32:
-            return False
-        if not weight.is_cpu or not weight.is_contiguous():
+    """Whether the weights are `count` values each, as kernels read them."""
+    return are_single(*weights) and all(weight.numel() == count for weight in weights)
+
+
+def are_single(*values: Any) -> bool:
+    """Whether all are tensors in single precision and without gaps."""
+    for value in values:
+        if type(value) not in PLAIN or value.dtype != torch.float32 or not value.is_cpu or not value.is_contiguous():
             return False
     return True
 
@@ -161,7 +168,7 @@ def _find() -> tuple[ctypes.CDLL | None, str | None, bool]:
         return None, "CORINTH_NATIVE is 0", False
     if sys.platform == "win32":
         return None, "kernels are for Linux and macOS", False
-    code = Path(__file__).with_suffix(".cpp").read_text()
+    code = "\n".join((Path(__file__).parent / f"{name}.cpp").read_text() for name in SOURCES)
     wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
     flags = (*FLAGS, WIDE) if wide else FLAGS
     made_of = "\n".join((code, *flags, torch.__version__, _processor()))

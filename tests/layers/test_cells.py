@@ -1,0 +1,226 @@
+"""The kernel for LSTMs against the loop over their steps, and when it keeps out of the way."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import corinth
+from corinth.layers import cells, native, recurrence
+from corinth.layers.compiler import uncompiled
+from corinth.layers.recurrence import State, Step, recur, unrolled
+from corinth.models.recurrent.lstm import lstm_step, normed_lstm_step
+from corinth.models.recurrent.peephole import normed_peephole_step, peephole_step
+
+pytestmark = pytest.mark.skipif(not native.is_there(), reason="needs a C++ compiler")
+STEPS: dict[str, tuple[Step, tuple[int, ...]]] = {  # and the sizes of its weights in H
+    "lstm": (lstm_step, ()),
+    "peephole": (peephole_step, (3,)),
+    "lstm normed": (normed_lstm_step, (4, 4, 4, 1, 1)),
+    "peephole normed": (normed_peephole_step, (4, 4, 4, 3, 1, 1)),
+}
+SIZES = [(1, 1, 2), (5, 3, 4), (3, 17, 65), (2, 300, 33), (30, 40, 6), (2, 0, 4)]  # steps, batch, hidden units
+every_step = pytest.mark.parametrize("name", STEPS)
+
+
+@pytest.fixture(autouse=True)
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the kernels that ran."""
+    called: list[str] = []
+    real = native.call
+
+    def call(name: str, *arguments: Any) -> None:
+        called.append(name)
+        real(name, *arguments)
+
+    monkeypatch.setattr(native, "call", call)
+    return called
+
+
+@pytest.fixture(params=[1, 2, 5])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def arguments(name: str, steps: int = 5, batch: int = 3, hidden: int = 4) -> list[Tensor]:
+    """x, U, h, c, weights."""
+    chance = torch.Generator().manual_seed(1)
+    shapes = [(steps, batch, 4 * hidden), (4 * hidden, hidden), *[(batch, hidden)] * 2]
+    shapes += [(size * hidden,) for size in STEPS[name][1]]
+    values = [torch.randn(shape, generator=chance) for shape in shapes]
+    values[1] /= hidden**0.5
+    return [value.requires_grad_() for value in values]
+
+
+def call(run: Callable[..., State], name: str, inputs: list[Tensor], mask: Tensor | None = None) -> State:
+    x, u_weight, h, c, *weights = inputs
+    return run(STEPS[name][0], x, u_weight, (h, c), tuple(weights), mask=mask)
+
+
+def results(run: Callable[..., State], name: str, inputs: list[Tensor], mask: Tensor | None = None) -> list[Tensor]:
+    """All states, and the gradients of a sum that weighs each of their values differently."""
+    outputs = call(run, name, inputs, mask)
+    weighed = [torch.linspace(-1, 1, value.numel(), dtype=value.dtype).view_as(value) for value in outputs]
+    return [*(value.detach() for value in outputs), *torch.autograd.grad(outputs, inputs, weighed)]
+
+
+def exact(name: str, inputs: list[Tensor], mask: Tensor | None = None) -> list[Tensor]:
+    double = [value.detach().double().requires_grad_() for value in inputs]
+    return results(unrolled, name, double, None if mask is None else mask.double())
+
+
+def assert_right(got: list[Tensor], want: list[Tensor]) -> None:
+    for ours, right in zip(got, want, strict=True):
+        scale = float(right.abs().max()) if right.numel() else 0.0
+        torch.testing.assert_close(ours.detach().double(), right, rtol=0, atol=5e-6 * scale + 2e-6)
+
+
+@every_step
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.usefixtures("threads")
+def test_all_states_and_all_gradients(name: str, sizes: tuple[int, int, int], ran: list[str]) -> None:
+    inputs = arguments(name, *sizes)
+    assert_right(results(recur, name, inputs), exact(name, inputs))
+    assert ran == ["lstm_forward", "lstm_backward"]
+
+
+def test_weights_that_are_frozen() -> None:
+    inputs = arguments("peephole")
+    x, _, *rest = exact("peephole", inputs)[2:]
+    inputs[1].requires_grad_(False)
+    total = sum((value * torch.linspace(-1, 1, 60).view_as(value)).sum() for value in call(recur, "peephole", inputs))
+    assert_right(list(torch.autograd.grad(total, [inputs[0], *inputs[2:]])), [x, *rest])
+
+
+@every_step
+def test_dropout_of_the_recurrent_connection(name: str, ran: list[str]) -> None:
+    inputs = arguments(name, batch=7, hidden=33)
+    mask = torch.randint(0, 2, (7, 1), generator=torch.Generator().manual_seed(1)).float().mul(2).expand(7, 33)
+    assert_right(results(recur, name, inputs, mask), exact(name, inputs, mask))
+    assert ran[:2] == ["lstm_forward", "lstm_backward"]
+
+
+@every_step
+def test_gradients_of_one_of_the_states_alone(name: str) -> None:
+    inputs = arguments(name)
+    for which in (0, 1):
+        double = [value.detach().double().requires_grad_() for value in inputs]
+        got = torch.autograd.grad(call(recur, name, inputs)[which].square().sum(), inputs, allow_unused=True)
+        want = torch.autograd.grad(call(unrolled, name, double)[which].square().sum(), double, allow_unused=True)
+        for ours, right in zip(got, want, strict=True):
+            assert_right([ours], [torch.zeros_like(ours, dtype=torch.double) if right is None else right])
+
+
+@every_step
+def test_without_gradients_nothing_is_kept(name: str, ran: list[str]) -> None:
+    inputs, saved = arguments(name), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda value: saved.append(value) or value, lambda value: value):
+        found = call(recur, name, [value.detach() for value in inputs])
+    assert not saved
+    assert ran == ["lstm_forward"]
+    assert_right(list(found), exact(name, inputs)[:2])
+
+
+@every_step
+def test_the_same_to_the_last_bit_each_time(name: str) -> None:
+    inputs = arguments(name, steps=20, batch=30, hidden=40)
+    first, again = results(recur, name, inputs), results(recur, name, inputs)
+    assert all(torch.equal(one, other) for one, other in zip(first, again))
+
+
+def test_values_far_from_zero() -> None:
+    """Gates that are open or shut altogether, and a value that is no number, which stays in its own sequence."""
+    x, *rest = arguments("peephole")
+    far = (x.detach() * 1e4).requires_grad_()
+    assert_right(results(recur, "peephole", [far, *rest]), exact("peephole", [far, *rest]))
+    broken = x.detach().clone()
+    broken[1, 0, 0] = torch.nan
+    h = call(recur, "peephole", [broken, *rest])[0].isnan()
+    assert h[1:, 0].any()
+    assert not h[:, 1:].any()
+    assert not h[0].any()
+
+
+@every_step
+def test_derivatives_of_gradients(name: str) -> None:
+    inputs = arguments(name, 2, 2, 3)
+
+    def twice(run: Callable[..., State], inputs: list[Tensor]) -> tuple[Tensor, ...]:
+        total = call(run, name, inputs)[0].square().sum()
+        grads = torch.autograd.grad(total, inputs, create_graph=True)
+        return torch.autograd.grad(sum(grad.square().sum() for grad in grads), inputs)
+
+    double = [value.detach().double().requires_grad_() for value in inputs]
+    for ours, right in zip(twice(recur, inputs), twice(unrolled, double), strict=True):
+        torch.testing.assert_close(ours.double(), right, rtol=1e-3, atol=1e-4)
+
+
+def test_gradients_of_several_sums_at_once() -> None:
+    inputs = arguments("peephole")
+    directions = torch.randn(3, 5, 3, 4, generator=torch.Generator().manual_seed(2))
+    h = call(recur, "peephole", inputs)[0]
+    together = torch.autograd.grad(h, inputs, directions, is_grads_batched=True, retain_graph=True)
+    one = torch.autograd.grad(h, inputs, directions[1])
+    for ours, right in zip(together, one, strict=True):
+        torch.testing.assert_close(ours[1], right, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["uncompiled", "double", "a step of one's own", "transform"])
+def test_what_the_kernel_leaves_to_the_engine(case: str, ran: list[str]) -> None:
+    inputs = [value.detach() for value in arguments("peephole")]
+    want = exact("peephole", [value.requires_grad_() for value in inputs])[:2]
+    inputs = [value.detach() for value in inputs]
+    if case == "double":
+        found = call(recur, "peephole", [value.double() for value in inputs])
+    elif case == "transform":
+        found = torch.func.vmap(lambda x: call(recur, "peephole", [x, *inputs[1:]]))(inputs[0][None])
+        found = tuple(value[0] for value in found)
+    else:
+        own = peephole_step if case == "uncompiled" else lambda *given: peephole_step(*given)
+        with uncompiled():
+            found = recur(own, inputs[0], inputs[1], tuple(inputs[2:4]), tuple(inputs[4:]))
+    assert_right(list(found), want)
+    assert not ran
+
+
+@pytest.mark.parametrize("name", ["lstm_peephole", "lstm_layernorm"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_networks_run_by_the_kernel(name: str, bidirectional: bool, ran: list[str]) -> None:
+    """Two layers, sequences of several lengths, dropout of all kinds: the same with and without it."""
+    options = {"input_size": 5, "hidden_size": 6, "num_layers": 2, "recurrent_drop_rate": 0.3, "variational": True}
+    model = corinth.create_model(name, bidirectional=bidirectional, drop_rate=0.2, **options)
+    x, lengths = torch.randn(4, 7, 5), [7, 1, 3, 7]
+
+    def learned() -> list[Tensor]:
+        torch.manual_seed(3)
+        total = model(x, lengths).square().sum()
+        return [total.detach(), *torch.autograd.grad(total, list(model.parameters()))]
+
+    got = learned()
+    assert ran.count("lstm_forward") == ran.count("lstm_backward") == (4 if bidirectional else 2)
+    with uncompiled():
+        torch.testing.assert_close(got, learned(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(16, 1, 1), (300, 7, 31), (257, 64, 33), (1000, 130, 65), (0, 3, 4)])
+@pytest.mark.usefixtures("threads")
+def test_sums_of_products(shape: tuple[int, int, int]) -> None:
+    rows, m, n = shape
+    grad, x = torch.randn(rows, m), torch.randn(rows, n)
+    torch.testing.assert_close(
+        cells.sum_of_products(grad, x).double(), grad.double().t() @ x.double(), rtol=1e-5, atol=1e-4
+    )
+
+
+def test_the_engine_takes_them_for_weights_of_every_cell(ran: list[str]) -> None:
+    grad, x = torch.randn(40, 12), torch.randn(40, 5)
+    torch.testing.assert_close(recurrence.sum_of_products(grad, x), grad.t() @ x, rtol=1e-5, atol=1e-5)
+    assert ran == ["sum_of_products"]
+    with uncompiled():
+        torch.testing.assert_close(recurrence.sum_of_products(grad, x), grad.t() @ x, rtol=1e-5, atol=1e-5)
+    assert ran == ["sum_of_products"]
