@@ -3,8 +3,8 @@
     python benchmarks/optimized.py [--models resnet50 ...] [--batch 1 32] [--train-batch 32] [--parts eager ...]
                                    [--seconds 6] [--threads 2] [--again] [--output FILE]
 
-Four parts of each row: `eager` (inference, ours and the peer's, the peer in NCHW and in channels_last), `train`
-(forward, cross-entropy, backward), `compiled` (the same inference under torch.compile), `optimised`
+Five parts of each row: `eager` (inference, ours and the peer's, the peer in NCHW and in channels_last), `train`
+(forward, cross-entropy, backward), `compiled` and `compiled train` (the same two under torch.compile), `optimised`
 (`corinth.optimize` in fp32 and bf16 against ONNX Runtime in fp32 and OpenVINO in fp32 and bf16; which form it chose
 stands beside its times, as it may choose OpenVINO itself). The forms of a part take turns, round after round, for
 about `--seconds`, at least 3 rounds. Each part of each row is merged into benchmarks/results/optimized.json, or
@@ -72,7 +72,8 @@ PEERS = {
     "bn_inception": Peer("pytorchcv", "bninception", ours={"conv_bias": True}),
     **{name: Peer("timm", name) for name in TIMM},
 }
-PARTS = ("eager", "train", "compiled", "optimised")
+PARTS = ("eager", "train", "compiled", "compiled train", "optimised")
+TRAINING = ("train", "compiled train")
 RESULTS = Path(__file__).parent / "results" / "optimized.json"
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 TOLERANCE = 1e-4
@@ -104,8 +105,12 @@ def in_layouts(label: str, model: nn.Module, x: Tensor, make: Callable, layouts:
     return forms
 
 
-def compiled(model: nn.Module, x: Tensor) -> Callable[[], Tensor]:
-    return inference(torch.compile(model, dynamic=False), x)  # ty: ignore[invalid-argument-type]
+def compiled(make: Callable[..., Callable[[], Tensor]]) -> Callable[..., Callable[[], Tensor]]:
+    def run(model: nn.Module, x: Tensor) -> Callable[[], Tensor]:
+        model.compile(dynamic=False)
+        return make(model, x)
+
+    return run
 
 
 def runtimes(model: nn.Module, x: Tensor, threads: int) -> Forms:
@@ -135,8 +140,8 @@ def runtimes(model: nn.Module, x: Tensor, threads: int) -> Forms:
 def forms_of(part: str, name: str, x: Tensor, threads: int) -> tuple[Forms, dict]:
     """The forms to time, ours and the others', and what else to keep."""
     ours, theirs = pair(name)
-    ours.train(part == "train")
-    theirs.train(part == "train")
+    ours.train(part in TRAINING)
+    theirs.train(part in TRAINING)
     if part == "optimised":
         fp32 = corinth.optimize(ours, x, seconds=1)
         bf16 = corinth.optimize(ours, x, seconds=1, precision="bf16")
@@ -144,8 +149,9 @@ def forms_of(part: str, name: str, x: Tensor, threads: int) -> tuple[Forms, dict
         reports = {"fp32": fp32.report.to_dict(), "bf16": bf16.report.to_dict()}
         chosen = {"fp32": fp32.report.form, "bf16": bf16.report.form}
         return forms | runtimes(ours, x, threads), {"chosen": chosen, "reports": reports}
-    make = {"eager": inference, "compiled": compiled, "train": training}[part]
-    layouts = tuple(LAYOUTS) if part != "compiled" else ("channels_last",)
+    make = training if part in TRAINING else inference
+    alone = part.startswith("compiled")  # in the better layout alone
+    make, layouts = (compiled(make), ("channels_last",)) if alone else (make, tuple(LAYOUTS))
     return in_layouts("peer", theirs, x, make, layouts) | in_layouts("corinth", ours, x, make, ("channels_last",)), {}
 
 
@@ -248,7 +254,7 @@ def main() -> None:
     rows = json.loads(args.output.read_text()) if args.output.exists() else {}
     for name in args.models:
         for part in args.parts:
-            for batch in args.train_batch if part == "train" else args.batch:
+            for batch in args.train_batch if part in TRAINING else args.batch:
                 key = f"{name}, {part}, batch {batch}"
                 if key in rows and not args.again:
                     continue
