@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 import corinth
 from corinth.layers import cells, native, recurrence
@@ -21,7 +22,7 @@ STEPS: dict[str, tuple[Step, tuple[int, ...]]] = {  # and the sizes of its weigh
     "lstm normed": (normed_lstm_step, (4, 4, 4, 1, 1)),
     "peephole normed": (normed_peephole_step, (4, 4, 4, 3, 1, 1)),
 }
-SIZES = [(1, 1, 2), (5, 3, 4), (3, 17, 65), (2, 300, 33), (30, 40, 6), (2, 0, 4)]  # steps, batch, hidden units
+SIZES = [(1, 1, 1), (5, 3, 4), (3, 17, 65), (2, 300, 33), (30, 40, 6), (2, 0, 4)]  # steps, batch, hidden units
 every_step = pytest.mark.parametrize("name", STEPS)
 
 
@@ -117,12 +118,14 @@ def test_gradients_of_one_of_the_states_alone(name: str) -> None:
 
 
 @every_step
-def test_without_gradients_nothing_is_kept(name: str, ran: list[str]) -> None:
-    inputs, saved = arguments(name), []
-    with torch.autograd.graph.saved_tensors_hooks(lambda value: saved.append(value) or value, lambda value: value):
-        found = call(recur, name, [value.detach() for value in inputs])
-    assert not saved
-    assert ran == ["lstm_forward"]
+@pytest.mark.parametrize("learns", [False, True])
+def test_without_gradients_nothing_is_kept(name: str, learns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, kept = arguments(name), []
+    real = cells.forward
+    monkeypatch.setattr(cells, "forward", lambda *given, **options: kept.append(real(*given, **options)) or kept[-1])
+    with torch.set_grad_enabled(learns):
+        found = call(recur, name, inputs)
+    assert [value is not None for value in kept[0]] == [learns, learns and "normed" in name]
     assert_right(list(found), exact(name, inputs)[:2])
 
 
@@ -167,11 +170,43 @@ def test_gradients_of_several_sums_at_once() -> None:
     together = torch.autograd.grad(h, inputs, directions, is_grads_batched=True, retain_graph=True)
     one = torch.autograd.grad(h, inputs, directions[1])
     for ours, right in zip(together, one, strict=True):
+        assert not ours.requires_grad
         torch.testing.assert_close(ours[1], right, rtol=1e-4, atol=1e-5)
 
 
+def test_gradients_are_no_views() -> None:
+    """So that what is learnt can be added to them in place, with a gradient of its own."""
+    inputs = arguments("peephole normed")
+    for grad in torch.autograd.grad(call(recur, "peephole normed", inputs)[0].sum(), inputs):
+        grad.add_(0.1 * torch.ones_like(grad).requires_grad_())
+
+
+def laid_out_otherwise(value: Tensor) -> Tensor:
+    return value.mT.contiguous().mT if value.ndim > 1 else value
+
+
+def test_checkpoints_and_saved_tensors_that_come_back_otherwise() -> None:
+    inputs = arguments("peephole normed")
+    want = exact("peephole normed", inputs)
+
+    def again(*given: Any, mask: Tensor | None = None) -> State:
+        return checkpoint(recur, *given, mask=mask, use_reentrant=False)
+
+    assert_right(results(again, "peephole normed", inputs), want)
+    with torch.autograd.graph.saved_tensors_hooks(lambda value: value, laid_out_otherwise):
+        assert_right(results(recur, "peephole normed", inputs), want)
+
+
+@pytest.mark.parametrize("where", [0, 2])
+def test_parameters_in_place_of_products_and_states(where: int, ran: list[str]) -> None:
+    inputs = arguments("peephole")
+    inputs[where] = torch.nn.Parameter(inputs[where].detach())
+    assert_right(results(recur, "peephole", inputs), exact("peephole", inputs))
+    assert ran == ["lstm_forward", "lstm_backward"]
+
+
 @pytest.mark.parametrize("case", ["uncompiled", "double", "a step of one's own", "transform"])
-def test_what_the_kernel_leaves_to_the_engine(case: str, ran: list[str]) -> None:
+def test_what_the_kernel_leaves_to_the_engine(case: str, ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = [value.detach() for value in arguments("peephole")]
     want = exact("peephole", [value.requires_grad_() for value in inputs])[:2]
     inputs = [value.detach() for value in inputs]
@@ -180,11 +215,47 @@ def test_what_the_kernel_leaves_to_the_engine(case: str, ran: list[str]) -> None
     elif case == "transform":
         found = torch.func.vmap(lambda x: call(recur, "peephole", [x, *inputs[1:]]))(inputs[0][None])
         found = tuple(value[0] for value in found)
-    else:
-        own = peephole_step if case == "uncompiled" else lambda *given: peephole_step(*given)
+    elif case == "uncompiled":
         with uncompiled():
-            found = recur(own, inputs[0], inputs[1], tuple(inputs[2:4]), tuple(inputs[4:]))
+            found = call(recur, "peephole", inputs)
+    else:
+        monkeypatch.setattr(recurrence, "_compiled", lambda plain, *_: plain)  # for the test to be quick
+        x, u_weight, h, c, *weights = inputs
+        found = recur(lambda *given: peephole_step(*given), x, u_weight, (h, c), tuple(weights))
     assert_right(list(found), want)
+    assert not ran
+
+
+BROADCAST = {
+    "one state for all": lambda x, u, h, c, p: ((x, u, h[:1].expand(3, 4), c[:1].expand(3, 4), p), None),
+    "a mask for all units": lambda x, u, h, c, p: ((x, u, h, c, p), torch.tensor([[2.0], [0.0], [2.0]])),
+    "a mask for all sequences": lambda x, u, h, c, p: ((x, u, h, c, p), torch.tensor([2.0, 0.0, 2.0, 0.0])),
+    "one peephole for all units": lambda x, u, h, c, p: ((x, u, h, c, p[:3]), None),
+}
+WRONG = {
+    "a state of one sequence": lambda x, u, h, c, p: (x, u, h, c[:1], p),
+    "U of another width": lambda x, u, h, c, p: (x, torch.cat((u, u), dim=1), h, c, p),
+    "U of one gate": lambda x, u, h, c, p: (x, u[:4], h, c, p),
+    "products of three gates": lambda x, u, h, c, p: (x[:, :, :12], u, h, c, p),
+    "no peepholes": lambda x, u, h, c, p: (x, u, h, c),
+    "one state": lambda x, u, h, c, p: (x, u, h, p),
+}
+
+
+@pytest.mark.parametrize("case", BROADCAST)
+def test_what_torch_spreads_is_spread(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recurrence, "_compiled", lambda plain, *_: plain)
+    given, mask = BROADCAST[case](*(value.detach() for value in arguments("peephole")))
+    want = call(unrolled, "peephole", [value.double() for value in given], None if mask is None else mask.double())
+    assert_right(list(call(recur, "peephole", list(given), mask)), list(want))
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_sizes_that_do_not_fit_are_refused(case: str, monkeypatch: pytest.MonkeyPatch, ran: list[str]) -> None:
+    monkeypatch.setattr(recurrence, "_compiled", lambda plain, *_: plain)
+    given = WRONG[case](*(value.detach() for value in arguments("peephole")))
+    with pytest.raises((RuntimeError, ValueError, IndexError)):
+        call(recur, "peephole", list(given))
     assert not ran
 
 
@@ -215,6 +286,12 @@ def test_sums_of_products(shape: tuple[int, int, int]) -> None:
     torch.testing.assert_close(
         cells.sum_of_products(grad, x).double(), grad.double().t() @ x.double(), rtol=1e-5, atol=1e-4
     )
+
+
+def test_sums_of_many_rows_lose_nothing() -> None:
+    grad, x = torch.rand(100_000, 9), torch.rand(100_000, 5)
+    got, want = cells.sum_of_products(grad, x).double(), grad.double().t() @ x.double()
+    assert ((got - want) / want).abs().max() < 3e-6
 
 
 def test_the_engine_takes_them_for_weights_of_every_cell(ran: list[str]) -> None:

@@ -23,6 +23,19 @@ class LSTM:
     peepholes: bool
     normed: bool
 
+    def takes(self, x: Tensor, u_weight: Tensor, states: Sequence[Tensor], weights: Sequence[Tensor]) -> bool:
+        """Whether the sizes are those that the kernel relies on; with others torch's operators fit them, or refuse."""
+        if len(states) != 2 or x.ndim != 3 or states[0].ndim != 3:
+            return False
+        (steps, batch), hidden = x.shape[:2], states[0].shape[2]
+        wanted = [4, 4, 4] * self.normed + [3] * self.peepholes + [1, 1] * self.normed  # in H
+        return (
+            x.shape[2] == 4 * hidden
+            and u_weight.shape == (4 * hidden, hidden)
+            and all(state.shape == (steps + 1, batch, hidden) for state in states)
+            and [weight.shape for weight in weights] == [(times * hidden,) for times in wanted]
+        )
+
 
 _known: dict[Callable[..., Any], LSTM] = {}
 
@@ -37,12 +50,20 @@ def lstm(*, peepholes: bool = False, normed: bool = False) -> Callable[[Step], S
     return remember
 
 
-def kernel_for(step: Callable[..., Any], mask: Tensor | None, *tensors: Tensor) -> LSTM | None:
+def kernel_for(
+    step: Callable[..., Any],
+    x: Tensor,
+    u_weight: Tensor,
+    states: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    mask: Tensor | None,
+) -> LSTM | None:
     """The kernel that takes such a step of these tensors, if there is one and they suit it."""
-    kind = _known.get(step)
-    if kind is None or not native.is_plain() or not native.are_single(*tensors):
+    kind, masks = _known.get(step), () if mask is None else (mask,)
+    if kind is None or not native.is_plain() or not native.are_single(x, u_weight, *states, *weights, *masks):
         return None
-    return kind if (mask is None or native.are_single(mask)) and native.is_there() else None
+    fits = kind.takes(x, u_weight, states, weights) and all(mask.shape == states[0].shape[1:] for mask in masks)
+    return kind if fits and native.is_there() else None
 
 
 def forward(
@@ -85,13 +106,13 @@ def backward(
     of_x, of_u = torch.empty_like(x), torch.empty_like(u_weight) if of_u_weight else None
     seen = h if mask is None else h[:-1] * mask
     of_state = [torch.empty_like(c[0]) for _ in range(2)]
-    lengths = [weight.numel() for weight in weights]
+    lengths = [len(weight) for weight in weights]
     of_weights = x.new_empty(sum(lengths))
     outer = [None if grad is None else grad.contiguous() for grad in grads]
     given = (native.addresses(weights), x, u_weight, mask, *kept, seen, c, *outer)
     into = (of_x, of_u, *of_state, of_weights)
     native.call("lstm_backward", kind.peepholes, kind.normed, *given, *into, *_sizes(x, c))
-    return of_x, of_u, of_state, list(of_weights.split(lengths))
+    return of_x, of_u, of_state, [part.clone() for part in of_weights.split(lengths)]
 
 
 def sum_of_products(grad: Tensor, x: Tensor) -> Tensor:

@@ -158,7 +158,7 @@ def _scanned(step: Step, x: Tensor, u_weight: Tensor, state: State, weights: Sta
 
 
 class _Recurrence(torch.autograd.Function):
-    """The loop over time and its gradient. What a step computes inside is computed again on the way back."""
+    """The loop over time and its gradient. What a step computes inside is computed again on the way back, or kept."""
 
     @staticmethod
     def forward(
@@ -170,7 +170,7 @@ class _Recurrence(torch.autograd.Function):
         for all_steps, first in zip(states, state):
             all_steps[0] = first
         ctx.step, ctx.count, ctx.weights = step, count, len(weights)
-        ctx.kernel = cells.kernel_for(step, mask, x, u_weight, *states, *weights)
+        ctx.kernel = cells.kernel_for(step, x, u_weight, states, weights, mask)
         if ctx.kernel is not None:
             kept = cells.forward(ctx.kernel, x, u_weight, weights, mask, *states, keeps=keeps)
         else:
@@ -181,16 +181,18 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        with torch.autocast(ctx.saved_tensors[1].device.type, enabled=False):
-            return _Recurrence._backward(ctx, grads)
+        saved = ctx.saved_tensors  # once: each time they are unpacked
+        with torch.autocast(saved[1].device.type, enabled=False):
+            return _Recurrence._backward(ctx, saved, grads)
 
     @staticmethod
-    def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
-        mask, x, u_weight, *rest = ctx.saved_tensors
+    def _backward(ctx: Any, saved: Sequence[Any], grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
+        mask, x, u_weight, *rest = saved
         count = 2 * ctx.count + ctx.weights
         rest, kept = rest[:count], rest[count:]
         states, begun, weights = rest[: ctx.count], rest[ctx.count : 2 * ctx.count], tuple(rest[2 * ctx.count :])
-        suits = ctx.kernel is None or all(native.is_for_kernels(grad, x) for grad in grads if grad is not None)
+        plain = all(native.is_for_kernels(grad, states[0]) for grad in grads if grad is not None)
+        suits = ctx.kernel is None or (plain and native.are_single(*(value for value in saved if value is not None)))
         if torch.is_grad_enabled() or not suits:  # a derivative of this gradient is wanted, or several of them at once
             return _Recurrence._differentiable(ctx, mask, x, u_weight, begun, weights, grads)
         of_u = ctx.needs_input_grad[5]
@@ -215,7 +217,7 @@ class _Recurrence(torch.autograd.Function):
             [output for output, _ in kept],
             [inputs[n] for n in wanted],
             [grad for _, grad in kept],
-            create_graph=True,
+            create_graph=torch.is_grad_enabled(),
             allow_unused=True,
         )
         by_place = dict(zip(wanted, found))

@@ -69,8 +69,9 @@ class Cell:
 
 def normalised(u: Tensor, gain: Tensor) -> Tensor:
     """Ba, Kiros & Hinton 2016 (1607.06450), equation 3, without its bias: each row of u (B, N) times gain (N)."""
-    centred = u - u.mean(-1, keepdim=True)
-    return centred * torch.rsqrt(centred.square().mean(-1, keepdim=True) + NORM_EPS) * gain
+    wide = u if u.dtype.itemsize >= 4 else u.float()  # half precision has no room for squares
+    centred = wide - wide.mean(-1, keepdim=True)
+    return (centred * torch.rsqrt(centred.square().mean(-1, keepdim=True) + NORM_EPS)).to(u.dtype) * gain
 
 
 @dataclass(frozen=True, kw_only=True)

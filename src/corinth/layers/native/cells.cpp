@@ -1,5 +1,5 @@
 // LSTM cells over all steps of a batch of sequences: each thread takes some of the sequences from their first step to
-// their last, so that no thread waits for another and what a step needs stays in its caches.
+// their last, so that threads need not wait for each other at every step and what a step needs stays in their caches.
 //
 // Everything is float. A matrix (steps, batch, width) lies as it is written; of the gates' rows come the input gates of
 // all units first, then forget gates, candidates and output gates. What weights of single units gather over many steps
@@ -293,7 +293,7 @@ void run_backward(Cell cell, bool apart, Sequences all, const float* kept, const
       add_product(of_u, rows, gates, panels.data(), hidden, back_h);
       if (all.mask)
         for (Size n = 0; n < states; ++n) back_h[n] *= all.mask[part.first * hidden + n];
-      if (t > begun) continue;
+      if (t > begun || !grads.weight) continue;
 #pragma omp barrier
       const Size count = std::min(begun + together, all.steps) - begun;
       of_weight.add(of_products, seen + begun * all.batch * hidden, count * all.batch);

@@ -25,15 +25,11 @@ struct Side {  // the left one, its element (r, k) at r * row + k * step
   Size row, step;
 };
 
-// into (R, COLS) += left (R, depth) times a panel.
+// into (R, COLS) += left (R, depth) times a panel. The sum of a panel is added as a whole: of a long product single
+// terms would be lost in what is there already.
 template <int R>
 inline void add_tile(Side left, const float* panel, Size depth, float* into, Size into_row) {
-  Vector sums[R][2];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-    sums[r][0] = vector(into + r * into_row);
-    sums[r][1] = vector(into + r * into_row + FLOATS);
-  }
+  Vector sums[R][2] = {};
   for (Size k = 0; k < depth; ++k) {
     const Vector first = vector(panel + k * COLS), second = vector(panel + k * COLS + FLOATS);
 #pragma GCC unroll 8
@@ -45,8 +41,8 @@ inline void add_tile(Side left, const float* panel, Size depth, float* into, Siz
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-    vector(into + r * into_row) = sums[r][0];
-    vector(into + r * into_row + FLOATS) = sums[r][1];
+    vector(into + r * into_row) += sums[r][0];
+    vector(into + r * into_row + FLOATS) += sums[r][1];
   }
 }
 
