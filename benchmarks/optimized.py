@@ -61,7 +61,7 @@ class Peer:
 TIMM = (
     *("resnet18", "resnet50", "inception_v3", "inception_v4", "inception_resnet_v2", "densenet121"),
     *("mobilenetv1_100", "mobilenetv2_100", "mobilenetv3_small_100", "mobilenetv3_large_100"),
-    *("efficientnet_b0", "mixnet_s", "mixnet_m", "mixnet_l"),
+    *("efficientnet_b0", "tf_efficientnet_b0", "mixnet_s", "tf_mixnet_s", "mixnet_m", "mixnet_l"),
 )
 PEERS = {
     "alexnet": Peer("torchvision", "alexnet"),

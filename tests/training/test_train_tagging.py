@@ -177,12 +177,29 @@ def test_a_mean_over_tokens(data: SequenceData) -> None:
         assert float(total.value.detach()) == pytest.approx(mean, rel=1e-5)
 
 
-def test_rare_words_are_unknown_and_capitals_do_not_count(data: SequenceData) -> None:
+def test_capitals_do_not_count(data: SequenceData) -> None:
     encoding = WordEncoding.trained(data, vocab_size=100, lowercase=True)
     (known,) = encoding([("FLY", "fly")])
     assert known[0] == known[1] > 1
-    (rare,) = encoding([("n7", "Zürich")])
-    assert rare.tolist() == [1, 1]
+
+
+def test_rare_words_are_known_by_how_they_look(tmp_path: Path) -> None:
+    """If enough of the training part's look so; the numbers n0 to n9 and the names in -burg do."""
+    names = ("Ham", "Frei", "Magde", "Olden", "Augs", "Würz")
+    lines = [f"see O\n{name}burg B\nn{number} O\n" for number, name in enumerate(names)]
+    path = tmp_path / "towns.conll"
+    path.write_text("\n".join(lines))
+    data = open_data(path, val_share=0, test_share=0)
+    assert isinstance(data, SequenceData)
+    encoding = WordEncoding.trained(data, vocab_size=100, lowercase=True)
+    (found,) = encoding([("see", "Duisburg", "DUISBURG", "duisburg", "n7", "x7", "7", "Rome")])
+    see, burg, capitals, small, *numbers, other, rome = found.tolist()
+    assert len({see, burg, numbers[0], rome}) == 4
+    assert min(see, burg, rome) > 1
+    assert capitals == small == other == 1
+    assert numbers == [numbers[0]] * 2
+    (other,) = WordEncoding.trained(data, vocab_size=4, lowercase=True)([("Duisburg", "Rome", "see")])
+    assert len(set(other.tolist())) == 2, "the most frequent two of words and looks have a token"
 
 
 @pytest.mark.parametrize("field", [{"label_smoothing": 0.1}, {"class_weights": "balanced"}, {"max_len": 4}])

@@ -25,6 +25,7 @@ from corinth.data.sequences.tokenizing import (
     SPECIAL,
     UNKNOWN,
     Kind,
+    looks,
     read_tokenizer,
     train_tokenizer,
     train_word_tokenizer,
@@ -255,10 +256,12 @@ class WordEncoding(Tokens):
         return [torch.tensor([self._number(word) for word in words], dtype=torch.int64) for words in sentences]
 
     def _number(self, word: str) -> int:
+        """Of the word, or else of how it looks."""
         normalizer = self._tokenizer.normalizer
-        found = self._tokenizer.token_to_id(word if normalizer is None else normalizer.normalize_str(word))
+        form = word if normalizer is None else normalizer.normalize_str(word)
+        found = (self._tokenizer.token_to_id(token) for token in (form, *looks(word)))
         unknown = SPECIAL.index(UNKNOWN)
-        return unknown if found is None else max(found, unknown)  # no word is padding
+        return max(next((number for number in found if number is not None), unknown), unknown)  # no word is padding
 
     def to_dict(self) -> dict[str, Any]:
         return to_dict(self)

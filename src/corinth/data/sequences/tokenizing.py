@@ -5,6 +5,7 @@ has no blanks; `bpe` and `unigram` learn what belongs together. The same texts g
 Tokenizers of running text keep all of it: a blank is part of the word behind it, any other white space a word.
 """
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,8 @@ KINDS = get_args(Kind)
 PAD, UNKNOWN = "<pad>", "<unk>"  # tokens 0 and 1
 SPECIAL = (PAD, UNKNOWN)
 RARE = 2  # a word that occurs less often is unknown, so that what that means is learnt
+COMMON = 5  # unknown words of one look from which they have a token of their own
+LONGEST_LOOK = 6  # of the pattern of a word, as of a web address
 RUNNING = r" ?\w+| ?[^\w\s]+|\s"  # a word or punctuation with the blank before it, or a white space
 # a word or a mark, each with the blank before it, which Metaspace has made a letter of; Chinese characters one by one
 JOINED = r"\u2581?\p{Han}|\u2581?[^\W\p{Han}]+|\u2581?[^\w\u2581]|\u2581"
@@ -78,12 +81,30 @@ def read_tokenizer(content: str) -> Tokenizer:
 
 
 def train_word_tokenizer(sentences: Iterable[Sequence[str]], vocab_size: int, *, lowercase: bool) -> Tokenizer:
-    """For sentences that are words already: one token a word, of the words that occur at least `RARE` times."""
-    tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
-    tokenizer.normalizer = _normalizer("char", lowercase)
-    trainer: Any = trainers.WordLevelTrainer(**_options(vocab_size), min_frequency=RARE)
-    tokenizer.train_from_iterator((word for sentence in sentences for word in sentence), trainer)
+    """For sentences that are words already: one token a word, of the words that occur at least `RARE` times, and of the
+    `looks` that so many of the rarer ones have in common."""
+    normalizer = _normalizer("char", lowercase)
+    words = Counter(word for sentence in sentences for word in sentence)
+    forms = {word: normalizer.normalize_str(word) for word in words}
+    counts: Counter[str] = Counter()
+    for word, count in words.items():
+        counts[forms[word]] += count
+    known = {form: count for form, count in counts.items() if count >= RARE and form and form not in SPECIAL}
+    rare = Counter(look for word in words if counts[forms[word]] < RARE for look in looks(word))
+    common = {look: count for look, count in rare.items() if count >= COMMON}
+    kept = [*SPECIAL, *_most(Counter(known | common), vocab_size - len(SPECIAL))]
+    tokenizer = Tokenizer(models.WordLevel({token: number for number, token in enumerate(kept)}, unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizer
     return tokenizer
+
+
+def looks(word: str) -> list[str]:
+    """Tokens that stand for a word which is unknown itself, the most telling first: its last three and two letters with
+    its pattern of capitals (X), other letters (x), digits (0) and marks, and the pattern alone."""
+    sorts = ("X" if c.isupper() else "x" if c.isalpha() else "0" if c.isdigit() else c for c in word)
+    pattern = "".join(sort for sort, _ in itertools.groupby(sorts))[:LONGEST_LOOK]
+    ends = [word[-length:].lower() for length in (3, 2) if len(word) > length + 1 and word[-length:].isalpha()]
+    return [f"<unk {pattern} -{end}>" for end in ends] + [f"<unk {pattern}>"]
 
 
 def _options(vocab_size: int) -> dict[str, Any]:
