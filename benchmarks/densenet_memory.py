@@ -6,7 +6,7 @@
 the allocator's own count, elsewhere the profiler's. "Resident" is how far the process grew in its first step, on a CPU
 only: what the allocator of the C library makes of it. Each form runs in a process of its own, as memory that an
 allocator keeps would hide what the next one needs. The time is the median of the further steps. Every form starts from
-the same weights and must reach the same loss.
+the same weights and must reach the same loss. Results are merged into benchmarks/results/densenet_memory.json.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,7 @@ from common import PEERS, import_peers, machine
 from corinth.inspect import peak_memory
 
 FORMS = ("plain", "memory_efficient", "torchvision", "torchvision, memory_efficient")
+RESULTS = Path(__file__).parent / "results" / "densenet_memory.json"
 
 
 def build(name: str, form: str) -> torch.nn.Module:
@@ -107,6 +109,7 @@ def main() -> None:
     print(f"{where}; batch {args.batch}, {args.size} pixels, median of {args.steps} steps\n")
     print("| network | form | tensors | of plain | resident | step | of plain |\n|---|---|---|---|---|---|---|")
     forms = FORMS if PEERS.is_dir() else FORMS[:2]
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in args.models:
         rows = {form: one(name, form) for form in forms}
         plain = rows["plain"]
@@ -116,6 +119,11 @@ def main() -> None:
             memory, slower = row["tensors"] / plain["tensors"], row["seconds"] / plain["seconds"]
             peaks = f"{row['tensors']:.0f} MiB | {memory:.2f} | {row['resident']:.0f} MiB"
             print(f"| `{name}` | {form} | {peaks} | {row['seconds'] * 1e3:.0f} ms | {slower:.2f} |", flush=True)
+        settings = {"machine": where, "steps": args.steps, "threads": args.threads}
+        rounded = {form: {key: round(value, 4) for key, value in row.items()} for form, row in rows.items()}
+        key = f"{name}, batch {args.batch}, {args.size} pixels, {args.device}"
+        results[key] = {**settings, "forms": rounded}  # MiB, seconds
+        RESULTS.write_text(json.dumps({key: results[key] for key in sorted(results)}, indent=1) + "\n")
 
 
 def one(name: str, form: str) -> dict[str, float]:

@@ -1,16 +1,19 @@
 """Inference of Corinth's networks against torchvision's and timm's: same weights, same input, outputs compared first.
 
-    python benchmarks/inference.py [--batch 1 8] [--rounds 15]
+    python benchmarks/inference.py [--models resnet50 ...] [--batch 1 8] [--rounds 15]
 
 Each peer is timed in both memory layouts and its better one counts. Below the ratio stands what batch-norm
-folding and `torch.compile` add to Corinth's own form.
+folding and `torch.compile` add to Corinth's own form. Results are merged into benchmarks/results/inference.json.
 """
 
 import argparse
 import copy
+import json
 import statistics
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +23,7 @@ import corinth
 from common import Timing, import_peers, machine, side_by_side
 
 NETWORKS = ("resnet50", "vgg16_bn", "alexnet")
+RESULTS = Path(__file__).parent / "results" / "inference.json"
 
 
 def randomise(model: nn.Module) -> None:
@@ -92,8 +96,8 @@ def call(model: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], object]:
     return run
 
 
-def bench(name: str, batch: int, rounds: int) -> float:
-    """Print one network's table; returns the ratio best peer / best eager form of ours."""
+def bench(name: str, batch: int, rounds: int) -> dict[str, Any]:
+    """Print one network's table; gives milliseconds of each form, and the ratio best peer / best eager form of ours."""
     ours = corinth.create_model(name).eval()
     randomise(ours)
     x = torch.randn(batch, 3, 224, 224, generator=torch.Generator().manual_seed(1))
@@ -123,7 +127,8 @@ def bench(name: str, batch: int, rounds: int) -> float:
         print(f"  {form:42} {timing}")
     ratio = _best(times, peers=True) / _best(times, peers=False)
     print(f"  best peer / best eager Corinth: {ratio:.3f}")
-    return ratio
+    ms = {form: [round(1e3 * t, 3) for t in (time.median, time.low, time.high)] for form, time in times.items()}
+    return {"machine": machine(), "rounds": rounds, "ratio": round(ratio, 4), "ms": ms}
 
 
 def _in_layouts(label: str, model: nn.Module, x: Tensor, layouts: dict[str, torch.memory_format]) -> dict:
@@ -141,12 +146,19 @@ def _best(times: dict[str, Timing], *, peers: bool) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--rounds", type=int, default=15)
     args = parser.parse_args()
     import_peers()
     print(machine())
-    ratios = [bench(name, batch, args.rounds) for name in NETWORKS for batch in args.batch]
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    ratios = []
+    for name in args.models:
+        for batch in args.batch:
+            found = results[f"{name}, batch {batch}"] = bench(name, batch, args.rounds)
+            ratios.append(found["ratio"])
+            RESULTS.write_text(json.dumps({key: results[key] for key in sorted(results)}, indent=1) + "\n")
     print(f"\ngeometric mean of the ratios: {statistics.geometric_mean(ratios):.3f} (above 1: Corinth is faster)")
 
 

@@ -47,3 +47,33 @@ def write_coco(folder: Path, *, count: int, side: int, seed: int) -> Path:
     content["categories"] = [{"id": label, "name": f"digit {label}"} for label in range(10)]
     (folder / "boxes.json").write_text(json.dumps(content))
     return folder
+
+
+def write_voc(folder: Path, *, count: int, side: int, seed: int) -> Path:
+    """The same scenes in Pascal VOC's folders; the last sixths are to validate and to test on, as lists of it say."""
+    images, boxes = scenes(count=count, side=side, seed=seed)
+    pictures, annotations, lists = (folder / name for name in ("JPEGImages", "Annotations", "ImageSets/Main"))
+    for made in (pictures, annotations, lists):
+        made.mkdir(parents=True)
+    for i, (image, rows) in enumerate(zip(images, boxes)):
+        Image.fromarray(image).save(pictures / f"{i}.png")
+        (annotations / f"{i}.xml").write_text(voc_annotation((side, side), rows.astype(int).tolist()))
+    held = count // 6
+    for part, numbers in {
+        "train": range(count - 2 * held),
+        "val": range(count - 2 * held, count - held),
+        "test": range(count - held, count),
+    }.items():
+        (lists / f"{part}.txt").write_text("".join(f"{i}\n" for i in numbers))
+    return folder
+
+
+def voc_annotation(size: tuple[int, int], rows: list[list[int]]) -> str:
+    """The XML of one image (width, height) and its rows (label, x1, y1, x2, y2); VOC counts pixels from 1."""
+    width, height = size
+    objects = "".join(
+        f"<object><name>digit {label}</name><bndbox><xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin>"
+        f"<xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>"
+        for label, x1, y1, x2, y2 in rows
+    )
+    return f"<annotation><size><width>{width}</width><height>{height}</height></size>{objects}</annotation>"

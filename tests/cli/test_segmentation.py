@@ -104,12 +104,17 @@ def outside(folder: Path) -> str:
     return "its value 2 is none of the 2 classes, whose ids are 0 to 1"
 
 
+@pytest.mark.parametrize("verb", ["train", "doctor"])
 @pytest.mark.parametrize("spoil", [missing, unequal, outside])
-def test_bad_masks_are_one_sentence(cli: Cli, plates: Path, spoil: Callable[[Path], str]) -> None:
-    says = spoil(plates)
-    found = cli("train", "--data", plates, "--model", "unet")
+def test_bad_masks_are_one_sentence(
+    cli: Cli, plates: Path, tmp_path: Path, verb: str, spoil: Callable[[Path], str]
+) -> None:
+    says, out = spoil(plates), tmp_path / "run"
+    found = cli(verb, "--data", plates, *(("--model", "unet", "--output", out) if verb == "train" else ()))
     assert found.code == 1
+    assert str(plates) in found.sentence
     assert says in found.sentence
+    assert not out.exists()
 
 
 def test_a_part_without_a_pixel_to_score_is_said_and_not_validated_on(cli: Cli, tmp_path: Path) -> None:

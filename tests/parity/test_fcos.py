@@ -12,20 +12,24 @@ from torch import Tensor, nn
 
 from corinth import create_model
 from corinth.layers.points import PointOutputs
+from corinth.registry import configure
 from corinth.tasks.boxes import giou
 from corinth.tasks.detection import Points, assign, focal_loss
+from corinth.weights import key_maps
 from random_tensors import randomise
 
 pytestmark = pytest.mark.parity
 CLASSES = 5
 STRIDES = (8, 16, 32, 64, 128)
+# torchvision's name of the backbone, its modules that end at strides 8, 16 and 32, their channels
+RESNET = {"layer2": "0", "layer3": "1", "layer4": "2"}
+BACKBONES = {
+    "fcos_resnet18": ("resnet18", RESNET, (128, 256, 512)),
+    "fcos_resnet50": ("resnet50", RESNET, (512, 1024, 2048)),
+    "fcos_mobilenetv2_100": ("mobilenet_v2", {"6": "0", "13": "1", "17": "2"}, (32, 96, 320)),
+}
+CASES = (*((name, "exp") for name in BACKBONES), ("fcos_resnet18", "relu"))  # what is registered, torchvision's form
 RENAMES = (
-    (r"^backbone\.body\.stem\.conv", "backbone.body.conv1"),
-    (r"^backbone\.body\.stem\.norm", "backbone.body.bn1"),
-    (r"^backbone\.body\.stages\.(\d)\.", lambda m: f"backbone.body.layer{int(m[1]) + 1}."),
-    (r"^(backbone\.body\.layer.*)\.norm(\d)\.", r"\1.bn\2."),
-    (r"\.shortcut\.conv\.", ".downsample.0."),
-    (r"\.shortcut\.norm\.", ".downsample.1."),
     (r"^fpn\.laterals\.(\d)", r"backbone.fpn.inner_blocks.\1.0"),
     (r"^fpn\.smooths\.(\d)", r"backbone.fpn.layer_blocks.\1.0"),
     (r"^fpn\.extras\.(\d)", lambda m: f"backbone.fpn.extra_blocks.p{int(m[1]) + 6}"),
@@ -37,51 +41,71 @@ RENAMES = (
 )
 
 
-@pytest.fixture(scope="module")
-def theirs(peers: SimpleNamespace) -> Any:
+def build_peer(peers: SimpleNamespace, name: str) -> Any:
+    """torchvision's FCOS on the backbone of ours, with as many channels."""
     importlib.import_module("torchvision.models.detection")
     fcos = importlib.import_module("torchvision.models.detection.fcos")
     utils = importlib.import_module("torchvision.models.detection.backbone_utils")
-    extra = importlib.import_module("torchvision.ops.feature_pyramid_network").LastLevelP6P7(256, 256)
-    resnet = peers.torchvision.resnet18(weights=None)
-    body = utils._resnet_fpn_extractor(resnet, 5, returned_layers=[2, 3, 4], extra_blocks=extra)
-    return fcos.FCOS(body, CLASSES).double().eval()
+    pyramid = importlib.import_module("torchvision.ops.feature_pyramid_network")
+    body, ends, widths = BACKBONES[name]
+    channels = configure(name).channels
+    with torch.device("meta"):  # what they start with is overwritten
+        network = getattr(peers.torchvision, body)(weights=None)
+        extra = pyramid.LastLevelP6P7(channels, channels)
+        backbone = utils.BackboneWithFPN(getattr(network, "features", network), ends, list(widths), channels, extra)
+        peer = fcos.FCOS(backbone, CLASSES)
+    return randomise(peer.to_empty(device="cpu").double(), norm_scale=0.5).eval()
 
 
-def renamed(key: str) -> str:
-    for pattern, into in RENAMES:
-        key = re.sub(pattern, into, key)
-    return key
-
-
-@pytest.fixture(scope="module")
-def ours(theirs: Any) -> nn.Module:
-    """With the same random tensors everywhere; its scalars s_l stay 1, which torchvision does not have."""
-    model = create_model("fcos_resnet18", channels=256, num_classes=CLASSES, distance="relu").double().eval()
-    randomise(theirs)
-    state = theirs.state_dict()
-    mine = {key: state[renamed(key)] for key in model.state_dict() if key != "head.scales"}
-    assert {renamed(key) for key in mine} == set(state)
-    missing, unexpected = model.load_state_dict(mine, strict=False)
-    assert (missing, unexpected) == (["head.scales"], [])
-    return model
-
-
-def answers(theirs: Any, x: Tensor) -> dict[str, Tensor]:
-    return theirs.head(list(theirs.backbone(x).values()))
+def names(ours: nn.Module, theirs: nn.Module, name: str) -> dict[str, str]:
+    """Our tensors' names to those of torchvision, all but the scalars s_l, which it does not have."""
+    body = BACKBONES[name][0]
+    inner = "features." if body.startswith("mobilenet") else ""
+    with torch.device("meta"):
+        keys = key_maps(create_model(configure(name).backbone))["torchvision"]
+    found = {}
+    for key in theirs.state_dict():
+        if key.startswith("backbone.body."):
+            target = keys.to_ours(inner + key.removeprefix("backbone.body."))
+            assert target is not None
+            found[f"backbone.body.{target[0]}"] = key
+    for key in ours.state_dict():
+        for pattern, into in RENAMES:
+            if re.match(pattern, key):
+                found[key] = re.sub(pattern, into, key)
+    assert found.keys() == ours.state_dict().keys() - {"head.scales"}
+    assert set(found.values()) == set(theirs.state_dict())
+    return found
 
 
 def rows(levels: tuple[Tensor, ...]) -> Tensor:
     return torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
 
 
-def test_outputs_and_gradients(ours: nn.Module, theirs: Any) -> None:
+@pytest.mark.parametrize(("name", "distance"), CASES)
+def test_outputs_and_gradients(name: str, distance: str, peers: SimpleNamespace) -> None:
+    """Every tensor of ours is torchvision's; its regression, before the rectifier, goes through our scalars s_l."""
+    theirs = build_peer(peers, name)
+    with torch.device("meta"):
+        ours = create_model(name, num_classes=CLASSES, **({} if distance == "exp" else {"distance": distance}))
+    ours = ours.to_empty(device="cpu").double().eval()
+    found, state = names(ours, theirs, name), theirs.state_dict()
+    scales = torch.linspace(0.5, 1.5, len(STRIDES), dtype=torch.float64)
+    ours.load_state_dict({key: state[peer] for key, peer in found.items()} | {"head.scales": scales})
+
     x = torch.randn(2, 3, 96, 72, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    got, want = ours(x), answers(theirs, x)
-    strides = Points.of(got).strides[:, None]
+    raw: list[Tensor] = []
+    theirs.head.regression_head.bbox_reg.register_forward_hook(lambda module, inputs, output: raw.append(output))
+    want = theirs.head(list(theirs.backbone(x).values()))
+    scales.requires_grad_()
+    positive = {"exp": torch.exp, "relu": torch.relu}[distance]
+    regressed = tuple(positive(scale * level) for scale, level in zip(scales, raw, strict=True))
+    if distance == "relu":  # with scalars above zero the rectifier is theirs
+        torch.testing.assert_close(rows(tuple(torch.relu(level) for level in raw)), want["bbox_regression"])
+    got = ours(x)
     pairs = (
         (rows(got.logits), want["cls_logits"]),
-        (rows(got.distances) / strides, want["bbox_regression"]),
+        (rows(got.distances) / Points.of(got).strides[:, None], rows(regressed)),
         (rows(got.centreness), want["bbox_ctrness"]),
     )
     direction = [
@@ -90,20 +114,20 @@ def test_outputs_and_gradients(ours: nn.Module, theirs: Any) -> None:
     for a, b in pairs:
         assert b.detach().std() > 1e-3
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8 * float(b.detach().abs().max()))
-    for model, outputs in ((ours, [a for a, _ in pairs]), (theirs, [b for _, b in pairs])):
-        model.zero_grad()
+    for outputs in ([a for a, _ in pairs], [b for _, b in pairs]):
         sum((output * d).sum() for output, d in zip(outputs, direction)).backward()
-    peers = dict(theirs.named_parameters())
+    gradients = {key: parameter.grad for key, parameter in theirs.named_parameters()}
     for key, parameter in ours.named_parameters():
-        if key != "head.scales":
-            gradient = peers[renamed(key)].grad
-            scale = float(gradient.abs().max())
-            assert scale > 0
-            torch.testing.assert_close(parameter.grad, gradient, rtol=1e-6, atol=1e-8 * scale)
+        gradient = scales.grad if key == "head.scales" else gradients[found[key]]
+        assert gradient is not None
+        scale = float(gradient.abs().max())
+        assert scale > 0
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-6, atol=1e-8 * scale)
 
 
-def test_targets_and_losses(theirs: Any) -> None:
+def test_targets_and_losses(peers: SimpleNamespace) -> None:
     """torchvision does not weigh the overlap by centre-ness; the other two terms are the same."""
+    theirs = build_peer(peers, "fcos_resnet18").float()
     draw = torch.Generator().manual_seed(3)
     sides = [-(-256 // stride) for stride in STRIDES]
 

@@ -31,12 +31,18 @@ class Case:
     size: int = 40  # of the images; small, as convolutions in double precision are slow
     norm_scale: float = 1.0  # of random norm weights; at 1 the deepest networks blow rounding up to 1e-6 and more
 
+    @property
+    def is_registered_form(self) -> bool:
+        """Whether the network compared computes what the registered one does: dropped paths are of training alone."""
+        return not self.options.keys() - {"drop_path_rate"}
+
     def build_peer(self, peers: SimpleNamespace, num_classes: int) -> nn.Module:
         options = {"num_classes": num_classes, **self.peer_options}
         if self.source == "timm":
             return peers.timm.create_model(self.theirs, **options)
         if self.source == "pytorchcv":
-            return peers.pytorchcv.get_model(self.theirs, **options)
+            peer = peers.pytorchcv.get_model(self.theirs, **options)
+            return without_biases(peer) if self.ours == "bn_inception" and "conv_bias" not in self.options else peer
         if self.theirs in ("googlenet", "inception_v3"):
             options["init_weights"] = False
         return getattr(peers.torchvision, self.theirs)(**options)
@@ -44,7 +50,16 @@ class Case:
     def __str__(self) -> str:
         extra = "-aux" if self.options.get("aux_heads") else ""
         extra += "-memory_efficient" if self.options.get("memory_efficient") else ""
+        extra += "-conv_bias" if self.options.get("conv_bias") else ""
         return f"{self.source}-{self.theirs}{extra}"
+
+
+def without_biases(peer: nn.Module) -> nn.Module:
+    """The network with convolutions as the paper has them: Caffe's bias before a batch norm does nothing."""
+    for layer in peer.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.bias = None
+    return peer
 
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
@@ -76,6 +91,7 @@ CASES = (
     Case("torchvision", "inception_v3", "inception_v3", {"aux_heads": True}, size=299),  # the head takes no smaller
     Case("timm", "inception_v3", "inception_v3", size=80),
     *(Case("timm", name, name, size=128) for name in ("inception_v4", "inception_resnet_v2")),
+    Case("pytorchcv", "bninception", "bn_inception", size=64),
     Case("pytorchcv", "bninception", "bn_inception", {"conv_bias": True}, size=64),
     *(
         Case("timm", name, name, NO_DROP_PATH, norm_scale=0.5)

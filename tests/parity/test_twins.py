@@ -17,6 +17,13 @@ from corinth.layers.auxiliary import WithAux
 from corinth.models.convolutional.lenet import TABLE as LENET_TABLE
 
 State = Mapping[str, Tensor]
+COMPARED: set[str] = set()  # registered names that have a twin here
+
+
+def twin_of(*names: str) -> pytest.MarkDecorator:
+    """The test takes each of these registered names, as `name`; `test_every_name.py` learns them from here."""
+    COMPARED.update(names)
+    return pytest.mark.parametrize("name", names)
 
 
 def random_model(name: str, **options: Any) -> nn.Module:
@@ -46,7 +53,7 @@ def assert_twins(model: nn.Module, twin: Any, x: Tensor) -> None:
     want = twin(dict(model.named_parameters()) | dict(model.named_buffers()), x)
     got = model(x)
     assert want.detach().std() > 1e-3
-    torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-10 * max(1.0, float(want.detach().abs().max())))
     direction = torch.randn(got.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     parameters = dict(model.named_parameters())
     ours = torch.autograd.grad((got * direction).sum(), list(parameters.values()))
@@ -72,6 +79,14 @@ def ceil_pool(x: Tensor, kernel: int = 3, stride: int = 2) -> Tensor:
     return F.max_pool2d(F.pad(x, (0, more, 0, more), value=-torch.inf), kernel, stride)
 
 
+def ceil_mean(x: Tensor, kernel: int = 3, stride: int = 2) -> Tensor:
+    """`ceil_pool` with means: of what is inside the image alone."""
+    size = x.shape[-1]
+    starts = range(0, -(-(size - kernel) // stride) * stride + 1, stride)
+    columns = [torch.stack([x[:, :, i : i + kernel, j : j + kernel].mean((2, 3)) for j in starts], 2) for i in starts]
+    return torch.stack(columns, dim=2)
+
+
 def response_norm(x: Tensor, *, n: int, alpha: float, beta: float, k: float) -> Tensor:
     """b_c = a_c / (k + alpha * sum over the n channels around c of a^2) ^ beta."""
     maps = []
@@ -81,7 +96,8 @@ def response_norm(x: Tensor, *, n: int, alpha: float, beta: float, k: float) -> 
     return torch.stack(maps, dim=1)
 
 
-def test_lenet5() -> None:
+@twin_of("lenet5")
+def test_lenet5(name: str) -> None:
     def twin(state: State, x: Tensor) -> Tensor:
         x = F.max_pool2d(conv(state, "c1", x).clamp(min=0), 2)
         x = F.max_pool2d(conv(state, "c3", x).clamp(min=0), 2)
@@ -89,10 +105,11 @@ def test_lenet5() -> None:
         x = (x.flatten(1) @ state["c5.weight"].flatten(1).T + state["c5.bias"]).clamp(min=0)
         return linear(state, "head", linear(state, "f6", x).clamp(min=0))
 
-    assert_twins(random_model("lenet5"), twin, images(3, 1, 32, 32))
+    assert_twins(random_model(name), twin, images(3, 1, 32, 32))
 
 
-def test_lenet5_of_1998_connection_by_connection() -> None:
+@twin_of("lenet5_1998")
+def test_lenet5_of_1998_connection_by_connection(name: str) -> None:
     def f(a: Tensor) -> Tensor:
         return 1.7159 * torch.tanh(2 / 3 * a)
 
@@ -117,7 +134,7 @@ def test_lenet5_of_1998_connection_by_connection() -> None:
         x = f(linear(state, "f6", x))
         return -(x[:, None, :] - state["head.codes"][None]).square().sum(dim=2)
 
-    assert_twins(random_model("lenet5_1998"), twin, images(3, 1, 32, 32))
+    assert_twins(random_model(name), twin, images(3, 1, 32, 32))
 
 
 # The paper's text: which maps of S2 each map of C3 takes (table I, by its columns).
@@ -137,27 +154,29 @@ def test_the_connection_table_is_the_papers() -> None:
     assert table == LENET_TABLE
 
 
+@twin_of("cnn")
 @pytest.mark.parametrize(("activation", "pool"), [("relu", "max"), ("tanh", "avg"), ("sigmoid", "max")])
-def test_cnn(activation: str, pool: str) -> None:
+def test_cnn(name: str, activation: str, pool: str) -> None:
     act = {"relu": lambda a: a.clamp(min=0), "tanh": torch.tanh, "sigmoid": lambda a: 1 / (1 + torch.exp(-a))}
     pools = {"max": lambda x: x.unfold(2, 2, 2).unfold(3, 2, 2).amax((4, 5)),
              "avg": lambda x: x.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))}  # fmt: skip
-    model = random_model("cnn", activation=activation, pool=pool, img_size=16)
-    convs = [name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)]
-    hidden = [name for name, layer in model.hidden.named_modules(prefix="hidden") if isinstance(layer, nn.Linear)]
+    model = random_model(name, activation=activation, pool=pool, img_size=16)
+    convs = [key for key, layer in model.named_modules() if isinstance(layer, nn.Conv2d)]
+    hidden = [key for key, layer in model.hidden.named_modules(prefix="hidden") if isinstance(layer, nn.Linear)]
     assert (len(convs), len(hidden)) == (3, 1)
 
     def twin(state: State, x: Tensor) -> Tensor:
-        for name in convs:
-            x = pools[pool](act[activation](conv(state, name, x, padding=1)))
+        for key in convs:
+            x = pools[pool](act[activation](conv(state, key, x, padding=1)))
         return linear(state, "head", act[activation](linear(state, hidden[0], x.flatten(1))))
 
     assert_twins(model, twin, images(2, 3, 16, 16))
 
 
-def test_alexnet_of_2012_as_two_towers() -> None:
-    def half(state: State, name: str, x: Tensor, tower: int, **how: Any) -> Tensor:
-        weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
+@twin_of("alexnet_2012")
+def test_alexnet_of_2012_as_two_towers(name: str) -> None:
+    def half(state: State, key: str, x: Tensor, tower: int, **how: Any) -> Tensor:
+        weight, bias = state[f"{key}.weight"], state[f"{key}.bias"]
         return F.conv2d(x, weight.chunk(2)[tower], bias.chunk(2)[tower], **how).clamp(min=0)
 
     def twin(state: State, x: Tensor) -> Tensor:
@@ -170,30 +189,40 @@ def test_alexnet_of_2012_as_two_towers() -> None:
         ]
         both = F.max_pool2d(response_norm(torch.cat(towers, 1), **constants), 3, 2)
         towers = [half(state, "conv3", both, tower, padding=1) for tower in (0, 1)]  # the towers meet
-        for name in ("conv4", "conv5"):
-            towers = [half(state, name, part, tower, padding=1) for tower, part in enumerate(towers)]
+        for key in ("conv4", "conv5"):
+            towers = [half(state, key, part, tower, padding=1) for tower, part in enumerate(towers)]
         x = F.max_pool2d(torch.cat(towers, 1), 3, 2)
         assert x.shape[1:] == (256, 6, 6)
         x = x.flatten(1)
         return linear(state, "head", linear(state, "fc7", linear(state, "fc6", x).clamp(min=0)).clamp(min=0))
 
-    model = random_model("alexnet_2012", fc_dim=32, num_classes=5)
+    model = random_model(name, fc_dim=32, num_classes=5)
     assert_twins(model, twin, images(1, 3, 227, 227))
 
 
-def test_nin_imagenet() -> None:
+NINS = {  # stride and padding of each layer's first convolution, the pools between the layers, the image's side
+    "nin_cifar10": (((1, 2), (1, 2), (1, 1)), ("max", "avg"), 32),
+    "nin_imagenet": (((4, 0), (1, 2), (1, 1), (1, 1)), ("max", "max", "max"), 99),
+}
+
+
+@twin_of(*NINS)
+def test_nin(name: str) -> None:
+    windows, between, size = NINS[name]
+
     def twin(state: State, x: Tensor) -> Tensor:
-        for stage, (stride, padding) in enumerate(((4, 0), (1, 2), (1, 1), (1, 1))):
-            x = ceil_pool(x) if stage else x
+        for stage, (stride, padding) in enumerate(windows):
+            if stage:
+                x = {"max": ceil_pool, "avg": ceil_mean}[between[stage - 1]](x)
             x = conv(state, f"layers.{stage}.0", x, stride=stride, padding=padding).clamp(min=0)
             for layer in (2, 4):
-                name = f"layers.{stage}.{layer}"
-                x = conv(state, name, x).clamp(min=0) if f"{name}.weight" in state else x
+                key = f"layers.{stage}.{layer}"
+                x = conv(state, key, x).clamp(min=0) if f"{key}.weight" in state else x
         return conv(state, "head", x).clamp(min=0).flatten(2).mean(dim=2)
 
-    model = random_model("nin_imagenet", num_classes=5)
-    assert sum(isinstance(layer, nn.Conv2d) for layer in model.modules()) == 12
-    assert_twins(model, twin, images(2, 3, 99, 99))
+    model = random_model(name, num_classes=5)
+    assert sum(isinstance(layer, nn.Conv2d) for layer in model.modules()) == 3 * len(windows)
+    assert_twins(model, twin, images(2, 3, size, size))
 
 
 def googlenet_twin(state: State, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -249,41 +278,16 @@ class Concatenated(nn.Module):
         return torch.cat((result.logits, *result.aux), dim=1)
 
 
-def test_googlenet_of_the_paper() -> None:
+@twin_of("googlenet")
+def test_googlenet_of_the_paper(name: str) -> None:
     def twin(state: State, x: Tensor) -> Tensor:
         return torch.cat(googlenet_twin({key.removeprefix("net."): state[key] for key in state}, x), dim=1)
 
-    model = random_model("googlenet", num_classes=5)
+    model = random_model(name, num_classes=5)
     x = images(1, 3, 128, 128)
     assert_twins(Concatenated(model), twin, x)
     with torch.no_grad():
         torch.testing.assert_close(model.eval()(x), googlenet_twin(model.state_dict(), x)[0])
-
-
-def test_resnet_cifar_with_padded_shortcuts() -> None:
-    """Section 4.2 with option A: identity shortcuts, every other pixel, zeros for the new channels."""
-
-    def norm(state: State, name: str, x: Tensor) -> Tensor:
-        mean, var = state[f"{name}.running_mean"], state[f"{name}.running_var"]
-        scale = state[f"{name}.weight"] / (var + 1e-5).sqrt()
-        return (x - mean[:, None, None]) * scale[:, None, None] + state[f"{name}.bias"][:, None, None]
-
-    def twin(state: State, x: Tensor) -> Tensor:
-        x = norm(state, "stem.norm", conv(state, "stem.conv", x, padding=1)).clamp(min=0)
-        for stage, width in enumerate((16, 32, 64)):
-            for block in range(3):
-                name = f"stages.{stage}.{block}"
-                stride = 2 if stage and not block else 1
-                y = conv(state, f"{name}.conv1", x, padding=1, stride=stride)
-                y = conv(state, f"{name}.conv2", norm(state, f"{name}.norm1", y).clamp(min=0), padding=1)
-                if stride == 2:
-                    small = x[:, :, ::2, ::2]
-                    zeros = torch.zeros_like(small[:, : width // 4])
-                    x = torch.cat((zeros, small, zeros), dim=1)
-                x = (norm(state, f"{name}.norm2", y) + x).clamp(min=0)
-        return linear(state, "head", x.flatten(2).mean(dim=2))
-
-    assert_twins(random_model("resnet20_cifar10"), twin, images(2, 3, 20, 20))
 
 
 def norm(state: State, name: str, x: Tensor) -> Tensor:
@@ -295,7 +299,35 @@ def norm(state: State, name: str, x: Tensor) -> Tensor:
     return (x - mean[:, None, None]) * scale[:, None, None] + state[f"{name}.bias"][:, None, None]
 
 
-@pytest.mark.parametrize("name", ["unet", "unet_bn"])
+CIFAR_BLOCKS = {20: 3, 32: 5, 44: 7, 56: 9, 110: 18}  # depth, blocks of each stage: 6n + 2 layers
+
+
+@twin_of(*(f"resnet{depth}_cifar10" for depth in CIFAR_BLOCKS))
+def test_resnet_cifar_with_padded_shortcuts(name: str) -> None:
+    """Section 4.2 with option A: identity shortcuts, every other pixel, zeros for the new channels."""
+    blocks = CIFAR_BLOCKS[int(name.removeprefix("resnet").removesuffix("_cifar10"))]
+
+    def twin(state: State, x: Tensor) -> Tensor:
+        x = norm(state, "stem.norm", conv(state, "stem.conv", x, padding=1)).clamp(min=0)
+        for stage, width in enumerate((16, 32, 64)):
+            for block in range(blocks):
+                key = f"stages.{stage}.{block}"
+                stride = 2 if stage and not block else 1
+                y = conv(state, f"{key}.conv1", x, padding=1, stride=stride)
+                y = conv(state, f"{key}.conv2", norm(state, f"{key}.norm1", y).clamp(min=0), padding=1)
+                if stride == 2:
+                    small = x[:, :, ::2, ::2]
+                    zeros = torch.zeros_like(small[:, : width // 4])
+                    x = torch.cat((zeros, small, zeros), dim=1)
+                x = (norm(state, f"{key}.norm2", y) + x).clamp(min=0)
+        return linear(state, "head", x.flatten(2).mean(dim=2))
+
+    model = random_model(name)
+    assert sum(isinstance(layer, nn.Conv2d) for layer in model.modules()) == 6 * blocks + 1
+    assert_twins(model, twin, images(2, 3, 20, 20))
+
+
+@twin_of("unet", "unet_bn")
 def test_unet(name: str) -> None:
     """Figure 1, with the up-convolutions written as one matrix product for each of the four places of a 2x2 window."""
     step = 3 if name == "unet_bn" else 2
@@ -326,17 +358,21 @@ def test_unet(name: str) -> None:
     assert_twins(random_model(name, width=4, num_classes=3), twin, images(2, 1, 32, 48))
 
 
-def test_semantic_fpn() -> None:
-    """Figure 3: every level by itself, from the pyramid's sums to a quarter of the image's side."""
-    model = random_model("semantic_fpn_resnet18", channels=64, num_classes=3)
+@twin_of("semantic_fpn_resnet18", "semantic_fpn_mobilenetv2_100")
+def test_semantic_fpn(name: str) -> None:
+    """Figure 3: every level by itself, from the pyramid's sums to a quarter of the image's side.
+
+    The backbone is ours in both; `test_peers.py` and `test_features.py` compare it with timm's.
+    """
+    model = random_model(name, num_classes=3)
     maps: Any = model.backbone
 
-    def unit(state: State, name: str, x: Tensor) -> Tensor:
-        x = conv(state, f"{name}.0", x, padding=1)
+    def unit(state: State, key: str, x: Tensor) -> Tensor:
+        x = conv(state, f"{key}.0", x, padding=1)
         groups = x.unflatten(1, (32, -1))  # (B, groups, C / groups, H, W)
         mean, var = groups.mean((2, 3, 4), keepdim=True), groups.var((2, 3, 4), keepdim=True, unbiased=False)
         x = ((groups - mean) / (var + 1e-5).sqrt()).flatten(1, 2)
-        return (x * state[f"{name}.1.weight"][:, None, None] + state[f"{name}.1.bias"][:, None, None]).clamp(min=0)
+        return (x * state[f"{key}.1.weight"][:, None, None] + state[f"{key}.1.bias"][:, None, None]).clamp(min=0)
 
     def double(x: Tensor) -> Tensor:
         return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
@@ -356,18 +392,22 @@ def test_semantic_fpn() -> None:
     assert_twins(model, twin, images(2, 3, 64, 96))
 
 
-def test_mixnetpp_branch_by_branch() -> None:
+MIXNETPP_LAYERS = {"mixnetpp_s": (1, 1, 2, 4), "mixnetpp_m": (1, 2, 2, 5), "mixnetpp_l": (1, 2, 2, 5)}
+
+
+@twin_of(*MIXNETPP_LAYERS)
+def test_mixnetpp_branch_by_branch(name: str) -> None:
     """Corinth's own design, as its docstring tells it: no layer of the library is called."""
 
-    def unit(state: State, name: str, x: Tensor, **how: Any) -> Tensor:
-        return norm(state, f"{name}.norm", conv(state, f"{name}.conv", x, **how))
+    def unit(state: State, key: str, x: Tensor, **how: Any) -> Tensor:
+        return norm(state, f"{key}.norm", conv(state, f"{key}.conv", x, **how))
 
     def swish(x: Tensor) -> Tensor:
         return x * torch.sigmoid(x)
 
-    def mixed(state: State, name: str, x: Tensor, kernels: tuple[int, ...], stride: int) -> Tensor:
-        y = swish(unit(state, f"{name}.expand", x)) if f"{name}.expand.conv.weight" in state else x
-        weights = [state[f"{name}.branches.conv.convs.{branch}.weight"] for branch in range(len(kernels))]
+    def mixed(state: State, key: str, x: Tensor, kernels: tuple[int, ...], stride: int) -> Tensor:
+        y = swish(unit(state, f"{key}.expand", x)) if f"{key}.expand.conv.weight" in state else x
+        weights = [state[f"{key}.branches.conv.convs.{branch}.weight"] for branch in range(len(kernels))]
         maps: list[Tensor] = []
         first = 0
         for weight, kernel in zip(weights, kernels):
@@ -376,21 +416,22 @@ def test_mixnetpp_branch_by_branch() -> None:
             if maps and stride == 1:
                 part = part + maps[-1][:, : len(weight)]
             maps.append(F.conv2d(part, weight, None, stride, kernel // 2, groups=len(weight)))
-        y = swish(norm(state, f"{name}.branches.norm", torch.cat(maps, dim=1)))
-        hidden = swish(conv(state, f"{name}.attention.reduce", y.mean((2, 3), keepdim=True)))
-        share = torch.softmax(conv(state, f"{name}.attention.expand", hidden), dim=1) * len(kernels)
+        y = swish(norm(state, f"{key}.branches.norm", torch.cat(maps, dim=1)))
+        hidden = swish(conv(state, f"{key}.attention.reduce", y.mean((2, 3), keepdim=True)))
+        share = torch.softmax(conv(state, f"{key}.attention.expand", hidden), dim=1) * len(kernels)
         y = torch.cat([part * share[:, b : b + 1] for b, part in enumerate(y.split([*map(len, weights)], 1))], dim=1)
-        y = unit(state, f"{name}.project", y)
+        y = unit(state, f"{key}.project", y)
         return y + x if x.shape == y.shape else y
 
     def twin(state: State, x: Tensor) -> Tensor:
         x = swish(unit(state, "stem", x, stride=2, padding=1))
         means = []
         three, four = (3, 5, 7), (3, 5, 7, 9)
-        stages = (((3, 5),), ((3, 5),), (three, three), (three, four, four, four))
-        for stage, layers in enumerate(stages):
-            for layer, kernels in enumerate(layers):
-                x = mixed(state, f"stages.{stage}.{layer}", x, kernels, 2 if stage and not layer else 1)
+        kernels = (((3, 5), (3, 5)), ((3, 5), (3, 5)), (three, three), (three, four))  # of the first layer, of others
+        for stage, layers in enumerate(MIXNETPP_LAYERS[name]):
+            for layer in range(layers):
+                stride = 2 if stage and not layer else 1
+                x = mixed(state, f"stages.{stage}.{layer}", x, kernels[stage][min(layer, 1)], stride)
             means.append(x.flatten(2).mean(dim=2))
         y = torch.cat(means[1:], dim=1)
         centred = y - y.mean(dim=1, keepdim=True)
@@ -398,4 +439,4 @@ def test_mixnetpp_branch_by_branch() -> None:
         y = swish(linear(state, "last", y * state["norm.weight"] + state["norm.bias"]))
         return linear(state, "head", y)
 
-    assert_twins(random_model("mixnetpp_s", num_classes=5, width=0.5), twin, images(2, 3, 48, 48))
+    assert_twins(random_model(name, num_classes=5), twin, images(2, 3, 48, 48))
