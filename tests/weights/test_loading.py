@@ -1,13 +1,19 @@
 """What a load explains, and what it refuses: nothing is loaded in silence and nothing half."""
 
 import copy
+import json
+from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from corinth import create_model, dump_weights, load_weights
+from corinth.data import Preprocess
 from corinth.errors import WeightsError
+from corinth.weights import save_model
+from fake_hub import timm_config
 
 ARCH = "resnet20_cifar10"
 
@@ -223,3 +229,78 @@ def test_the_given_state_dict_is_not_changed(model: nn.Module, other: dict[str, 
     with torch.no_grad():
         model.head.weight.add_(1)
     assert all(torch.equal(given[name], other[name]) for name in other)
+
+
+FORMS = [("tf_mobilenetv3_small_075", "mobilenetv3_small_075"), ("mobilenetv3_small_075", "tf_mobilenetv3_small_075")]
+
+
+def written(place: Path, arch: str, metadata: dict[str, str] | None = None) -> Path:
+    """The tensors of an architecture under timm's names."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.clone() for name, tensor in dump_weights(create_model(arch), source="timm").items()}
+    if place.suffix == ".safetensors":
+        safetensors.torch.save_file(state, place, metadata)
+    else:
+        torch.save(state, place)
+    return place
+
+
+@pytest.mark.parametrize(("form", "other"), FORMS)
+@pytest.mark.parametrize(
+    "name", ["{}-89d3354b.pth", "{}.in1k.safetensors", "my-{}_best.pth", "{}.in1k/model.safetensors",
+             "models--timm--{}.in1k/snapshots/aa/pytorch_model.bin"],
+)  # fmt: skip
+def test_a_file_named_after_another_form_is_refused(form: str, other: str, name: str, tmp_path: Path) -> None:
+    file = written(tmp_path / name.format(form), form)
+    pads = form.startswith("tf_")
+    refused_file(
+        other, file, rf"is by its name or metadata of {form}, which has the same tensors and same_padding={pads}, .*, "
+        rf"and this {other} has same_padding={not pads}, .*; create {form}, or give the file another name",
+    )  # fmt: skip
+    report = load_weights(create_model(form), file, arch=form)
+    assert not any("nothing says" in note for note in report.notes)
+
+
+def refused_file(arch: str, file: Path, match: str) -> None:
+    model = create_model(arch)
+    refused(model, file, match, arch=arch)  # ty: ignore[invalid-argument-type]
+
+
+@pytest.mark.parametrize(("form", "other"), FORMS)
+def test_a_file_that_says_itself_of_which_form_it_is(form: str, other: str, tmp_path: Path) -> None:
+    said = written(tmp_path / "a" / "w.safetensors", form, {"format": "pt", "architecture": form})
+    refused_file(other, said, f"is by its name or metadata of {form}")
+    described = written(tmp_path / "b" / "weights.pth", form)
+    (described.parent / "config.json").write_text(json.dumps(timm_config(form)))
+    refused_file(other, described, f"holds the architecture {form}, not {other}: the one has same_padding=")
+    seen = Preprocess(size=(32, 32), channels=3, mean=(0.5,) * 3, std=(0.25,) * 3)
+    save_model(
+        tmp_path / "own.safetensors", create_model(form, num_classes=2), arch=form, preprocess=seen, classes="ab"
+    )
+    refused_file(other, tmp_path / "own.safetensors", f"holds the architecture {form}, not {other}")
+
+
+@pytest.mark.parametrize(("form", "other"), FORMS)
+@pytest.mark.parametrize("name", ["weights.pth", "mobilenetv3_small_075_tf.pth", "resnet18.pth"])
+def test_where_nothing_says_the_form_the_report_does(form: str, other: str, name: str, tmp_path: Path) -> None:
+    report = load_weights(create_model(other), written(tmp_path / name, form), arch=other)
+    assert report.notes == (
+        f"nothing says whether it is of {other} or {form}: the tensors are the same, same_padding, norm_eps not; "
+        f"this is {other}",
+    )
+    assert report.notes[0] in str(report)
+
+
+def test_options_that_make_it_the_form_of_the_file(tmp_path: Path) -> None:
+    file = written(tmp_path / "tf_mobilenetv3_small_075-1.pth", "tf_mobilenetv3_small_075")
+    model = create_model("mobilenetv3_small_075", same_padding=True, norm_eps=1e-3)
+    assert not load_weights(model, file, arch="mobilenetv3_small_075").notes
+
+
+def test_other_forms_than_of_padding() -> None:
+    with torch.device("meta"):
+        model, other = create_model("resnet50"), create_model("resnet50_v1")
+    report = load_weights(other, model.state_dict())
+    assert report.notes[-1].startswith("nothing says whether it is of resnet50_v1 or resnet50: ")
+    report = load_weights(model, dump_weights(model, source="torchvision"))
+    assert not report.notes, "torchvision has one form only"

@@ -23,7 +23,8 @@ from corinth.weights.describing import FREE, known_checkpoint, other_architectur
 from corinth.weights.folder import CONFIG_FILE, ModelConfig, load_model, read_config, save_model
 from corinth.weights.hub import torchvision_table
 from corinth.weights.known import KnownCheckpoint
-from corinth.weights.loading import Source, choose_layout, dump_weights, key_maps, load_weights
+from corinth.weights.layouts import Source, key_maps
+from corinth.weights.loading import choose_layout, dump_weights, load_weights
 from corinth.weights.origin import NOT_STATED, origin_of
 from corinth.weights.reading import MODEL_FILE, SUFFIXES, Tensors, find_file, read_tensors
 from corinth.weights.report import LoadReport, some
@@ -299,22 +300,27 @@ def _write(
         torch.save(tensors, buffer)
         data = buffer.getvalue()
     else:
-        data = safetensors.torch.save(tensors, {"format": "pt"})
+        data = safetensors.torch.save(tensors, {"format": "pt", "architecture": _their_name(loaded, to)})
     with replacing(file) as temporary:
         temporary.write_bytes(data)
     if to == "timm" and place.suffix not in SUFFIXES and preprocess is not None:
         write_json(place / CONFIG_FILE, _timm_config(loaded, preprocess, classes, passport.licence))
 
 
+def _their_name(loaded: _Loaded, library: str) -> str:
+    """What a library calls the architecture; ours, where it has no name for it."""
+    names = (name.partition(":") for name in entry(loaded.arch).card.references)
+    return next((name for of, _, name in names if of == library), loaded.arch)
+
+
 def _timm_config(loaded: _Loaded, preprocess: Preprocess, classes: Sequence[str], licence: str) -> dict[str, Any]:
     """config.json as timm has it, so that it can open the folder."""
     if preprocess.fit == "pad":
         raise UsageError("timm has no preprocessing that pads images; name a file as the output, not a folder")
-    name = next(name for name in entry(loaded.arch).card.references if name.startswith("timm:"))
     count = config_of(loaded.model).num_classes
     named = tuple(classes) != tuple(map(str, range(count)))
     return {
-        "architecture": name.partition(":")[2],
+        "architecture": _their_name(loaded, "timm"),
         "num_classes": count,
         **({"label_names": list(classes)} if named else {}),
         "pretrained_cfg": {

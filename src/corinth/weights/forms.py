@@ -1,0 +1,87 @@
+"""Forms of an architecture that no tensor tells apart: another padding, stride or activation changes no shape."""
+
+import dataclasses
+import functools
+import re
+from typing import Any
+
+import torch
+from torch import nn
+
+from corinth.registry import entry, list_models
+from corinth.weights.adapting import config_of, shapes
+from corinth.weights.describing import FREE
+from corinth.weights.layouts import Source, key_maps
+from corinth.weights.reading import PLAIN_STEMS, Tensors
+
+_TUNED = "norm_eps"  # differs between forms, and between the weights of one form
+
+
+def other_forms(model: nn.Module, layout: Source) -> tuple[list[str], dict[str, dict[str, tuple[Any, Any]]]]:
+    """Registered names that are the model's own form, and others with the same tensors in `layout`.
+
+    With each of the others come the options in which it differs: its value and the model's.
+    """
+    config, own, others = config_of(model), [], {}
+    for name in list_models():
+        if entry(name).cls is not type(model):
+            continue
+        theirs = entry(name).config
+        differing = {
+            field.name: (getattr(theirs, field.name), getattr(config, field.name))
+            for field in dataclasses.fields(config)
+            if getattr(theirs, field.name) != getattr(config, field.name) and not FREE.search(field.name)
+        }
+        if differing.keys() <= {_TUNED}:
+            own.append(name)
+        elif all(option == _TUNED or isinstance(value, bool | str) for option, (value, _) in differing.items()):
+            changed = {option: value for option, (value, _) in differing.items()}
+            other = _sketch(type(model), dataclasses.replace(config, **changed))
+            if layout in key_maps(other) and shapes(other) == shapes(model):
+                others[name] = differing
+    return own, others
+
+
+@functools.lru_cache(maxsize=256)
+def _sketch(cls: type[nn.Module], config: Any) -> nn.Module:
+    with torch.device("meta"):
+        return cls(config)
+
+
+def said_form(found: Tensors, layout: Source) -> str | None:
+    """The architecture of which a file is by its metadata, its name or its folder's name, in the words of `layout`.
+
+    None where nothing is said, or several things are.
+    """
+    path = found.path
+    words = [found.architecture or ""]
+    if path is not None:
+        words.append(path.stem)
+        if path.stem in PLAIN_STEMS:
+            words += [path.parent.name, *(part for part in path.parts if part.startswith("models--"))]  # a hub's cache
+    return next((form for text in words if (form := _named(text, layout)) is not None), None)
+
+
+def _named(text: str, layout: Source) -> str | None:
+    """`tf_mixnet_s-89d3354b` is of `tf_mixnet_s`; the longest name counts."""
+    text = f"_{re.sub('[^a-z0-9]+', '_', text.lower())}_"
+    names = [name for name in _names(layout) if f"_{name}_" in text]
+    whole = [name for name in names if not any(f"_{name}_" in f"_{longer}_" for longer in names if longer != name)]
+    meant = {_names(layout)[name] for name in whole}
+    if len(meant) != 1 or ("_tf_" in text and "tf_" not in whole[0]):
+        return None
+    return meant.pop()
+
+
+@functools.cache
+def _names(layout: Source) -> dict[str, str]:
+    """What the publisher of a layout calls the architectures -> our names; timm and torchvision share a layout."""
+    if layout == "corinth":
+        return {name: name for name in list_models()}
+    libraries = ("timm:", "torchvision:") if layout in ("timm", "torchvision") else (f"{layout}:",)
+    return {
+        reference.partition(":")[2].lower(): name
+        for name in list_models()
+        for reference in entry(name).card.references
+        if reference.startswith(libraries)
+    }
