@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from corinth import create_model, dump_weights, load_weights
 from corinth.data import Preprocess
 from corinth.errors import WeightsError
-from corinth.weights import save_model
+from corinth.weights import Source, save_model
 from fake_hub import timm_config
 
 ARCH = "resnet20_cifar10"
@@ -157,13 +157,49 @@ def test_a_tensor_too_many_is_named(model: nn.Module, other: dict[str, Tensor]) 
 
 def test_another_depth(model: nn.Module, other: dict[str, Tensor]) -> None:
     deeper = create_model("resnet32_cifar10")
-    refused(model, deeper.state_dict(), r"nothing in ResNet takes its stages\.0\.3\.conv1\.weight.* and \d+ more$")
-    refused(deeper, other, r"it has nothing for stages\.0\.3\.conv1\.weight.* and \d+ more$")
+    refused(
+        model, deeper.state_dict(), r"nothing in ResNet takes its stages\.0\.3\.conv1\.weight.* and \d+ more; "
+        r"these are the tensors of resnet32_cifar10$",
+    )  # fmt: skip
+    refused(
+        deeper, other, r"it has nothing for stages\.0\.3\.conv1\.weight.* and \d+ more; "
+        r"these are the tensors of resnet20_cifar10$",
+    )  # fmt: skip
 
 
 def test_another_width(model: nn.Module) -> None:
     wide = create_model(ARCH, width=32).state_dict()
-    refused(model, wide, r"stem\.conv\.weight is \(32, 3, 3, 3\) where \(16, 3, 3, 3\) is needed")
+    refused(model, wide, r"stem\.conv\.weight is \(32, 3, 3, 3\) where \(16, 3, 3, 3\) is needed.* and \d+ more$")
+
+
+def on_meta(arch: str, **options) -> nn.Module:
+    with torch.device("meta"):
+        return create_model(arch, **options)
+
+
+@pytest.mark.parametrize(
+    ("source", "theirs", "options", "arch", "names"),
+    [
+        ("timm", "mobilenetv2_140", {}, "mobilenetv2_100", "mobilenetv2_140"),  # width
+        ("torchvision", "resnet34", {"num_classes": 7, "in_chans": 1}, "resnet18", "resnet34"),  # depth
+        ("timm", "mixnet_m", {}, "tf_mixnet_s", "mixnet_m or tf_mixnet_m"),  # both forms of it
+        ("timm", "mobilenetv2_100", {"num_classes": 7}, "efficientnet_b0", "mobilenetv2_100"),  # class
+        ("torchvision", "googlenet_bn", {"aux_heads": True}, "resnet50", "googlenet_bn"),
+        ("torch", "lstm", {}, "gru", "lstm"),
+        ("pytorchcv", "resnet18", {}, "mobilenetv3_large_100", "resnet18"),  # of no layout of the model's
+        ("corinth", "resnet18", {"width": 24}, "resnet50", None),  # of nothing that is registered
+    ],
+)
+def test_whose_tensors_they_are_is_said(
+    source: Source, theirs: str, options: dict, arch: str, names: str | None
+) -> None:
+    state = dump_weights(on_meta(theirs, **options), source=source)
+    with pytest.raises(WeightsError) as caught:
+        load_weights(on_meta(arch), state, arch=arch)
+    assert "\n" not in str(caught.value)
+    _, found, whose = str(caught.value).partition("; these are the tensors of ")
+    assert whose == (names or "")
+    assert bool(found) == bool(names)
 
 
 def test_another_width_is_not_taken_for_another_head() -> None:
@@ -177,9 +213,7 @@ def test_another_architecture(model: nn.Module) -> None:
     foreign = {"encoder.0.weight": torch.zeros(3), "decoder.0.weight": torch.zeros(3)}
     refused(model, foreign, r"is no checkpoint of ResNet in any layout known for it .*it has encoder\.0\.weight")
     for name in ("lenet5", "vgg11", "resnet18", "googlenet_bn"):
-        with torch.device("meta"):
-            state = create_model(name).state_dict()
-        refused(model, state, "is no checkpoint of ResNet|does not fit ResNet")
+        refused(model, on_meta(name).state_dict(), "is no checkpoint of ResNet|does not fit ResNet")
 
 
 def test_a_tensor_of_another_kind(model: nn.Module, other: dict[str, Tensor]) -> None:
@@ -210,8 +244,7 @@ def test_part_of_an_optional_part_is_a_mistake() -> None:
 
 
 def test_a_shape_that_an_operation_cannot_take() -> None:
-    with torch.device("meta"):
-        model = create_model("vgg11", fc_dim=8, num_classes=3)
+    model = on_meta("vgg11", fc_dim=8, num_classes=3)
     state = dump_weights(model, source="timm")
     state["pre_logits.fc1.weight"] = torch.empty(8, 100, 7, 7, device="meta")
     with pytest.raises(WeightsError, match=r"pre_logits\.fc1\.weight is \(8, 4900\) where \(8, 25088\) is needed"):
@@ -298,8 +331,7 @@ def test_options_that_make_it_the_form_of_the_file(tmp_path: Path) -> None:
 
 
 def test_other_forms_than_of_padding() -> None:
-    with torch.device("meta"):
-        model, other = create_model("resnet50"), create_model("resnet50_v1")
+    model, other = on_meta("resnet50"), on_meta("resnet50_v1")
     report = load_weights(other, model.state_dict())
     assert report.notes[-1].startswith("nothing says whether it is of resnet50_v1 or resnet50: ")
     report = load_weights(model, dump_weights(model, source="torchvision"))

@@ -1,19 +1,25 @@
-"""Forms of an architecture that no tensor tells apart: another padding, stride or activation changes no shape."""
+"""Which architecture a checkpoint is of: by its tensors, or by its name where no tensor tells two forms apart."""
 
 import dataclasses
 import functools
 import re
+from collections import Counter
 from typing import Any
 
 import torch
 from torch import nn
 
+from corinth.errors import WeightsError
 from corinth.registry import entry, list_models
 from corinth.weights.adapting import config_of, shapes
 from corinth.weights.describing import FREE
-from corinth.weights.layouts import Source, key_maps
+from corinth.weights.fitting import fit
+from corinth.weights.keymap import COUNTER
+from corinth.weights.layouts import Source, best_layout, key_maps
 from corinth.weights.reading import PLAIN_STEMS, Tensors
 
+_BUFFERS = ("running_mean", "running_var", COUNTER)
+_MOST_OTHER = 20  # parameters of a classifier and a first layer, and of auxiliary heads, on both sides
 _TUNED = "norm_eps"  # differs between forms, and between the weights of one form
 
 
@@ -85,3 +91,45 @@ def _names(layout: Source) -> dict[str, str]:
         for reference in entry(name).card.references
         if reference.startswith(libraries)
     }
+
+
+def whose_tensors(found: Tensors, model: nn.Module) -> str:
+    """What to add to the complaint that tensors do not fit `model`: the registered names that they do fit, if any.
+
+    Looked at are the networks of the model's class, and those of its family whose size is not quite another. They are
+    built on the meta device and take part only if the sizes of their parameters are those of the checkpoint, but for
+    classifier and first layer.
+    """
+    own, others = other_forms(model, "corinth")  # what does not fit this one does not fit those
+    state = {name: torch.empty(t.shape, dtype=t.dtype, device="meta") for name, t in found.state.items()}
+    sizes = Counter(t.numel() for name, t in state.items() if not name.endswith(_BUFFERS))
+    fitting = [
+        name
+        for name in _candidates(type(model), sum(size * times for size, times in sizes.items()))
+        if name not in {*own, *others}
+        and _fits(dataclasses.replace(found, state=state), _sketch(entry(name).cls, entry(name).config), name, sizes)
+    ]
+    return f"; these are the tensors of {' or '.join(fitting)}" if fitting else ""
+
+
+def _candidates(cls: type[nn.Module], count: int) -> list[str]:
+    """Of the same class, or of the same family and with half to twice as many parameters."""
+    families = {entry(name).card.family for name in list_models() if entry(name).cls is cls}
+    return [
+        name
+        for name in list_models()
+        if entry(name).cls is cls
+        or (entry(name).card.family in families and count <= 2 * entry(name).card.params <= 4 * count)
+    ]
+
+
+def _fits(found: Tensors, model: nn.Module, name: str, sizes: Counter[int]) -> bool:
+    own = Counter(p.numel() for p in model.parameters())
+    if ((own - sizes) + (sizes - own)).total() > _MOST_OTHER:
+        return False
+    layout, places = best_layout(found.state, model)
+    try:
+        fit(model, found, key_maps(model)[layout], source=layout, name=name)
+    except WeightsError:
+        return False
+    return places > 0

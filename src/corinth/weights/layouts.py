@@ -1,9 +1,9 @@
 """The layouts in which weights of a model can be read and written."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
-from torch import nn
+from torch import Tensor, nn
 
 from corinth.errors import UsageError
 from corinth.weights import corinth, plain, pytorchcv, timm, torchvision
@@ -25,6 +25,17 @@ def key_maps(model: nn.Module) -> dict[str, KeyMap]:
     """Source -> names: the layouts in which weights of this model can be read and written."""
     made = {source: make(model) for source, make in _KEY_MAPS.items()}
     return {source: keys for source, keys in made.items() if keys is not None}
+
+
+def best_layout(state: Mapping[str, Tensor], model: nn.Module) -> tuple[Source, int]:
+    """The layout under which most of the tensors have a place in the model, and how many have."""
+    ours = model.state_dict()
+    places = {
+        source: sum(target is not None and target[0] in ours for target in map(keys.to_ours, state))
+        for source, keys in key_maps(model).items()
+    }
+    best = max(places, key=lambda source: places[source])
+    return cast("Source", best), places[best]
 
 
 def no_layout(name: str, source: str, maps: Mapping[str, KeyMap]) -> UsageError:

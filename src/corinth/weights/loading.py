@@ -14,10 +14,10 @@ from corinth.registry import entry
 from corinth.weights.adapting import config_of
 from corinth.weights.describing import FREE, known_checkpoint, other_architecture, whole_options
 from corinth.weights.fitting import fit
-from corinth.weights.forms import other_forms, said_form
+from corinth.weights.forms import other_forms, said_form, whose_tensors
 from corinth.weights.keymap import COUNTER
 from corinth.weights.known import KnownCheckpoint
-from corinth.weights.layouts import Source, key_maps, no_layout
+from corinth.weights.layouts import Source, best_layout, key_maps, no_layout
 from corinth.weights.reading import Tensors, read_tensors, unwrap
 from corinth.weights.report import LoadReport, some
 
@@ -34,10 +34,11 @@ def load_weights(
     `source` is whose names the checkpoint uses; `auto` takes the layout that explains most of them. `arch` is the
     model's registered name; with it a checkpoint that is known to be of another architecture is refused as such.
     So is one that its metadata or its name give to another form with the same tensors (another padding, say); where
-    nothing tells, the report says so. A head for another number of classes stays fresh, and a first convolution for another number of input channels
-    is adapted; both are reported. Anything else that does not fit is a `WeightsError` that names the tensors, and
-    then the model is left as it was. A source without a layout for this architecture is a `UsageError`. A model
-    inside a wrapper (torch.compile, data parallel) is filled where it is.
+    nothing tells, the report says so. A head for another number of classes stays fresh, and a first convolution for
+    another number of input channels is adapted; both are reported. Anything else that does not fit is a `WeightsError`
+    that names the tensors, and the architecture that they are of, if one is registered; then the model is left as it
+    was. A source without a layout for this architecture is a `UsageError`. A model inside a wrapper (torch.compile,
+    data parallel) is filled where it is.
     """
     model = bare(model)
     name = type(model).__name__ if arch is None else entry(arch).name
@@ -50,7 +51,10 @@ def load_weights(
     keys = key_maps(model)[chosen]
     if known is not None and known.layout == chosen:
         keys = dataclasses.replace(keys, note=None)  # what it says of the input is in `known`
-    values, report = fit(model, found, keys, source=chosen, name=name)
+    try:
+        values, report = fit(model, found, keys, source=chosen, name=name)
+    except WeightsError as error:
+        raise WeightsError(f"{error}{whose_tensors(found, model)}") from error
     state = model.state_dict()  # shares memory with the model
     with torch.no_grad():
         for ours, tensor in values.items():
@@ -96,18 +100,14 @@ def choose_layout(found: Tensors, known: KnownCheckpoint | None, model: nn.Modul
         return source
     if known is not None and known.layout in maps:
         return cast("Source", known.layout)
-    ours = model.state_dict()
-    places = {
-        source: sum(target is not None and target[0] in ours for target in map(keys.to_ours, found.state))
-        for source, keys in maps.items()
-    }
-    best = max(places, key=lambda source: places[source])
-    if places[best] == 0:
+    best, places = best_layout(found.state, model)
+    if places == 0:
+        ours = tuple(model.state_dict())
         raise WeightsError(
             f"{found.where} is no checkpoint of {name} in any layout known for it ({', '.join(maps)}): "
-            f"it has {some(tuple(found.state))}, and {name} has {some(tuple(ours))}"
+            f"it has {some(tuple(found.state))}, and {name} has {some(ours)}{whose_tensors(found, model)}"
         )
-    return cast("Source", best)
+    return best
 
 
 def _refuse_other(found: Tensors, known: KnownCheckpoint | None, model: nn.Module, name: str | None) -> None:
