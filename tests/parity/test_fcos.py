@@ -1,7 +1,6 @@
 """FCOS against torchvision's, with every tensor randomised: outputs, gradients, targets and losses."""
 
 import importlib
-import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,31 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from corinth import create_model
+from corinth import create_model, dump_weights, load_weights
 from corinth.layers.points import PointOutputs
 from corinth.tasks.boxes import giou
 from corinth.tasks.detection import Points, assign, focal_loss
+from corinth.weights import key_maps
 from random_tensors import randomise
 
 pytestmark = pytest.mark.parity
 CLASSES = 5
 STRIDES = (8, 16, 32, 64, 128)
-RENAMES = (
-    (r"^backbone\.body\.stem\.conv", "backbone.body.conv1"),
-    (r"^backbone\.body\.stem\.norm", "backbone.body.bn1"),
-    (r"^backbone\.body\.stages\.(\d)\.", lambda m: f"backbone.body.layer{int(m[1]) + 1}."),
-    (r"^(backbone\.body\.layer.*)\.norm(\d)\.", r"\1.bn\2."),
-    (r"\.shortcut\.conv\.", ".downsample.0."),
-    (r"\.shortcut\.norm\.", ".downsample.1."),
-    (r"^fpn\.laterals\.(\d)", r"backbone.fpn.inner_blocks.\1.0"),
-    (r"^fpn\.smooths\.(\d)", r"backbone.fpn.layer_blocks.\1.0"),
-    (r"^fpn\.extras\.(\d)", lambda m: f"backbone.fpn.extra_blocks.p{int(m[1]) + 6}"),
-    (r"^head\.class_tower", "head.classification_head.conv"),
-    (r"^head\.classify", "head.classification_head.cls_logits"),
-    (r"^head\.box_tower", "head.regression_head.conv"),
-    (r"^head\.regress\b", "head.regression_head.bbox_reg"),
-    (r"^head\.centre", "head.regression_head.bbox_ctrness"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -48,23 +32,39 @@ def theirs(peers: SimpleNamespace) -> Any:
     return fcos.FCOS(body, CLASSES).double().eval()
 
 
-def renamed(key: str) -> str:
-    for pattern, into in RENAMES:
-        key = re.sub(pattern, into, key)
-    return key
-
-
 @pytest.fixture(scope="module")
 def ours(theirs: Any) -> nn.Module:
-    """With the same random tensors everywhere; its scalars s_l stay 1, which torchvision does not have."""
+    """With the same random tensors everywhere; its scalars s_l become 1, as torchvision has none."""
     model = create_model("fcos_resnet18", channels=256, num_classes=CLASSES, distance="relu").double().eval()
     randomise(theirs)
-    state = theirs.state_dict()
-    mine = {key: state[renamed(key)] for key in model.state_dict() if key != "head.scales"}
-    assert {renamed(key) for key in mine} == set(state)
-    missing, unexpected = model.load_state_dict(mine, strict=False)
-    assert (missing, unexpected) == (["head.scales"], [])
+    randomise(model)
+    report = load_weights(model, theirs.state_dict(), arch="fcos_resnet18")
+    assert (report.source, report.exact) == ("torchvision", True)
+    assert "no head.scales: set to 1" in report.notes[-1]
     return model
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_names_and_shapes_at_full_size(peers: SimpleNamespace, frozen: bool) -> None:
+    """With weights torchvision builds it with frozen norms, which have no step counters."""
+    detection = importlib.import_module("torchvision.models.detection")
+    norm = importlib.import_module("torchvision.ops.misc").FrozenBatchNorm2d if frozen else nn.BatchNorm2d
+    with torch.device("meta"):
+        theirs = detection.fcos_resnet50_fpn(weights=None, weights_backbone=None)
+        freeze(theirs, norm)
+        ours = create_model("fcos_resnet50", distance="relu", num_classes=91)
+    state = theirs.state_dict()
+    assert load_weights(ours, state, arch="fcos_resnet50").exact
+    dumped = dump_weights(ours, source="torchvision")
+    dumped = {name: tensor for name, tensor in dumped.items() if not (frozen and name.endswith("num_batches_tracked"))}
+    assert {name: tensor.shape for name, tensor in dumped.items()} == {n: t.shape for n, t in state.items()}
+
+
+def freeze(model: nn.Module, norm: Any) -> None:
+    for owner in list(model.modules()):
+        for name, layer in list(owner.named_children()):
+            if isinstance(layer, nn.BatchNorm2d):
+                setattr(owner, name, norm(layer.num_features))
 
 
 def answers(theirs: Any, x: Tensor) -> dict[str, Tensor]:
@@ -94,12 +94,14 @@ def test_outputs_and_gradients(ours: nn.Module, theirs: Any) -> None:
         model.zero_grad()
         sum((output * d).sum() for output, d in zip(outputs, direction)).backward()
     peers = dict(theirs.named_parameters())
+    keys = key_maps(ours)["torchvision"]
     for key, parameter in ours.named_parameters():
-        if key != "head.scales":
-            gradient = peers[renamed(key)].grad
+        if (target := keys.to_theirs(key)) is not None:
+            gradient = peers.pop(target[0]).grad
             scale = float(gradient.abs().max())
             assert scale > 0
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-6, atol=1e-8 * scale)
+    assert not peers
 
 
 def test_targets_and_losses(theirs: Any) -> None:

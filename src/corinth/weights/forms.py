@@ -15,7 +15,7 @@ from corinth.weights.adapting import config_of, shapes
 from corinth.weights.describing import FREE
 from corinth.weights.fitting import fit
 from corinth.weights.keymap import COUNTER
-from corinth.weights.layouts import Source, best_layout, key_maps
+from corinth.weights.layouts import OF_LIBRARIES, Source, best_layout, key_maps
 from corinth.weights.reading import PLAIN_STEMS, Tensors
 
 _BUFFERS = ("running_mean", "running_var", COUNTER)
@@ -103,13 +103,24 @@ def whose_tensors(found: Tensors, model: nn.Module) -> str:
     own, others = other_forms(model, "corinth")  # what does not fit this one does not fit those
     state = {name: torch.empty(t.shape, dtype=t.dtype, device="meta") for name, t in found.state.items()}
     sizes = Counter(t.numel() for name, t in state.items() if not name.endswith(_BUFFERS))
-    fitting = [
-        name
-        for name in _candidates(type(model), sum(size * times for size, times in sizes.items()))
-        if name not in {*own, *others}
-        and _fits(dataclasses.replace(found, state=state), _sketch(entry(name).cls, entry(name).config), name, sizes)
-    ]
+    sketched = dataclasses.replace(found, state=state)
+    fitting = []
+    for name in _candidates(type(model), sum(size * times for size, times in sizes.items())):
+        if name not in {*own, *others} and _fits(sketched, _sketch(entry(name).cls, entry(name).config), name, sizes):
+            fitting.append(name)
+        elif said := _fitting_options(sketched, name, sizes, model):
+            fitting.append(f"{name} with {said}")
     return f"; these are the tensors of {' or '.join(fitting)}" if fitting else ""
+
+
+def _fitting_options(found: Tensors, name: str, sizes: Counter[int], model: nn.Module) -> str | None:
+    """The options of another library's form of the architecture, if the tensors fit that, and it is not the model's."""
+    options = OF_LIBRARIES.get(entry(name).cls, {})
+    if not options or all(getattr(config_of(model), option, None) == value for option, value in options.items()):
+        return None
+    if not _fits(found, _sketch(entry(name).cls, dataclasses.replace(entry(name).config, **options)), name, sizes):
+        return None
+    return ", ".join(f"{option}={value!r}" for option, value in options.items())
 
 
 def _candidates(cls: type[nn.Module], count: int) -> list[str]:

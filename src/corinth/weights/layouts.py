@@ -1,13 +1,19 @@
 """The layouts in which weights of a model can be read and written."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
+import torch
 from torch import Tensor, nn
 
 from corinth.errors import UsageError
+from corinth.models.convolutional.fcos import FCOS
+from corinth.models.convolutional.inception import BnInception
+from corinth.models.convolutional.resnet import ResNet
 from corinth.weights import corinth, plain, pytorchcv, timm, torchvision
 from corinth.weights import torch as torch_names
+from corinth.weights.adapting import config_of
 from corinth.weights.keymap import KeyMap
 
 Source = Literal["auto", "corinth", "torchvision", "timm", "torch", "plain", "pytorchcv"]
@@ -18,6 +24,12 @@ _KEY_MAPS: dict[str, Callable[[nn.Module], KeyMap | None]] = {  # in the order i
     "torch": torch_names.key_map,
     "plain": plain.key_map,
     "pytorchcv": pytorchcv.key_map,
+}
+
+OF_LIBRARIES: dict[type[nn.Module], dict[str, Any]] = {  # options without which no layout is another library's
+    BnInception: {"conv_bias": True},
+    FCOS: {"distance": "relu"},
+    ResNet: {"shortcut": "B"},  # the CIFAR networks
 }
 
 
@@ -38,8 +50,16 @@ def best_layout(state: Mapping[str, Tensor], model: nn.Module) -> tuple[Source, 
     return cast("Source", best), places[best]
 
 
-def no_layout(name: str, source: str, maps: Mapping[str, KeyMap]) -> UsageError:
+def no_layout(name: str, source: str, model: nn.Module) -> UsageError:
     known = get_args(Source)
     if source not in known:
         return UsageError(f"weights source {source!r} is none of {', '.join(known)}")
-    return UsageError(f"{name} in this configuration has no weights layout {source!r}; it has {', '.join(maps)}")
+    said = f"{name} in this configuration has no weights layout {source!r}; it has {', '.join(key_maps(model))}"
+    if options := OF_LIBRARIES.get(type(model)):
+        with torch.device("meta"):
+            theirs = type(model)(dataclasses.replace(config_of(model), **options))
+        if source in key_maps(theirs):
+            said += (
+                f", and with {', '.join(f'{option}={value!r}' for option, value in options.items())} it has {source}"
+            )
+    return UsageError(said)

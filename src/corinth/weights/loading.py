@@ -70,14 +70,18 @@ def dump_weights(model: nn.Module, *, source: Source) -> dict[str, Tensor]:
     model = bare(model)
     maps = key_maps(model)
     if source not in maps:
-        raise no_layout(type(model).__name__, source, maps)
+        raise no_layout(type(model).__name__, source, model)
     keys = maps[source]
+    neutral = dict(keys.neutral)
     dumped = {}
     for ours, tensor in model.state_dict().items():
         target = keys.to_theirs(ours)
         if target is not None:
             theirs, op = target
             dumped[keys.prefix + theirs] = op.undo(tensor.detach()).contiguous()
+        elif ours in neutral:
+            if not tensor.is_meta and (tensor != neutral[ours]).any():
+                raise UsageError(f"the layout {source!r} has no place for {ours}, unless they are {neutral[ours]:g}")
         elif not ours.endswith(COUNTER) and not keys.is_optional(ours):
             raise UsageError(f"the layout {source!r} has no place for {ours}")
     return dumped
@@ -96,7 +100,7 @@ def choose_layout(found: Tensors, known: KnownCheckpoint | None, model: nn.Modul
     maps = key_maps(model)
     if source != "auto":
         if source not in maps:
-            raise no_layout(name, source, maps)
+            raise no_layout(name, source, model)
         return source
     if known is not None and known.layout in maps:
         return cast("Source", known.layout)
