@@ -13,7 +13,7 @@ from corinth.weights.keymap import TRANSPOSE, KeyMap, Rule, flatten_kernel, rena
 
 BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 LARGE = 30_000_000  # parameters; above, one of each kind is enough for the test of every bit
-LARGE_SAMPLES = ("resnet50", "alexnet")
+LARGE_SAMPLES = ("resnet50", "alexnet", "inception_v4", "inception_resnet_v2")
 
 
 FCOS = {"distance": "relu", "channels": 32, "norm_groups": 8, "num_classes": 3}  # as torchvision builds it, but small
