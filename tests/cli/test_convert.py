@@ -28,7 +28,8 @@ def test_in_and_out(cli: Cli, served: str, tmp_path: Path) -> None:
     found = cli("convert", ID, ARCH, "--output", tmp_path / "own")
     assert found.code == 0, found.err
     assert found.out.splitlines()[-1] == str(tmp_path / "own")
-    assert "converted         outputs differ by at most 0\n" in found.out
+    assert "read again        outputs differ by at most 0\n" in found.out
+    assert "against timm" in found.out
     assert "out and in again  outputs differ by at most 0\n" in found.out
     assert "licence           apache-2.0\n" in found.out
     assert served in found.err
@@ -37,7 +38,7 @@ def test_in_and_out(cli: Cli, served: str, tmp_path: Path) -> None:
     assert out.code == 0, out.err
     passport = json.loads(out.out)
     assert passport == json.loads((tmp_path / "w.passport.json").read_text())
-    assert (passport["written_as"], passport["converted"], passport["round_trip"]) == ("timm", 0.0, 0.0)
+    assert (passport["written_as"], passport["read_again"], passport["round_trip"]) == ("timm", 0.0, 0.0)
 
 
 def test_a_file_of_ones_own_with_its_preprocessing(cli: Cli, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """FCOS against torchvision's, with every tensor randomised: outputs, gradients, targets and losses."""
 
 import importlib
-import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from corinth import create_model
+from corinth import create_model, dump_weights, load_weights
 from corinth.layers.points import PointOutputs
 from corinth.registry import configure
 from corinth.tasks.boxes import giou
@@ -29,16 +28,6 @@ BACKBONES = {
     "fcos_mobilenetv2_100": ("mobilenet_v2", {"6": "0", "13": "1", "17": "2"}, (32, 96, 320)),
 }
 CASES = (*((name, "exp") for name in BACKBONES), ("fcos_resnet18", "relu"))  # what is registered, torchvision's form
-RENAMES = (
-    (r"^fpn\.laterals\.(\d)", r"backbone.fpn.inner_blocks.\1.0"),
-    (r"^fpn\.smooths\.(\d)", r"backbone.fpn.layer_blocks.\1.0"),
-    (r"^fpn\.extras\.(\d)", lambda m: f"backbone.fpn.extra_blocks.p{int(m[1]) + 6}"),
-    (r"^head\.class_tower", "head.classification_head.conv"),
-    (r"^head\.classify", "head.classification_head.cls_logits"),
-    (r"^head\.box_tower", "head.regression_head.conv"),
-    (r"^head\.regress\b", "head.regression_head.bbox_reg"),
-    (r"^head\.centre", "head.regression_head.bbox_ctrness"),
-)
 
 
 def build_peer(peers: SimpleNamespace, name: str) -> Any:
@@ -62,20 +51,40 @@ def names(ours: nn.Module, theirs: nn.Module, name: str) -> dict[str, str]:
     body = BACKBONES[name][0]
     inner = "features." if body.startswith("mobilenet") else ""
     with torch.device("meta"):
-        keys = key_maps(create_model(configure(name).backbone))["torchvision"]
+        of_body = key_maps(create_model(configure(name).backbone))["torchvision"]
+        of_rest = key_maps(create_model("fcos_resnet18", distance="relu"))["torchvision"]
     found = {}
     for key in theirs.state_dict():
-        if key.startswith("backbone.body."):
-            target = keys.to_ours(inner + key.removeprefix("backbone.body."))
-            assert target is not None
-            found[f"backbone.body.{target[0]}"] = key
-    for key in ours.state_dict():
-        for pattern, into in RENAMES:
-            if re.match(pattern, key):
-                found[key] = re.sub(pattern, into, key)
+        in_body = key.startswith("backbone.body.")
+        target = of_body.to_ours(inner + key.removeprefix("backbone.body.")) if in_body else of_rest.to_ours(key)
+        assert target is not None, key
+        found[f"backbone.body.{target[0]}" if in_body else target[0]] = key
     assert found.keys() == ours.state_dict().keys() - {"head.scales"}
     assert set(found.values()) == set(theirs.state_dict())
     return found
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_names_and_shapes_at_full_size(peers: SimpleNamespace, frozen: bool) -> None:
+    """With weights torchvision builds it with frozen norms, which have no step counters."""
+    detection = importlib.import_module("torchvision.models.detection")
+    norm = importlib.import_module("torchvision.ops.misc").FrozenBatchNorm2d if frozen else nn.BatchNorm2d
+    with torch.device("meta"):
+        theirs = detection.fcos_resnet50_fpn(weights=None, weights_backbone=None)
+        freeze(theirs, norm)
+        ours = create_model("fcos_resnet50", distance="relu", num_classes=91)
+    state = theirs.state_dict()
+    assert load_weights(ours, state, arch="fcos_resnet50").exact
+    dumped = dump_weights(ours, source="torchvision")
+    dumped = {name: tensor for name, tensor in dumped.items() if not (frozen and name.endswith("num_batches_tracked"))}
+    assert {name: tensor.shape for name, tensor in dumped.items()} == {n: t.shape for n, t in state.items()}
+
+
+def freeze(model: nn.Module, norm: Any) -> None:
+    for owner in list(model.modules()):
+        for name, layer in list(owner.named_children()):
+            if isinstance(layer, nn.BatchNorm2d):
+                setattr(owner, name, norm(layer.num_features))
 
 
 def rows(levels: tuple[Tensor, ...]) -> Tensor:

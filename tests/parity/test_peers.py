@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -274,3 +275,28 @@ def test_adapting_the_input_agrees_with_timm(peers: SimpleNamespace) -> None:
     weight = torch.randn(8, 3, 7, 7)
     for chans in (1, 2, 4, 5, 9):
         torch.testing.assert_close(adapt_input(weight, chans), adapt(chans, weight))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050"])
+@pytest.mark.parametrize("chans", [1, 4])
+def test_another_input_and_head_as_timm_loads_them(
+    peers: SimpleNamespace, tmp_path: Path, name: str, chans: int
+) -> None:
+    """Whole networks, from one file: ours gets the fresh head that timm drew, as nothing else may differ."""
+    peer = peers.timm.create_model(name)
+    randomise(peer)
+    torch.save(peer.state_dict(), tmp_path / "weights.pth")
+    given = {"in_chans": chans, "num_classes": 7}
+    theirs = peers.timm.create_model(
+        name, pretrained=True, pretrained_cfg_overlay={"file": str(tmp_path / "weights.pth")}, **given
+    )
+    ours = create_model(name, **given)
+    report = load_weights(ours, tmp_path / "weights.pth", source="timm", arch=name)
+    assert report.missing == ("head.weight", "head.bias")
+    assert report.reshaped["stem.conv.weight"] == f"3 input channels adapted to {chans}"
+    ours.get_submodule("head").load_state_dict(theirs.get_classifier().state_dict())
+    x = torch.randn(2, chans, 64, 64, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    with torch.no_grad():
+        want, got = theirs.double().eval()(x), ours.double().eval()(x)
+    assert want.std() > 1e-3
+    assert_same(got, want, float(want.abs().max()), "logits")

@@ -1,22 +1,27 @@
 """Key maps are anchored, unambiguous and invertible, for every architecture and source there is."""
 
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from corinth import create_model, dump_weights, list_models, load_weights
-from corinth.errors import UsageError
+from corinth.errors import UsageError, WeightsError
 from corinth.weights import key_maps
 from corinth.weights.keymap import TRANSPOSE, KeyMap, Rule, flatten_kernel, renames
 
 BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 LARGE = 30_000_000  # parameters; above, one of each kind is enough for the test of every bit
-LARGE_SAMPLES = ("resnet50", "alexnet")
+LARGE_SAMPLES = ("resnet50", "alexnet", "inception_v4", "inception_resnet_v2")
 
 
-def on_meta(name: str) -> nn.Module:
+FCOS = {"distance": "relu", "channels": 32, "norm_groups": 8, "num_classes": 3}  # as torchvision builds it, but small
+
+
+def on_meta(name: str, **options: Any) -> nn.Module:
     with torch.device("meta"):
-        return create_model(name)
+        return create_model(name, **options)
 
 
 def pairs() -> list[tuple[str, str]]:
@@ -75,6 +80,67 @@ def test_every_architecture_has_the_sources_it_should() -> None:
     assert have["lstm"] == have["bigru"] == {"torch"}
     assert have["lstm_peephole"] == have["lstm_layernorm"] == set()
     assert have["googlenet"] == have["lenet5_1998"] == have["alexnet_2012"] == set()
+
+
+@pytest.fixture
+def fcos() -> nn.Module:
+    torch.manual_seed(0)
+    model = create_model("fcos_resnet18", **FCOS)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if name != "head.scales":
+                tensor.random_(100) if name.endswith("tracked") else tensor.normal_()
+    return model
+
+
+def test_torchvisions_fcos_there_and_back(fcos: nn.Module) -> None:
+    dumped = dump_weights(fcos, source="torchvision")
+    assert {"backbone.body.layer2.0.downsample.1.running_mean", "backbone.fpn.inner_blocks.0.0.weight",
+            "backbone.fpn.extra_blocks.p7.bias", "head.classification_head.conv.9.weight",
+            "head.regression_head.bbox_ctrness.bias"} < set(dumped)  # fmt: skip
+    keys = key_maps(fcos)["torchvision"]
+    assert len(dumped) == len(fcos.state_dict()) - 1
+    assert {keys.to_ours(name)[0] for name in dumped} == set(fcos.state_dict()) - {"head.scales"}  # ty: ignore
+    copy = create_model("fcos_resnet18", **FCOS)
+    report = load_weights(copy, dumped, arch="fcos_resnet18")
+    assert report.source == "torchvision"
+    assert report.exact
+    assert all(torch.equal(a, b) for a, b in zip(fcos.state_dict().values(), copy.state_dict().values(), strict=True))
+
+
+def test_what_torchvisions_fcos_lacks_is_neutral_and_said(fcos: nn.Module) -> None:
+    """Frozen norms have no step counters; older files name the pyramid otherwise; the public one has 91 classes."""
+    older: dict[str, Tensor] = {
+        name.replace(".0.weight", ".weight").replace(".0.bias", ".bias") if "_blocks" in name else name: tensor
+        for name, tensor in dump_weights(fcos, source="torchvision").items()
+        if not name.endswith("num_batches_tracked")
+    }
+    assert "backbone.fpn.inner_blocks.0.weight" in older
+    other = create_model("fcos_resnet18", **{**FCOS, "num_classes": 5})
+    with torch.no_grad():
+        other.head.scales.fill_(2)  # of a training before
+    report = load_weights(other, older, arch="fcos_resnet18")
+    assert torch.equal(other.head.scales, torch.ones(5))
+    assert torch.equal(other.fpn.laterals[2].weight, fcos.fpn.laterals[2].weight)
+    assert report.missing == ("head.classify.weight", "head.classify.bias")
+    assert "the checkpoint's library has no head.scales: set to 1, which changes nothing" in report.notes
+    assert any("no step counters" in note for note in report.notes)
+
+
+def test_what_torchvisions_fcos_cannot_hold(fcos: nn.Module) -> None:
+    state = dump_weights(fcos, source="torchvision")
+    with torch.no_grad():
+        fcos.head.scales[1] = 2
+    with pytest.raises(UsageError, match=r"'torchvision' has no place for head\.scales, unless they are 1"):
+        dump_weights(fcos, source="torchvision")
+    for options in ({"distance": "exp"}, {"backbone": "mobilenetv2_100"}):
+        assert set(key_maps(on_meta("fcos_resnet18", **{**FCOS, **options}))) == {"corinth"}
+    model = on_meta("fcos_resnet18")
+    with pytest.raises(UsageError, match=r"it has corinth, and with distance='relu' it has torchvision$"):
+        load_weights(model, state, source="torchvision", arch="fcos_resnet18")
+    state = dump_weights(on_meta("fcos_resnet50", distance="relu", num_classes=91), source="torchvision")
+    with pytest.raises(WeightsError, match=r"these are the tensors of fcos_resnet50 with distance='relu'$"):
+        load_weights(on_meta("fcos_resnet50"), state, arch="fcos_resnet50")
 
 
 def test_a_source_without_a_layout_is_named_with_those_that_have_one() -> None:

@@ -1,13 +1,19 @@
 """What a load explains, and what it refuses: nothing is loaded in silence and nothing half."""
 
 import copy
+import json
+from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from corinth import create_model, dump_weights, load_weights
+from corinth.data import Preprocess
 from corinth.errors import WeightsError
+from corinth.weights import Source, save_model
+from fake_hub import timm_config
 
 ARCH = "resnet20_cifar10"
 
@@ -151,13 +157,49 @@ def test_a_tensor_too_many_is_named(model: nn.Module, other: dict[str, Tensor]) 
 
 def test_another_depth(model: nn.Module, other: dict[str, Tensor]) -> None:
     deeper = create_model("resnet32_cifar10")
-    refused(model, deeper.state_dict(), r"nothing in ResNet takes its stages\.0\.3\.conv1\.weight.* and \d+ more$")
-    refused(deeper, other, r"it has nothing for stages\.0\.3\.conv1\.weight.* and \d+ more$")
+    refused(
+        model, deeper.state_dict(), r"nothing in ResNet takes its stages\.0\.3\.conv1\.weight.* and \d+ more; "
+        r"these are the tensors of resnet32_cifar10$",
+    )  # fmt: skip
+    refused(
+        deeper, other, r"it has nothing for stages\.0\.3\.conv1\.weight.* and \d+ more; "
+        r"these are the tensors of resnet20_cifar10$",
+    )  # fmt: skip
 
 
 def test_another_width(model: nn.Module) -> None:
     wide = create_model(ARCH, width=32).state_dict()
-    refused(model, wide, r"stem\.conv\.weight is \(32, 3, 3, 3\) where \(16, 3, 3, 3\) is needed")
+    refused(model, wide, r"stem\.conv\.weight is \(32, 3, 3, 3\) where \(16, 3, 3, 3\) is needed.* and \d+ more$")
+
+
+def on_meta(arch: str, **options) -> nn.Module:
+    with torch.device("meta"):
+        return create_model(arch, **options)
+
+
+@pytest.mark.parametrize(
+    ("source", "theirs", "options", "arch", "names"),
+    [
+        ("timm", "mobilenetv2_140", {}, "mobilenetv2_100", "mobilenetv2_140"),  # width
+        ("torchvision", "resnet34", {"num_classes": 7, "in_chans": 1}, "resnet18", "resnet34"),  # depth
+        ("timm", "mixnet_m", {}, "tf_mixnet_s", "mixnet_m or tf_mixnet_m"),  # both forms of it
+        ("timm", "mobilenetv2_100", {"num_classes": 7}, "efficientnet_b0", "mobilenetv2_100"),  # class
+        ("torchvision", "googlenet_bn", {"aux_heads": True}, "resnet50", "googlenet_bn"),
+        ("torch", "lstm", {}, "gru", "lstm"),
+        ("pytorchcv", "resnet18", {}, "mobilenetv3_large_100", "resnet18"),  # of no layout of the model's
+        ("corinth", "resnet18", {"width": 24}, "resnet50", None),  # of nothing that is registered
+    ],
+)
+def test_whose_tensors_they_are_is_said(
+    source: Source, theirs: str, options: dict, arch: str, names: str | None
+) -> None:
+    state = dump_weights(on_meta(theirs, **options), source=source)
+    with pytest.raises(WeightsError) as caught:
+        load_weights(on_meta(arch), state, arch=arch)
+    assert "\n" not in str(caught.value)
+    _, found, whose = str(caught.value).partition("; these are the tensors of ")
+    assert whose == (names or "")
+    assert bool(found) == bool(names)
 
 
 def test_another_width_is_not_taken_for_another_head() -> None:
@@ -171,9 +213,7 @@ def test_another_architecture(model: nn.Module) -> None:
     foreign = {"encoder.0.weight": torch.zeros(3), "decoder.0.weight": torch.zeros(3)}
     refused(model, foreign, r"is no checkpoint of ResNet in any layout known for it .*it has encoder\.0\.weight")
     for name in ("lenet5", "vgg11", "resnet18", "googlenet_bn"):
-        with torch.device("meta"):
-            state = create_model(name).state_dict()
-        refused(model, state, "is no checkpoint of ResNet|does not fit ResNet")
+        refused(model, on_meta(name).state_dict(), "is no checkpoint of ResNet|does not fit ResNet")
 
 
 def test_a_tensor_of_another_kind(model: nn.Module, other: dict[str, Tensor]) -> None:
@@ -204,8 +244,7 @@ def test_part_of_an_optional_part_is_a_mistake() -> None:
 
 
 def test_a_shape_that_an_operation_cannot_take() -> None:
-    with torch.device("meta"):
-        model = create_model("vgg11", fc_dim=8, num_classes=3)
+    model = on_meta("vgg11", fc_dim=8, num_classes=3)
     state = dump_weights(model, source="timm")
     state["pre_logits.fc1.weight"] = torch.empty(8, 100, 7, 7, device="meta")
     with pytest.raises(WeightsError, match=r"pre_logits\.fc1\.weight is \(8, 4900\) where \(8, 25088\) is needed"):
@@ -223,3 +262,77 @@ def test_the_given_state_dict_is_not_changed(model: nn.Module, other: dict[str, 
     with torch.no_grad():
         model.head.weight.add_(1)
     assert all(torch.equal(given[name], other[name]) for name in other)
+
+
+FORMS = [("tf_mobilenetv3_small_075", "mobilenetv3_small_075"), ("mobilenetv3_small_075", "tf_mobilenetv3_small_075")]
+
+
+def written(place: Path, arch: str, metadata: dict[str, str] | None = None) -> Path:
+    """The tensors of an architecture under timm's names."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.clone() for name, tensor in dump_weights(create_model(arch), source="timm").items()}
+    if place.suffix == ".safetensors":
+        safetensors.torch.save_file(state, place, metadata)
+    else:
+        torch.save(state, place)
+    return place
+
+
+@pytest.mark.parametrize(("form", "other"), FORMS)
+@pytest.mark.parametrize(
+    "name", ["{}-89d3354b.pth", "{}.in1k.safetensors", "my-{}_best.pth", "{}.in1k/model.safetensors",
+             "models--timm--{}.in1k/snapshots/aa/pytorch_model.bin"],
+)  # fmt: skip
+def test_a_file_named_after_another_form_is_refused(form: str, other: str, name: str, tmp_path: Path) -> None:
+    file = written(tmp_path / name.format(form), form)
+    pads = form.startswith("tf_")
+    refused_file(
+        other, file, rf"is by its name or metadata of {form}, which has the same tensors and same_padding={pads}, .*, "
+        rf"and this {other} has same_padding={not pads}, .*; create {form}, or give the file another name",
+    )  # fmt: skip
+    report = load_weights(create_model(form), file, arch=form)
+    assert not any("nothing says" in note for note in report.notes)
+
+
+def refused_file(arch: str, file: Path, match: str) -> None:
+    model = create_model(arch)
+    refused(model, file, match, arch=arch)  # ty: ignore[invalid-argument-type]
+
+
+@pytest.mark.parametrize(("form", "other"), FORMS)
+def test_a_file_that_says_itself_of_which_form_it_is(form: str, other: str, tmp_path: Path) -> None:
+    said = written(tmp_path / "a" / "w.safetensors", form, {"format": "pt", "architecture": form})
+    refused_file(other, said, f"is by its name or metadata of {form}")
+    described = written(tmp_path / "b" / "weights.pth", form)
+    (described.parent / "config.json").write_text(json.dumps(timm_config(form)))
+    refused_file(other, described, f"holds the architecture {form}, not {other}: the one has same_padding=")
+    seen = Preprocess(size=(32, 32), channels=3, mean=(0.5,) * 3, std=(0.25,) * 3)
+    save_model(
+        tmp_path / "own.safetensors", create_model(form, num_classes=2), arch=form, preprocess=seen, classes="ab"
+    )
+    refused_file(other, tmp_path / "own.safetensors", f"holds the architecture {form}, not {other}")
+
+
+@pytest.mark.parametrize(("form", "other"), FORMS)
+@pytest.mark.parametrize("name", ["weights.pth", "mobilenetv3_small_075_tf.pth", "resnet18.pth"])
+def test_where_nothing_says_the_form_the_report_does(form: str, other: str, name: str, tmp_path: Path) -> None:
+    report = load_weights(create_model(other), written(tmp_path / name, form), arch=other)
+    assert report.notes == (
+        f"nothing says whether it is of {other} or {form}: the tensors are the same, same_padding, norm_eps not; "
+        f"this is {other}",
+    )
+    assert report.notes[0] in str(report)
+
+
+def test_options_that_make_it_the_form_of_the_file(tmp_path: Path) -> None:
+    file = written(tmp_path / "tf_mobilenetv3_small_075-1.pth", "tf_mobilenetv3_small_075")
+    model = create_model("mobilenetv3_small_075", same_padding=True, norm_eps=1e-3)
+    assert not load_weights(model, file, arch="mobilenetv3_small_075").notes
+
+
+def test_other_forms_than_of_padding() -> None:
+    model, other = on_meta("resnet50"), on_meta("resnet50_v1")
+    report = load_weights(other, model.state_dict())
+    assert report.notes[-1].startswith("nothing says whether it is of resnet50_v1 or resnet50: ")
+    report = load_weights(model, dump_weights(model, source="torchvision"))
+    assert not report.notes, "torchvision has one form only"

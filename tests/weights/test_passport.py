@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def outputs(model: torch.nn.Module, channels: int = 3) -> torch.Tensor:
 
 def test_a_hubs_weights_into_our_form(served: str, tmp_path: Path) -> None:
     passport = convert(ID, ARCH, tmp_path / "own")
-    assert (passport.converted, passport.round_trip) == (0.0, 0.0)
+    assert (passport.read_again, passport.round_trip) == (0.0, 0.0)
     assert (passport.sha256, passport.revision, passport.licence) == (served, REVISION, "apache-2.0")
     assert (passport.title, passport.read_as, passport.written_as) == (ID, "timm", "corinth")
     assert str(passport.url).endswith(f"/timm/{ARCH}.test_in1k/resolve/{REVISION}/model.safetensors")
@@ -53,7 +54,7 @@ def test_a_hubs_weights_into_our_form(served: str, tmp_path: Path) -> None:
     assert passport.probe == "1x3x64x64 normal numbers of seed 0"
     assert json.loads((tmp_path / "own" / "passport.json").read_text()) == json.loads(json.dumps(passport.to_dict()))
     model, config = load_model(tmp_path / "own")
-    assert config.source == json.loads(json.dumps(passport.to_dict()))
+    assert config.source == json.loads(json.dumps(passport.to_source()))
     assert config.preprocess.interpolation == "bicubic"
     assert torch.equal(outputs(model), outputs(create_model(ARCH, num_classes=4, weights=ID)))
     assert Classifier.from_run(tmp_path / "own", device="cpu").classes == ("0", "1", "2", "3")
@@ -70,17 +71,41 @@ def test_the_same_source_gives_the_same_bytes(served: str, tmp_path: Path) -> No
         assert first[name].read_bytes() == second[name].read_bytes()
 
 
+def test_without_the_sources_library_the_passport_says_so(
+    served: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    (check,) = convert(ID, ARCH, tmp_path / "own").libraries
+    assert (check.library, check.version, check.difference) == ("timm", None, None)
+    assert str(check) == "not compared: timm is not installed here"
+    stated = json.loads((tmp_path / "own" / "passport.json").read_text())["libraries"]
+    assert stated == [dataclasses.asdict(check)]
+    assert "libraries" not in (read_config(tmp_path / "own").source or {}), "the weights' bytes depend on no library"
+    own, out = convert(tmp_path / "own", ARCH, tmp_path / "t.pth", to="timm").libraries
+    assert own.not_made == "these are Corinth's own names"
+    assert out.not_made == check.not_made
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms is missing')")
+    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    grey = dataclasses.replace(SEEN, channels=1, mean=(0.5,), std=(0.25,))
+    (check,) = convert(
+        checkpoint, "resnet18", tmp_path / "g", preprocess=grey, classes="abc", options={"width": 8}
+    ).libraries
+    assert check.not_made == "torchvision cannot be imported here (operator torchvision::nms is missing)"
+
+
 def test_one_file_stands_alone(served: str, tmp_path: Path) -> None:
     passport = convert(ID, ARCH, tmp_path / "w.safetensors")
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["w.passport.json", "w.safetensors"]
     assert passport_of(tmp_path / "w.safetensors") == tmp_path / "w.passport.json"
-    assert read_config(tmp_path / "w.safetensors").source == json.loads(json.dumps(passport.to_dict()))
+    assert read_config(tmp_path / "w.safetensors").source == json.loads(json.dumps(passport.to_source()))
 
 
 def test_out_again_as_timm_has_it(hub: Hub, served: str, tmp_path: Path) -> None:
     convert(ID, ARCH, tmp_path / "own")
     passport = convert(tmp_path / "own", ARCH, tmp_path / "out", to="timm")
-    assert (passport.converted, passport.round_trip) == (0.0, 0.0)
+    assert (passport.read_again, passport.round_trip) == (0.0, 0.0)
     assert (passport.licence, passport.revision) == ("apache-2.0", REVISION)
     assert passport.written_keys is not None
     assert passport.written_keys["stem.conv.weight"] == "conv_stem.weight"
@@ -99,7 +124,7 @@ def test_a_checkpoint_of_ones_own(checkpoint: Path, tmp_path: Path) -> None:
     passport = convert(
         checkpoint, "resnet18", tmp_path / "own", preprocess=seen, classes=("a", "b", "c"), options={"width": 8}
     )
-    assert (passport.converted, passport.round_trip) == (0.0, 0.0)
+    assert (passport.read_again, passport.round_trip) == (0.0, 0.0)
     assert passport.keys["stem.conv.weight"] == "conv1.weight"
     assert passport.options == {"num_classes": 3, "in_chans": 1, "width": 8}
     assert passport.licence == "not stated"
@@ -116,7 +141,7 @@ def test_auxiliary_heads_come_along(tmp_path: Path) -> None:
     passport = convert(tmp_path / "g.pth", "googlenet_bn", tmp_path / "g.safetensors", preprocess=SEEN)
     assert passport.options == small
     assert not passport.ignored
-    assert passport.converted == passport.round_trip == 0.0
+    assert passport.read_again == passport.round_trip == 0.0
     assert any("mean 0.5 and std 0.5" in note for note in passport.notes)
 
 
@@ -201,7 +226,7 @@ def test_ones_own_run_says_itself_what_it_is(tmp_path: Path) -> None:
     save_model(tmp_path / "run", model, arch="lenet5", preprocess=seen, classes=tuple("0123456789"))
     passport = convert(tmp_path / "run", "lenet5", tmp_path / "copy.safetensors")
     assert passport.options == {"activation": "tanh"}
-    assert passport.converted == 0.0
+    assert passport.read_again == 0.0
     refused("says what it was created with", tmp_path / "run", "lenet5", tmp_path / "o", options={"pool": "avg"})
     refused("holds the architecture lenet5, not resnet18", tmp_path / "run", "resnet18", tmp_path / "o")
     refused("Corinth's own; its layout is not timm", tmp_path / "run", "lenet5", tmp_path / "o", layout="timm")
@@ -221,5 +246,5 @@ def test_networks_for_masks_and_boxes_stay_what_they_are(arch: str, task: str, o
     save_model(tmp_path / "run", model, arch=arch, preprocess=seen, classes=("a", "b"))
     assert read_config(tmp_path / "run").task == task
     passport = convert(tmp_path / "run", arch, tmp_path / "converted")
-    assert (passport.converted, passport.round_trip) == (0.0, 0.0)
+    assert (passport.read_again, passport.round_trip) == (0.0, 0.0)
     assert load_run(tmp_path / "converted", device="cpu").task == task

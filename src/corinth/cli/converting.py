@@ -17,8 +17,8 @@ from corinth.cli.parsing import assignments, class_names, parse
 class Options:
     """Convert a checkpoint and prove that it stayed the same.
 
-    Beside the output goes passport.json: where the tensors came from, under which names, and by how much the outputs of
-    the converted network differ from the source's on one fixed input.
+    Beside the output goes passport.json: where the tensors came from, under which names, and by how much the outputs on
+    one fixed input differ from those of timm or torchvision, where they are installed, and after reading it again.
     """
 
     weights: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
@@ -74,7 +74,8 @@ def main(args: Sequence[str]) -> int:
             "source": f"{passport.title} ({passport.read_as}), sha256 {passport.sha256[:12]}…",
             "licence": passport.licence,
             "tensors": f"{len(passport.keys)}, {len(passport.reshaped)} reshaped, {len(passport.ignored)} left out",
-            "converted": f"outputs differ by at most {passport.converted:g}",
+            **{f"against {check.library} {check.version or ''}".strip(): str(check) for check in passport.libraries},
+            "read again": f"outputs differ by at most {passport.read_again:g}",
             "out and in again": f"outputs differ by at most {passport.round_trip:g}",
             "passport": str(passport_of(options.output)),
         }

@@ -5,7 +5,8 @@ from corinth.weights.describing import known_checkpoint, needed_options, other_a
 from corinth.weights.folder import ModelConfig, load_model, read_config, save_model
 from corinth.weights.hub import fetch, hub_id
 from corinth.weights.known import KnownCheckpoint
-from corinth.weights.loading import Source, dump_weights, key_maps, load_weights
+from corinth.weights.layouts import Source, key_maps
+from corinth.weights.loading import dump_weights, load_weights
 from corinth.weights.origin import origin_of
 from corinth.weights.report import LoadReport
 

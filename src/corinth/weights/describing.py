@@ -13,7 +13,7 @@ from corinth.registry import entry, list_models
 from corinth.weights import plain
 from corinth.weights.hub import HubFile, digest_of, fetch, hub_id, read_facts
 from corinth.weights.known import KnownCheckpoint
-from corinth.weights.reading import MODEL_FILE, find_file
+from corinth.weights.reading import PLAIN_STEMS, SUFFIXES, find_file
 
 # options that may differ from the checkpoint's: heads and input are adapted; dropout, initial values, the momentum of
 # running statistics and what the backward pass keeps are training's
@@ -143,9 +143,10 @@ def _is_usual(name: str, value: Any) -> bool:
 
 
 def _timm_folder(file: Path) -> KnownCheckpoint | None:
-    """A folder as timm saves it, or as the hub has it."""
+    """A folder as timm saves it, or as the hub has it; config.json describes its own file, or the only one."""
     beside = file.parent / "config.json"
-    if file.name != MODEL_FILE or not beside.is_file():
+    weights = [other for other in file.parent.iterdir() if other.suffix in SUFFIXES]
+    if not beside.is_file() or (file.stem not in PLAIN_STEMS and weights != [file]):
         return None
     try:
         facts = read_facts(beside)

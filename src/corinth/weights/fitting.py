@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from corinth.errors import WeightsError
@@ -55,11 +56,15 @@ def fit(
     values: dict[str, Tensor] = {}
     reshaped: dict[str, str] = {}
     notes = [*found.notes, *([keys.note] if keys.note else [])]
+    neutral = dict(keys.neutral)
     new_head = _has_new_head(ours, arrived, heads)
     absent = _absent(ours, arrived, keys, new_head)
     for key, tensor in ours.items():
         arrival = arrived.get(key)
-        if arrival is None:
+        if arrival is None and key in neutral:
+            values[key] = torch.full_like(tensor, neutral[key])
+            notes.append(f"the checkpoint's library has no {key}: set to {neutral[key]:g}, which changes nothing")
+        elif arrival is None:
             if key not in absent and not key.endswith(COUNTER):
                 against.absent.append(key)
         elif key in new_head:

@@ -60,7 +60,9 @@ class KeyMap:
     `optional` are prefixes of ours, such as auxiliary heads, which either side may be without. `counters` says
     whether the layout has the step counters of batch norms. `prefix` stands before every name in the source's
     files (reading takes it off, writing puts it on). `older` are rules for names that only older files of the
-    source have: they are read, never written. `note` is said at each load.
+    source have: they are read, never written. `neutral` are tensors of ours that the layout does not have, with the
+    value at which they change nothing: reading sets it, and only a model that has it can be written. `note` is said at
+    each load.
     """
 
     rules: tuple[Rule, ...]
@@ -68,6 +70,7 @@ class KeyMap:
     counters: bool = True
     prefix: str = ""
     older: tuple[Rule, ...] = ()
+    neutral: tuple[tuple[str, float], ...] = ()
     note: str | None = field(default=None, compare=False)
 
     def to_ours(self, name: str) -> tuple[str, Op] | None:

@@ -2,40 +2,24 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from corinth.errors import UsageError, WeightsError
 from corinth.registry import entry
-from corinth.weights import corinth, plain, pytorchcv, timm, torchvision
-from corinth.weights import torch as torch_names
 from corinth.weights.adapting import config_of
 from corinth.weights.describing import FREE, known_checkpoint, other_architecture, whole_options
 from corinth.weights.fitting import fit
-from corinth.weights.keymap import COUNTER, KeyMap
+from corinth.weights.forms import other_forms, said_form, whose_tensors
+from corinth.weights.keymap import COUNTER
 from corinth.weights.known import KnownCheckpoint
+from corinth.weights.layouts import Source, best_layout, key_maps, no_layout
 from corinth.weights.reading import Tensors, read_tensors, unwrap
 from corinth.weights.report import LoadReport, some
-
-Source = Literal["auto", "corinth", "torchvision", "timm", "torch", "plain", "pytorchcv"]
-_KEY_MAPS: dict[str, Callable[[nn.Module], KeyMap | None]] = {  # in the order in which `auto` prefers them
-    "corinth": corinth.key_map,
-    "torchvision": torchvision.key_map,
-    "timm": timm.key_map,
-    "torch": torch_names.key_map,
-    "plain": plain.key_map,
-    "pytorchcv": pytorchcv.key_map,
-}
-
-
-def key_maps(model: nn.Module) -> dict[str, KeyMap]:
-    """Source -> names: the layouts in which weights of this model can be read and written."""
-    made = {source: make(model) for source, make in _KEY_MAPS.items()}
-    return {source: keys for source, keys in made.items() if keys is not None}
 
 
 def load_weights(
@@ -49,10 +33,12 @@ def load_weights(
 
     `source` is whose names the checkpoint uses; `auto` takes the layout that explains most of them. `arch` is the
     model's registered name; with it a checkpoint that is known to be of another architecture is refused as such.
-    A head for another number of classes stays fresh, and a first convolution for another number of input channels
-    is adapted; both are reported. Anything else that does not fit is a `WeightsError` that names the tensors, and
-    then the model is left as it was. A source without a layout for this architecture is a `UsageError`. A model
-    inside a wrapper (torch.compile, data parallel) is filled where it is.
+    So is one that its metadata or its name give to another form with the same tensors (another padding, say); where
+    nothing tells, the report says so. A head for another number of classes stays fresh, and a first convolution for
+    another number of input channels is adapted; both are reported. Anything else that does not fit is a `WeightsError`
+    that names the tensors, and the architecture that they are of, if one is registered; then the model is left as it
+    was. A source without a layout for this architecture is a `UsageError`. A model inside a wrapper (torch.compile,
+    data parallel) is filled where it is.
     """
     model = bare(model)
     name = type(model).__name__ if arch is None else entry(arch).name
@@ -60,10 +46,15 @@ def load_weights(
     known = None if isinstance(weights, Mapping) or found.metadata is not None else known_checkpoint(weights)
     _refuse_other(found, known, model, None if arch is None else name)
     chosen = choose_layout(found, known, model, source, name)
+    if known is None and found.metadata is None:
+        found = _of_this_form(found, model, chosen, name)
     keys = key_maps(model)[chosen]
     if known is not None and known.layout == chosen:
         keys = dataclasses.replace(keys, note=None)  # what it says of the input is in `known`
-    values, report = fit(model, found, keys, source=chosen, name=name)
+    try:
+        values, report = fit(model, found, keys, source=chosen, name=name)
+    except WeightsError as error:
+        raise WeightsError(f"{error}{whose_tensors(found, model)}") from error
     state = model.state_dict()  # shares memory with the model
     with torch.no_grad():
         for ours, tensor in values.items():
@@ -79,14 +70,18 @@ def dump_weights(model: nn.Module, *, source: Source) -> dict[str, Tensor]:
     model = bare(model)
     maps = key_maps(model)
     if source not in maps:
-        raise _no_layout(type(model).__name__, source, maps)
+        raise no_layout(type(model).__name__, source, model)
     keys = maps[source]
+    neutral = dict(keys.neutral)
     dumped = {}
     for ours, tensor in model.state_dict().items():
         target = keys.to_theirs(ours)
         if target is not None:
             theirs, op = target
             dumped[keys.prefix + theirs] = op.undo(tensor.detach()).contiguous()
+        elif ours in neutral:
+            if not tensor.is_meta and (tensor != neutral[ours]).any():
+                raise UsageError(f"the layout {source!r} has no place for {ours}, unless they are {neutral[ours]:g}")
         elif not ours.endswith(COUNTER) and not keys.is_optional(ours):
             raise UsageError(f"the layout {source!r} has no place for {ours}")
     return dumped
@@ -105,22 +100,18 @@ def choose_layout(found: Tensors, known: KnownCheckpoint | None, model: nn.Modul
     maps = key_maps(model)
     if source != "auto":
         if source not in maps:
-            raise _no_layout(name, source, maps)
+            raise no_layout(name, source, model)
         return source
     if known is not None and known.layout in maps:
         return cast("Source", known.layout)
-    ours = model.state_dict()
-    places = {
-        source: sum(target is not None and target[0] in ours for target in map(keys.to_ours, found.state))
-        for source, keys in maps.items()
-    }
-    best = max(places, key=lambda source: places[source])
-    if places[best] == 0:
+    best, places = best_layout(found.state, model)
+    if places == 0:
+        ours = tuple(model.state_dict())
         raise WeightsError(
             f"{found.where} is no checkpoint of {name} in any layout known for it ({', '.join(maps)}): "
-            f"it has {some(tuple(found.state))}, and {name} has {some(tuple(ours))}"
+            f"it has {some(tuple(found.state))}, and {name} has {some(ours)}{whose_tensors(found, model)}"
         )
-    return cast("Source", best)
+    return best
 
 
 def _refuse_other(found: Tensors, known: KnownCheckpoint | None, model: nn.Module, name: str | None) -> None:
@@ -148,8 +139,24 @@ def _refuse_other(found: Tensors, known: KnownCheckpoint | None, model: nn.Modul
             )
 
 
-def _no_layout(name: str, source: str, maps: Mapping[str, KeyMap]) -> UsageError:
-    known = get_args(Source)
-    if source not in known:
-        return UsageError(f"weights source {source!r} is none of {', '.join(known)}")
-    return UsageError(f"{name} in this configuration has no weights layout {source!r}; it has {', '.join(maps)}")
+def _of_this_form(found: Tensors, model: nn.Module, layout: Source, name: str) -> Tensors:
+    """`found`, with a note where nothing says of which form it is; `WeightsError` where something names another."""
+    own, others = other_forms(model, layout)
+    if not others:
+        return found
+    said = said_form(found, layout)
+    if said in others:
+        pairs = others[said].items()
+        its, ours = (", ".join(f"{option}={pair[i]!r}" for option, pair in pairs) for i in (0, 1))
+        raise WeightsError(
+            f"{found.where} is by its name or metadata of {said}, which has the same tensors and {its}, and this "
+            f"{name} has {ours}; create {said}, or give the file another name if that is wrong"
+        )
+    if said in own:
+        return found
+    differing = ", ".join(dict.fromkeys(option for pairs in others.values() for option in pairs))
+    note = (
+        f"nothing says whether it is of {' or '.join([*own, *others])}: the tensors are the same, {differing} not; "
+        f"this is {own[0] if own else name}"
+    )
+    return dataclasses.replace(found, notes=(*found.notes, note))

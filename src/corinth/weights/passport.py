@@ -1,4 +1,4 @@
-"""Conversion of a checkpoint, in or out, and its passport: where the tensors came from, and proof that none changed."""
+"""Conversion of a checkpoint, in or out, and its passport: where the tensors came from, and what they gave there."""
 
 import dataclasses
 import io
@@ -23,7 +23,9 @@ from corinth.weights.describing import FREE, known_checkpoint, other_architectur
 from corinth.weights.folder import CONFIG_FILE, ModelConfig, load_model, read_config, save_model
 from corinth.weights.hub import torchvision_table
 from corinth.weights.known import KnownCheckpoint
-from corinth.weights.loading import Source, choose_layout, dump_weights, key_maps, load_weights
+from corinth.weights.layouts import Source, key_maps
+from corinth.weights.library import LibraryCheck, check_in_library
+from corinth.weights.loading import choose_layout, dump_weights, load_weights
 from corinth.weights.origin import NOT_STATED, origin_of
 from corinth.weights.reading import MODEL_FILE, SUFFIXES, Tensors, find_file, read_tensors
 from corinth.weights.report import LoadReport, some
@@ -36,7 +38,7 @@ MOST_DIFFERENCE = 1e-5  # of an output on the probe; every conversion measured s
 
 @dataclass(frozen=True, kw_only=True)
 class Passport:
-    """What config.json says under "source", and passport.json as a whole."""
+    """What passport.json says, and but for `libraries` config.json under "source"."""
 
     title: str  # the id, or the path
     arch: str
@@ -53,12 +55,17 @@ class Passport:
     reshaped: Mapping[str, str]  # our name -> what was done to the tensor
     ignored: Sequence[str]  # the source's names
     probe: str
-    converted: float  # largest difference of an output: converted and read again, against the source read directly
+    read_again: float  # largest difference of an output: written and read again, against the source read directly
     round_trip: float  # the same, after the way out into the source's layout and in again
+    libraries: Sequence[LibraryCheck]  # against the library of the source's layout, and that of the written one's
     notes: Sequence[str]
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+    def to_source(self) -> dict[str, Any]:
+        """What goes into the weights: nothing that depends on what is installed, so that their bytes do not."""
+        return {name: value for name, value in self.to_dict().items() if name != "libraries"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ class _Loaded:
     keys: Mapping[str, str]
     report: LoadReport
     file: Path
+    state: Mapping[str, Tensor]  # as the source has it
     known: KnownCheckpoint | None = None
     own: ModelConfig | None = None
 
@@ -91,7 +99,8 @@ def convert(
     `output` is a file (.safetensors; for torchvision and timm .pth too) or a folder; what is there is not overwritten.
     Classes, input channels and auxiliary heads are taken as the tensors have them; `options` are the architecture's
     others. Corinth's own form needs the preprocessing: the source's, where that is known, or `preprocess`. The same
-    source gives the same bytes.
+    source gives the same bytes. What answers otherwise than in timm or torchvision, where these are installed, is a
+    `WeightsError`, as is what a round trip changes.
     """
     if to not in get_args(Target):
         raise UsageError(f"to {to!r} is none of {', '.join(get_args(Target))}")
@@ -122,14 +131,25 @@ def convert(
         passport = dataclasses.replace(
             blank,
             probe=f"{'x'.join(map(str, probe.shape))} normal numbers of seed 0",
-            converted=_difference(loaded.model, back, probe),
+            read_again=_difference(loaded.model, back, probe),
             round_trip=_difference(loaded.model, there_and_back, probe),
         )
-    if not all(found <= MOST_DIFFERENCE for found in (passport.converted, passport.round_trip)):  # NaN is not either
-        raise WeightsError(
-            f"{source} gives other outputs once converted: they differ by {passport.converted:.1e}, after a round trip "
-            f"by {passport.round_trip:.1e}; nothing was written"
-        )
+        if not all(found <= MOST_DIFFERENCE for found in (passport.read_again, passport.round_trip)):  # NaN is not
+            raise WeightsError(
+                f"{source} gives other outputs once converted: they differ by {passport.read_again:.1e}, after a round "
+                f"trip by {passport.round_trip:.1e}; nothing was written"
+            )
+        checks = [check_in_library(loaded.layout, loaded.state, loaded.model, loaded.arch, probe)]
+        if to not in ("corinth", loaded.layout):
+            written = read_tensors(_file(trial, to)).state
+            checks.append(check_in_library(to, written, loaded.model, loaded.arch, probe))
+    for check in checks:
+        if not check.agrees:
+            raise WeightsError(
+                f"{source} gives other outputs in Corinth than in {check.library} {check.version} ({check.network}): "
+                f"they differ by {check.difference:.1e}, and the largest is {check.largest:.1e}; nothing was written"
+            )
+    passport = dataclasses.replace(passport, libraries=checks)
     _write(place, loaded, to, preprocess, names, passport)
     write_json(passport_of(place), passport.to_dict())
     return passport
@@ -172,7 +192,9 @@ def _load(source: str | Path, arch: str, layout: Source, options: dict[str, Any]
         if entry(own.arch).name != arch:
             raise other_architecture(str(source), own.arch, arch)
         report = load_weights(model, file, source="corinth", arch=arch)
-        return _Loaded(model, arch, "corinth", {name: name for name in model.state_dict()}, report, file, own=own)
+        return _Loaded(
+            model, arch, "corinth", {name: name for name in model.state_dict()}, report, file, found.state, own=own
+        )
     known = known_checkpoint(source)
     if known is not None and known.arch != arch:
         raise other_architecture(str(source), known.arch, arch)
@@ -191,7 +213,7 @@ def _load(source: str | Path, arch: str, layout: Source, options: dict[str, Any]
     keys = key_maps(model)[chosen]
     names = {target[0]: theirs for theirs in found.state if (target := keys.to_ours(theirs)) is not None}
     names = {name: names[name] for name in model.state_dict() if name in names}
-    return _Loaded(model.eval(), arch, chosen, names, report, file, known=known)
+    return _Loaded(model.eval(), arch, chosen, names, report, file, found.state, known=known)
 
 
 def _is_own(file: Path) -> bool:
@@ -257,8 +279,9 @@ def _passport(source: str | Path, loaded: _Loaded, to: Target) -> Passport:
         reshaped=loaded.report.reshaped,
         ignored=loaded.report.unexpected,
         probe="",
-        converted=0.0,
+        read_again=0.0,
         round_trip=0.0,
+        libraries=(),
         notes=(*loaded.report.notes, *_warnings(loaded, to)),
     )
 
@@ -289,7 +312,7 @@ def _write(
                 f"the preprocessing of {passport.title} is not known: state it, as Corinth's own form keeps it"
             )
         save_model(
-            place, loaded.model, arch=loaded.arch, preprocess=preprocess, classes=classes, source=passport.to_dict()
+            place, loaded.model, arch=loaded.arch, preprocess=preprocess, classes=classes, source=passport.to_source()
         )
         return
     file, tensors = _file(place, to), dump_weights(loaded.model, source=to)

@@ -21,6 +21,7 @@ from corinth.weights.hub import fetch, hub_id
 PICKLES = (".pth", ".pt", ".th", ".bin", ".tar")
 SUFFIXES = (".safetensors", *PICKLES)
 MODEL_FILE = "model.safetensors"  # what a run folder has
+PLAIN_STEMS = ("model", "pytorch_model")  # files that are named after what they hold by their folder
 PREFIXES = ("module.", "_orig_mod.")  # of DistributedDataParallel and torch.compile, in whatever order they wrapped
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
 _BROKEN = (  # what torch.load was seen to raise over damaged bytes, besides its own errors
@@ -45,6 +46,7 @@ class Tensors:
     path: Path | None = None
     metadata: dict[str, Any] | None = None  # the config.json inside a file that Corinth wrote
     notes: tuple[str, ...] = ()
+    architecture: str | None = None  # what the metadata of another library's safetensors call it
 
 
 def find_file(path: str | Path) -> Path:
@@ -80,21 +82,24 @@ def read_tensors(path: str | Path) -> Tensors:
         if file.stat().st_size == 0:
             raise WeightsError(f"{file} is empty (0 bytes)")
         if file.suffix == ".safetensors":
-            state, metadata = _read_safetensors(file)
-            return unwrap(state, str(file), path=file, metadata=metadata)
+            state, metadata, architecture = _read_safetensors(file)
+            found = unwrap(state, str(file), path=file, metadata=metadata)
+            return dataclasses.replace(found, architecture=architecture)
         return unwrap(_read_pickle(file), str(file), path=file)
     except OSError as error:
         raise WeightsError(f"{file} cannot be read: {error.strerror or error}") from error
 
 
-def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None, str | None]:
     try:
         with safe_open(file, framework="pt") as opened:
-            text = (opened.metadata() or {}).get(METADATA)
+            said = opened.metadata() or {}
+            text = said.get(METADATA)
             metadata = json.loads(text) if text else None
             if not isinstance(metadata, dict | None):
                 raise WeightsError(f"{file} has metadata of Corinth's that are no mapping; it was not written by it")
-            return {key: opened.get_tensor(key) for key in opened.keys()}, metadata  # noqa: SIM118
+            state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+            return state, metadata, said.get("architecture")
     except (SafetensorError, json.JSONDecodeError) as error:
         raise WeightsError(f"{file} is damaged or cut short, not a whole safetensors file ({error})") from error
 

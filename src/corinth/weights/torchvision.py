@@ -8,6 +8,7 @@ from torch import nn
 from corinth.models.convolutional.alexnet import AlexNet, AlexNetConfig
 from corinth.models.convolutional.densenet import DenseNet, DenseNetConfig
 from corinth.models.convolutional.efficientnet import EfficientNet, EfficientNetConfig
+from corinth.models.convolutional.fcos import FCOS, STRIDES, FCOSConfig
 from corinth.models.convolutional.googlenet import GoogLeNet, GoogLeNetConfig
 from corinth.models.convolutional.inception import InceptionV3, InceptionV3Config
 from corinth.models.convolutional.mobilenetv2 import TABLE as MOBILENET_V2_TABLE
@@ -15,7 +16,8 @@ from corinth.models.convolutional.mobilenetv2 import MobileNetV2, MobileNetV2Con
 from corinth.models.convolutional.mobilenetv3 import MobileNetV3, MobileNetV3Config
 from corinth.models.convolutional.resnet import ResNet, ResNetConfig
 from corinth.models.convolutional.vgg import Vgg, VggConfig
-from corinth.weights.keymap import KeyMap, renames, units
+from corinth.registry import entry
+from corinth.weights.keymap import KeyMap, Rule, renames, units
 
 EFFICIENTNET_EPS = (
     "torchvision's public weights of efficientnet_b5 to b7 want a batch-norm epsilon of 1e-3: create the model with "
@@ -248,10 +250,41 @@ def _mobile(parts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         yield from ((f"{theirs}.{its}", f"{ours}.{own}") for its, own in inner)
 
 
+def fcos(cfg: FCOSConfig) -> KeyMap | None:
+    """On a ResNet, with rectified distances and without the scalars s_l; its public weights have frozen batch norms.
+
+    Older files name the pyramid's convolutions without the layer in which they are now.
+    """
+    config = entry(cfg.backbone).config
+    body = resnet(config) if isinstance(config, ResNetConfig) else None
+    if body is None or cfg.distance != "relu":
+        return None
+    pyramid = (("inner_blocks", "laterals"), ("layer_blocks", "smooths"))
+    return KeyMap(
+        (
+            *(Rule(f"backbone.body.{rule.theirs}", f"backbone.body.{rule.ours}", rule.op) for rule in body.rules),
+            *renames(
+                [
+                    *((f"backbone.fpn.{theirs}.{{}}.0", f"fpn.{ours}.{{}}") for theirs, ours in pyramid),
+                    *((f"backbone.fpn.extra_blocks.p{6 + i}", f"fpn.extras.{i}") for i in range(len(STRIDES) - 3)),
+                    ("head.classification_head.conv.{}", "head.class_tower.{}"),
+                    ("head.classification_head.cls_logits", "head.classify"),
+                    ("head.regression_head.conv.{}", "head.box_tower.{}"),
+                    ("head.regression_head.bbox_reg", "head.regress"),
+                    ("head.regression_head.bbox_ctrness", "head.centre"),
+                ]
+            ),
+        ),
+        older=renames((f"backbone.fpn.{theirs}.{{}}", f"fpn.{ours}.{{}}") for theirs, ours in pyramid),
+        neutral=(("head.scales", 1.0),),
+    )
+
+
 KEY_MAPS: Mapping[type[nn.Module], Callable[[Any], KeyMap | None]] = {
     AlexNet: alexnet,
     DenseNet: densenet,
     EfficientNet: efficientnet,
+    FCOS: fcos,
     GoogLeNet: googlenet,
     InceptionV3: inception_v3,
     MobileNetV2: mobilenetv2,
