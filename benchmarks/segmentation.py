@@ -7,8 +7,9 @@
 `isbi_membrane` is a stack of 30 slices, so neighbours look alike: the parts are runs of slices, 0 to 21 to train, 22 to
 24 to validate, 25 to 29 to test. `camvid_sample8` has 5 training images of one drive, of which the last one validates,
 and 3 test images of another drive, a fifteenth of a second apart; its class 11 is CamVid's "unlabelled" and not
-counted. The names of its classes are CamVid's too. Beside the networks stand what needs none: the most frequent class
-everywhere and at each place, and of the membranes everything darker than a threshold after a blur.
+counted, the names of the others are CamVid's too, and the 4 images show no fence and no cyclist. Beside the networks
+stands what needs none: the most frequent class everywhere and at each place, and of the membranes everything darker
+than a threshold after a blur.
 
 Each run is merged into benchmarks/results/segmentation.json when it is done, and not trained again without `--again`.
 `--pictures` draws image, truth and prediction side by side for test images; the runs' folders are kept for that.
