@@ -79,7 +79,7 @@ def files_of(name: str) -> list[tuple[str, Path, Path]]:
 
 def written(name: str, folder: Path) -> ImageData:
     """A folder as `corinth train --data` takes it: the parts, and masks of class ids."""
-    if not folder.exists():
+    if not (folder / "classes.txt").exists():  # which is written last
         for part, image, mask in files_of(name):
             for kind in ("images", "masks"):
                 (folder / part / kind).mkdir(parents=True, exist_ok=True)
