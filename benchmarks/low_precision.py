@@ -70,11 +70,11 @@ def main() -> None:
             predictor.model, example, precision=precision, seconds=args.seconds, runtimes=args.runtimes
         )
         name = f"optimised{', OpenVINO to choose from' if args.runtimes else ''}, {precision}"
-        rows[name] = {"form": fast.report.form, **compared(answers(fast), expected, whole.targets)}
+        found = compared(answers(fast), expected, whole.targets)
+        rows[name] = {"form": fast.report.form, **found, "batch": args.batch, "machine": machine()}
     for name, row in rows.items():
         print(f"{name:42} {row['accuracy']:.1%}, equal {row['equal_labels']:.1%}  {row.get('form', '')}")
-    found = {"images": len(store), "batch": args.batch, "rows": rows, "machine": machine()}
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    RESULTS.write_text(json.dumps({"images": len(store), "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -221,8 +221,11 @@ def main() -> None:
                     test = row["test"]
                     print(f"{name}, {arch}, seed {seed}: mIoU {test['miou']:.1%}, Dice {test['dice']:.1%}, ", end="")
                     print(f"pixels {test['pixel_accuracy']:.1%}, {row['minutes']} min", flush=True)
-                if args.pictures is not None and seed == 0 and output.exists():
-                    draw(data, output, args.pictures, output.name)
+                if args.pictures is not None and seed == 0:
+                    if output.exists():
+                        draw(data, output, args.pictures, output.name)
+                    else:
+                        print(f"{output} is gone, so {arch} draws nothing; train it with --again")
     if not args.choose:
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 

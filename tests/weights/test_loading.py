@@ -330,6 +330,24 @@ def test_options_that_make_it_the_form_of_the_file(tmp_path: Path) -> None:
     assert not load_weights(model, file, arch="mobilenetv3_small_075").notes
 
 
+def test_files_of_ones_own_are_called_as_one_likes(tmp_path: Path) -> None:
+    model = create_model("lenet5", pool="avg")
+    for name in ("lenet5.pth", "best.pth"):
+        torch.save(model.state_dict(), tmp_path / name)
+        assert not load_weights(create_model("lenet5", pool="avg"), tmp_path / name, arch="lenet5").notes
+    model = create_model("rnn")
+    torch.save(model.state_dict(), tmp_path / "my_rnn_relu.pth")
+    (note,) = load_weights(model, tmp_path / "my_rnn_relu.pth", arch="rnn").notes
+    assert "my_rnn_relu.pth is by its name or metadata of rnn_relu, which has the same tensors and nonlinear" in note
+
+
+def test_a_config_of_anybodys_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "my_cnn", "lr": 1}))
+    model = create_model("lenet5")
+    torch.save(model.state_dict(), tmp_path / "best.pth")
+    assert load_weights(model, tmp_path / "best.pth", arch="lenet5").exact
+
+
 def test_other_forms_than_of_padding() -> None:
     model, other = on_meta("resnet50"), on_meta("resnet50_v1")
     report = load_weights(other, model.state_dict())

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from corinth import create_model, load_weights
 from corinth.data import Preprocess
 from corinth.errors import CorinthError
 from corinth.predictor import Classifier, load_run
-from corinth.weights import load_model, read_config, save_model
+from corinth.weights import library, load_model, read_config, save_model
 from corinth.weights.passport import convert, passport_of
 from fake_hub import Hub, state_in
 
@@ -69,6 +70,22 @@ def test_the_same_source_gives_the_same_bytes(served: str, tmp_path: Path) -> No
     assert len(first) == 9, first
     for name in first:
         assert first[name].read_bytes() == second[name].read_bytes()
+
+
+class Odd(types.ModuleType):
+    """A release of timm that has no such network, as somebody copied it."""
+
+    def create_model(self, *_: object, **__: object) -> None:
+        raise RuntimeError("Unknown model")
+
+
+def test_a_library_that_cannot_build_it_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", Odd("timm"))
+    monkeypatch.setattr(library, "_version", lambda _: None)
+    model = create_model("mobilenetv3_small_050")
+    check = library.check_in_library("timm", {}, model, "mobilenetv3_small_050", torch.zeros(1, 3, 32, 32))
+    assert str(check) == "not compared: this timm builds no mobilenetv3_small_050 (Unknown model)"
+    assert check.agrees
 
 
 def test_without_the_sources_library_the_passport_says_so(

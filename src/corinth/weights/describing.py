@@ -142,11 +142,13 @@ def _is_usual(name: str, value: Any) -> bool:
     return bool(FREE.search(name)) or (name, value) in (("global_pool", "avg"), ("label_offset", 0))
 
 
+_OF_TIMM = {"pretrained_cfg", "input_size"}  # of its config.json, now and before
+
+
 def _timm_folder(file: Path) -> KnownCheckpoint | None:
     """A folder as timm saves it, or as the hub has it; config.json describes its own file, or the only one."""
     beside = file.parent / "config.json"
-    weights = [other for other in file.parent.iterdir() if other.suffix in SUFFIXES]
-    if not beside.is_file() or (file.stem not in PLAIN_STEMS and weights != [file]):
+    if not beside.is_file():
         return None
     try:
         facts = read_facts(beside)
@@ -154,7 +156,17 @@ def _timm_folder(file: Path) -> KnownCheckpoint | None:
         return None  # `read_config` says what is wrong with it
     if not isinstance(facts.get("architecture"), str):
         return None
+    if file.stem not in PLAIN_STEMS and not (facts.keys() & _OF_TIMM and _is_alone(file)):
+        return None  # a config.json may be anybody's
     return _timm(str(file), file, facts)
+
+
+def _is_alone(file: Path) -> bool:
+    """Whether it is the only file of weights in its folder, as far as that can be read."""
+    try:
+        return [other for other in file.parent.iterdir() if other.suffix in SUFFIXES] == [file]
+    except OSError:
+        return False
 
 
 def _registered(reference: str, where: str) -> str:

@@ -29,14 +29,14 @@ def other_forms(model: nn.Module, layout: Source) -> tuple[list[str], dict[str, 
     With each of the others come the options in which it differs: its value and the model's.
     """
     config, own, others = config_of(model), [], {}
+    values = _values(config)
     for name in list_models():
         if entry(name).cls is not type(model):
             continue
-        theirs = entry(name).config
         differing = {
-            field.name: (getattr(theirs, field.name), getattr(config, field.name))
-            for field in dataclasses.fields(config)
-            if getattr(theirs, field.name) != getattr(config, field.name) and not FREE.search(field.name)
+            option: (value, values[option])
+            for option, value in _values(entry(name).config).items()
+            if value != values[option] and not FREE.search(option)
         }
         if differing.keys() <= {_TUNED}:
             own.append(name)
@@ -46,6 +46,12 @@ def other_forms(model: nn.Module, layout: Source) -> tuple[list[str], dict[str, 
             if layout in key_maps(other) and shapes(other) == shapes(model):
                 others[name] = differing
     return own, others
+
+
+def _values(config: Any) -> dict[str, Any]:
+    """A sequence is the same whether it was given as a list or a tuple."""
+    found = ((field.name, getattr(config, field.name)) for field in dataclasses.fields(config))
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found}
 
 
 @functools.lru_cache(maxsize=256)

@@ -59,7 +59,7 @@ def check_in_library(
     version = network = None
     try:
         module = _imported(layout)
-        version = importlib.metadata.version(layout)
+        version = _version(layout)
         network = _network(layout, model, arch)
         theirs = _built(module, layout, network, model)
         _fill(theirs, state, model, layout, network)
@@ -82,6 +82,13 @@ def _imported(library: str) -> Any:
             raise _NotMadeError(f"{library} is not installed here") from error
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise _NotMadeError(f"{library} cannot be imported here ({reason})") from error
+
+
+def _version(library: str) -> str | None:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:  # a copy without what pip writes
+        return None
 
 
 def _network(library: str, model: nn.Module, arch: str) -> str:
@@ -108,12 +115,17 @@ def _built(module: Any, library: str, network: str, model: nn.Module) -> nn.Modu
     options: dict[str, Any] = {"num_classes": config.num_classes}
     if network in _WITH_AUX:
         options["aux_logits"] = config.aux_heads
-    with torch.random.fork_rng(devices=()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # theirs
-        if library == "timm":
-            theirs = module.create_model(network, pretrained=False, in_chans=config.in_chans, **options)
-        else:
-            theirs = getattr(module, network)(**options, **({"init_weights": False} if network in _WITH_AUX else {}))
+    try:
+        with torch.random.fork_rng(devices=()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # theirs
+            if library == "timm":
+                theirs = module.create_model(network, pretrained=False, in_chans=config.in_chans, **options)
+            else:
+                extra = {"init_weights": False} if network in _WITH_AUX else {}
+                theirs = getattr(module, network)(**options, **extra)
+    except (*_BROKEN, TypeError) as error:  # another release of it
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise _NotMadeError(f"this {library} builds no {network} ({reason})") from error
     eps = {norm.eps for norm in theirs.modules() if isinstance(norm, nn.BatchNorm2d)}
     wanted = getattr(config, "norm_eps", None)
     if wanted is not None and eps != {wanted}:

@@ -140,23 +140,29 @@ def _refuse_other(found: Tensors, known: KnownCheckpoint | None, model: nn.Modul
 
 
 def _of_this_form(found: Tensors, model: nn.Module, layout: Source, name: str) -> Tensors:
-    """`found`, with a note where nothing says of which form it is; `WeightsError` where something names another."""
+    """`found`, with a note where nothing says of which form it is; `WeightsError` where something names another.
+
+    Names of files of one's own refuse nothing: resnet50_v1 may be the first version of a resnet50.
+    """
     own, others = other_forms(model, layout)
-    if not others:
+    said = said_form(found, layout) if others else None
+    mine = layout == "corinth"
+    if not others or said in own or (mine and said == name):
         return found
-    said = said_form(found, layout)
     if said in others:
-        pairs = others[said].items()
-        its, ours = (", ".join(f"{option}={pair[i]!r}" for option, pair in pairs) for i in (0, 1))
-        raise WeightsError(
+        its, ours = (", ".join(f"{option}={pair[i]!r}" for option, pair in others[said].items()) for i in (0, 1))
+        note = (
             f"{found.where} is by its name or metadata of {said}, which has the same tensors and {its}, and this "
-            f"{name} has {ours}; create {said}, or give the file another name if that is wrong"
+            f"{name} has {ours}"
         )
-    if said in own:
+        if not mine and said != name:
+            raise WeightsError(f"{note}; create {said}, or give the file another name if that is wrong")
+    elif candidates := [form for form in (*own, *others) if own or form != name]:
+        differing = ", ".join(dict.fromkeys(option for pairs in others.values() for option in pairs))
+        note = (
+            f"nothing says whether it is of {' or '.join(candidates)}: the tensors are the same, {differing} not; "
+            f"this is {own[0] if own else name}"
+        )
+    else:
         return found
-    differing = ", ".join(dict.fromkeys(option for pairs in others.values() for option in pairs))
-    note = (
-        f"nothing says whether it is of {' or '.join([*own, *others])}: the tensors are the same, {differing} not; "
-        f"this is {own[0] if own else name}"
-    )
     return dataclasses.replace(found, notes=(*found.notes, note))
