@@ -1,6 +1,6 @@
 """The kernel for LSTMs against the loop over their steps, and when it keeps out of the way."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,28 +24,6 @@ STEPS: dict[str, tuple[Step, tuple[int, ...]]] = {  # and the sizes of its weigh
 }
 SIZES = [(1, 1, 1), (5, 3, 4), (3, 17, 65), (2, 300, 33), (30, 40, 6), (2, 0, 4)]  # steps, batch, hidden units
 every_step = pytest.mark.parametrize("name", STEPS)
-
-
-@pytest.fixture(autouse=True)
-def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the kernels that ran."""
-    called: list[str] = []
-    real = native.call
-
-    def call(name: str, *arguments: Any) -> None:
-        called.append(name)
-        real(name, *arguments)
-
-    monkeypatch.setattr(native, "call", call)
-    return called
-
-
-@pytest.fixture(params=[1, 2, 5])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 def arguments(name: str, steps: int = 5, batch: int = 3, hidden: int = 4) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 import copy
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -28,19 +28,11 @@ SHAPES = [(2, 3, 1, 1), (3, 5, 7, 3), (2, 16, 8, 8), (4, 24, 6, 6), (1, 37, 9, 5
 
 
 @pytest.fixture(autouse=True)
-def on_maps_of_any_size(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def on_maps_of_any_size(monkeypatch: pytest.MonkeyPatch, ran: list[str]) -> list[str]:
     """Small maps run by the kernels too; the names of those that ran."""
-    called: list[str] = []
-    real = native.call
-
-    def call(name: str, *arguments: Any) -> None:
-        called.append(name)
-        real(name, *arguments)
-
     monkeypatch.setattr(native, "WORTH_CALLING", 0)
     monkeypatch.setattr(norm_act_module, "WORTH_EVALUATING", 0)
-    monkeypatch.setattr(native, "call", call)
-    return called
+    return ran
 
 
 def map_of(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -53,14 +45,6 @@ def norm_of(chans: int) -> nn.BatchNorm2d:
         assert tensor is not None
         nn.init.uniform_(tensor, 0.5, 1.5)
     return norm
-
-
-@pytest.fixture(params=[1, 2, 5])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 def learned(run: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
