@@ -169,7 +169,7 @@ class _Recurrence(torch.autograd.Function):
         states = [value.new_empty((steps + 1, *value.shape)) for value in state]
         for all_steps, first in zip(states, state):
             all_steps[0] = first
-        ctx.step, ctx.count, ctx.weights = step, count, len(weights)
+        ctx.step, ctx.count, ctx.width = step, count, len(weights)
         ctx.kernel = cells.kernel_for(step, x, u_weight, states, weights, mask)
         if ctx.kernel is not None:
             kept = cells.forward(ctx.kernel, x, u_weight, weights, mask, *states, keeps=keeps)
@@ -188,8 +188,8 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def _backward(ctx: Any, saved: Sequence[Any], grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
         mask, x, u_weight, *rest = saved
-        count = 2 * ctx.count + ctx.weights
-        rest, kept = rest[:count], rest[count:]
+        given = 2 * ctx.count + ctx.width
+        rest, kept = rest[:given], rest[given:]
         states, begun, weights = rest[: ctx.count], rest[ctx.count : 2 * ctx.count], tuple(rest[2 * ctx.count :])
         plain = all(native.is_for_kernels(grad, states[0]) for grad in grads if grad is not None)
         suits = ctx.kernel is None or (plain and native.are_single(*(value for value in saved if value is not None)))
