@@ -1,6 +1,7 @@
 """`doctor`, `train`, `evaluate`, `predict` and `compare` on data with masks, and what bad data get."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,25 @@ def test_from_masks_to_drawings(cli: Cli, plates: Path, tmp_path: Path) -> None:
     assert table.startswith("name,label,share,error\n")
 
 
+def test_drawings_take_no_images_place(cli: Cli, plates: Path, tmp_path: Path) -> None:
+    run, images = tmp_path / "run", plates / "images"
+    small = ("--set", "width=2", "--set", "depth=2", "--budget", "1ep", "--quiet")
+    assert cli("train", "--data", plates, "--model", "unet", *small, "--output", run).code == 0
+    before = {path: path.read_bytes() for path in images.iterdir()}
+    refused = cli("predict", run, images / "1.png", images, "--draw", plates / "masks" / ".." / "images")
+    assert refused.code == 2
+    assert f"is the folder of {images / '1.png'}; name another, so that no image is overwritten" in refused.sentence
+    assert {path: path.read_bytes() for path in images.iterdir()} == before
+    for name in ("a", "a_mask", "deeper/a"):
+        (tmp_path / "of" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "of" / f"{name}.png").write_bytes(before[images / "1.png"])
+    found = cli("predict", run, tmp_path / "of", "--draw", tmp_path / "drawn")
+    assert found.code == 0, found.err
+    stems = {path.stem for path in (tmp_path / "drawn").iterdir()}
+    assert stems == {"a", "a_mask", "a_mask-2", "a_mask-2_mask", "a-2", "a-2_mask"}
+    assert "drew 3 images" in found.err
+
+
 @pytest.mark.slow
 def test_a_comparison(plates: Path, tmp_path: Path) -> None:
     from corinth import compare
@@ -104,8 +124,21 @@ def outside(folder: Path) -> str:
     return "its value 2 is none of the 2 classes, whose ids are 0 to 1"
 
 
+def no_masks_of_a_part(folder: Path) -> str:
+    for name in ("images", "masks"):
+        (folder / name).rename(folder / f"train_{name}")
+    (folder / "val_images").mkdir()
+    Image.new("L", (30, 24)).save(folder / "val_images" / "0.png")
+    return "val_images: there is no folder of masks beside it for its 1 images; add one, or take these images away"
+
+
+def no_masks(folder: Path) -> str:
+    shutil.rmtree(folder / "masks")
+    return "images: nothing says what is in its images; put the images of each class into a folder with its name, masks"
+
+
 @pytest.mark.parametrize("verb", ["train", "doctor"])
-@pytest.mark.parametrize("spoil", [missing, unequal, outside])
+@pytest.mark.parametrize("spoil", [missing, unequal, outside, no_masks_of_a_part, no_masks])
 def test_bad_masks_are_one_sentence(
     cli: Cli, plates: Path, tmp_path: Path, verb: str, spoil: Callable[[Path], str]
 ) -> None:

@@ -96,6 +96,15 @@ def test_coco_parts_in_folders_of_their_own(coco_folder: Callable[..., Path]) ->
     assert {part: len(rows) for part, rows in found.declared.items()} == {"train": 2, "val": 2}
 
 
+@pytest.mark.parametrize("images", ["test2017", "images/test2017"])
+def test_images_without_annotations_are_said(coco_folder: Callable[..., Path], images: str) -> None:
+    root = coco_folder(coco(GOOD))
+    picture(root / images / "c.png")
+    found = open_boxes(root)
+    assert len(found.source) == 2
+    assert f"{images} holds images that no annotations are of: left out" in found.notes
+
+
 def test_other_json_does_not_make_class_folders_a_detection_set(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         picture(tmp_path / name / "1.png")

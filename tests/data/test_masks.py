@@ -241,9 +241,7 @@ def test_a_single_bad_mask_is_left_out(tmp_path: Path, write: Writer) -> None:
     write("masks/5.png", ids(0, 1, size=(4, 8)))
     data = open_data(tmp_path)
     assert len(data) == 23
-    assert data.corrupt == (
-        (str(tmp_path / "masks/5.png"), "the mask has 8 x 4 pixels and its image 8 x 6 (turned upright)"),
-    )
+    assert data.corrupt == ((str(tmp_path / "masks/5.png"), "the mask has 8 x 4 pixels and its image 8 x 6"),)
     assert "1 files cannot be used and are left out" in data.notes
     with pytest.raises(DataError, match="1 of 24 images cannot be used"):
         open_data(tmp_path, max_corrupt=0.0)
@@ -439,6 +437,37 @@ def test_a_folder_of_masks_without_one_is_said(tmp_path: Path, write: Writer) ->
     write("images/a.png", photo(1))
     (tmp_path / "masks").mkdir()
     with pytest.raises(DataError, match=r"masks holds no masks for the images beside it; masks are PNG files"):
+        open_data(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["val/images", "val", "val/photos/town"])
+def test_a_part_without_masks_is_said(tmp_path: Path, write: Writer, place: str) -> None:
+    if place == "val":
+        pairs(write, "train/{}.png", "train_masks/{}.png")
+    else:
+        pairs(write, "train/images/{}.png", "train/masks/{}.png")
+    write(f"{place}/a.png", photo(1))
+    with pytest.raises(DataError, match=r"val.*: there is no folder of masks beside it for its 1 images; add one"):
+        open_data(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["test/images", "test_images"])
+def test_test_images_may_be_without_masks(tmp_path: Path, write: Writer, place: str) -> None:
+    if place == "test_images":
+        pairs(write, "train_images/{}.png", "train_masks/{}.png")
+    else:
+        pairs(write, "train/images/{}.png", "train/masks/{}.png")
+    write(f"{place}/a.png", photo(1))
+    found = open_masks(tmp_path)
+    assert len(found.source) == 6
+    assert f"{tmp_path / place}: there is no folder of masks beside it for its 1 images: left out" in found.notes
+
+
+@pytest.mark.parametrize("place", ["images", "train/images"])
+def test_images_alone_are_of_no_class(tmp_path: Path, write: Writer, place: str) -> None:
+    for i in range(6):
+        write(f"{place}/{i}.png", photo(i))
+    with pytest.raises(DataError, match="images: nothing says what is in its images; put the images of each class"):
         open_data(tmp_path)
 
 

@@ -185,8 +185,7 @@ def _rows(image: Annotated, size: tuple[int, int], index: dict[str, int]) -> np.
         raise UnreadableImage(image.problem)
     if image.size is not None and image.size != size:
         raise UnreadableImage(
-            f"it was annotated at {image.size[1]} x {image.size[0]} pixels, and the file has {size[1]} x {size[0]} "
-            "(turned upright)"
+            f"it was annotated at {image.size[1]} x {image.size[0]} pixels, and the file has {size[1]} x {size[0]}"
         )
     corners = checked(np.array(image.corners, dtype=np.float64).reshape(-1, 4), size)
     labels = np.array([index[name] for name in image.names], dtype=np.float64)

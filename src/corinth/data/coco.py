@@ -19,6 +19,7 @@ from typing import Any
 
 from corinth.data.annotated import Annotated
 from corinth.data.collect import SPLIT_WORDS
+from corinth.data.folders import image_files
 from corinth.errors import DataError
 
 _HEAD = 4096  # bytes in which a COCO file names one of its parts
@@ -47,9 +48,12 @@ def read_coco(path: Path) -> tuple[list[Annotated], list[str], list[str]]:
             raise DataError(f"{file} and {first} have different categories; the parts of one set share them")
         categories, first = found, first or file
         images += _images(content, file, root, split, categories)
-    notes = (
-        [f"{file.relative_to(root)} is the {split or 'only'} part" for split, file in files] if path.is_dir() else []
-    )
+    notes: list[str] = []
+    if path.is_dir():
+        notes += [f"{file.relative_to(root)} is the {split or 'only'} part" for split, file in files]
+        used = {Path(image.path).parent for image in images}
+        left = [child for child in _part_folders(root) if not any(child == p or child in p.parents for p in used)]
+        notes += [f"{child.relative_to(root)} holds images that no annotations are of: left out" for child in left]
     return images, [categories[number] for number in sorted(categories)], notes
 
 
@@ -66,6 +70,14 @@ def _files(folder: Path) -> list[tuple[str | None, Path]]:
         if part := SPLIT_WORDS.get(child.name.lower()):
             found += [(part, p) for p in _json(child) if _begins_as_coco(p) and _names_all(p)]
     return found
+
+
+def _part_folders(root: Path) -> Iterator[Path]:
+    """Folders that are called after a part and hold images."""
+    for parent in (root, root / "images"):
+        for child in sorted(parent.iterdir()) if parent.is_dir() else ():
+            if child.is_dir() and _part_of(child.name) and any(image_files(child)):
+                yield child
 
 
 def _json(folder: Path) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from corinth.data.captions import have_captions, open_captions
 from corinth.data.collect import Collected, Progress, collect_files
 from corinth.data.decode import is_image_file
 from corinth.data.folders import count_class_folders, open_folders
-from corinth.data.mask_layout import lacking_masks
+from corinth.data.mask_layout import images_alone, lacking_masks
 from corinth.data.masks import is_mask_folder, open_masks
 from corinth.data.rows.reading import have_rows, open_rows
 from corinth.data.sequences.audio import audio_files, collect_audio, is_audio_file
@@ -299,6 +299,11 @@ def _open_folder(path: Path, name: str, sound: Sound, max_corrupt: float, progre
         raise DataError(
             f"{empty} holds no masks for the images beside it; masks are PNG files with the images' names, and boxes "
             "are COCO's .json or Pascal VOC's .xml"
+        )
+    if (images := images_alone(path)) is not None:
+        raise DataError(
+            f"{images}: nothing says what is in its images; put the images of each class into a folder with its name, "
+            "masks into a folder masks beside this one, or boxes as COCO's .json or Pascal VOC's .xml"
         )
     if (files := language_files(path)) and not _holds_others(path):
         return open_language(files)

@@ -59,11 +59,15 @@ def find_folders(folder: Path) -> list[Folders]:
 
 
 def find_pairs(folder: Path) -> tuple[list[Pair], list[str]]:
-    """Every image with its mask, and what was left out. `DataError` where an image has no mask, or two."""
+    """Every image with its mask, and what was left out. `DataError` where an image has no mask, or two.
+
+    A test part may be without masks, as those of competitions are.
+    """
     pairs: list[Pair] = []
-    notes: list[str] = []
+    folders = find_folders(folder)
+    notes = _unpaired(folder, folders)
     listed = _voc_lists(folder)
-    for part in find_folders(folder):
+    for part in folders:
         images, masks = _by_stem(part.images), _by_stem(part.masks)
         masks = _renamed(masks, images)
         wanted = {stem: listed[stem] for stem in images if stem in listed} if listed else dict.fromkeys(images)
@@ -82,6 +86,34 @@ def find_pairs(folder: Path) -> tuple[list[Pair], list[str]]:
             key = Path(images[stem]).relative_to(folder).as_posix()
             pairs.append(Pair(images[stem], masks[stem], key, part.split or wanted[stem]))
     return pairs, notes
+
+
+def _unpaired(folder: Path, paired: Sequence[Folders]) -> list[str]:
+    """Notes of the test images that have no folder of masks; a `DataError` where those of another part have none."""
+    notes = []
+    used = {pair.images for pair in paired}
+    for parent in (folder, *(child for child in _children(folder) if child.name.lower() in SPLIT_WORDS)):
+        for child in _children(parent):
+            kind, split = _meaning(child.name)
+            part = split or SPLIT_WORDS.get(parent.name.lower())
+            bare = child.name.lower() in SPLIT_WORDS and any(map(is_image_file, child.iterdir()))
+            if (kind != "image" and not bare) or any(child == path or child in path.parents for path in used):
+                continue
+            if not (count := len(list(image_files(child)))):
+                continue
+            said = f"{child}: there is no folder of masks beside it for its {count} images"
+            if part != "test":
+                raise DataError(f"{said}; add one, or take these images away")
+            notes.append(f"{said}: left out")
+    return notes
+
+
+def images_alone(folder: Path) -> Path | None:
+    """A folder called as one of images is, where all images lie in such folders and so are of no class."""
+    parts = [child for child in _children(folder) if child.name.lower() in SPLIT_WORDS]
+    inside = [child for parent in parts or [folder] for child in _children(parent) if any(image_files(child))]
+    called = all(child.name.lower() in IMAGE_WORDS for child in inside)
+    return inside[0] if inside and called else None
 
 
 def lacking_masks(folder: Path) -> Path | None:

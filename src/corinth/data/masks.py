@@ -187,7 +187,7 @@ def _read_all(
 def _read(path: str, size: tuple[int, int], legend: Legend | None) -> _Mask | str:
     try:
         if (own := mask_size(path)) != size:
-            return f"the mask has {own[1]} x {own[0]} pixels and its image {size[1]} x {size[0]} (turned upright)"
+            return f"the mask has {own[1]} x {own[0]} pixels and its image {size[1]} x {size[0]}"
         values = read_values(path, legend)
     except UnreadableImage as error:
         return str(error)

@@ -194,10 +194,13 @@ class DensePredictor(ImagePredictor):
     def draw(self, pixels: np.ndarray, answer: Any) -> Image.Image:
         """A prediction (or the truth) on its image, uint8 (h, w) or (h, w, 3)."""
 
-    def write(self, pixels: np.ndarray, answer: Any, path: Path) -> list[Path]:
-        """Save the drawing as `path`, a .png; returns what was written."""
-        self.draw(pixels, answer).save(path)
+    def pictures(self, path: Path) -> list[Path]:
+        """What `write` makes: the drawing `path` first."""
         return [path]
+
+    def write(self, pixels: np.ndarray, answer: Any, path: Path) -> None:
+        """Save the drawing as `path`, a .png."""
+        self.draw(pixels, answer).save(path)
 
 
 def load_run(path: str | Path, *, device: str | torch.device = "auto") -> Predictor:

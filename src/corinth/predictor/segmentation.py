@@ -181,12 +181,15 @@ class Segmenter(DensePredictor):
         assert answer.mask is not None
         return draw_masks.draw(pixels, answer.mask, self.classes)
 
-    def write(self, pixels: np.ndarray, answer: MaskPrediction, path: Path) -> list[Path]:
-        """The drawing as `path`, and the mask itself beside it, with `_mask` behind the name, as palette PNG."""
+    def pictures(self, path: Path) -> list[Path]:
+        """The drawing as `path`, and the mask itself beside it, with `_mask` behind the name."""
+        return [path, path.with_name(f"{path.stem}_mask.png")]
+
+    def write(self, pixels: np.ndarray, answer: MaskPrediction, path: Path) -> None:
+        """Save the drawing, and the mask as palette PNG."""
         assert answer.mask is not None
-        mask = path.with_name(f"{path.stem}_mask.png")
-        draw_masks.write_mask(mask, answer.mask, len(self.classes))
-        return [*super().write(pixels, answer, path), mask]
+        super().write(pixels, answer, path)
+        draw_masks.write_mask(self.pictures(path)[1], answer.mask, len(self.classes))
 
     def _source(self, data: ImageData) -> MaskSource:
         if not isinstance(data.source, MaskSource):
