@@ -119,3 +119,10 @@ def test_show_of_a_recurrent_network(cli: Cli):
     result = cli("show", "lstm", "--in-chans", "3")
     assert result.code == 2
     assert "--in-chans is for images, and lstm takes sequences" in result.err
+
+
+def test_a_long_recipe_is_shortened(cli: Cli) -> None:
+    line = next(line for line in cli("show", "mixnet_s").out.splitlines() if line.startswith("published recipe"))
+    assert "step_at=(0.00685" in line
+    assert "; 145 in all)" in line
+    assert len(line) < 600

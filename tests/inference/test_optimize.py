@@ -369,12 +369,44 @@ def test_examples_that_cannot_be_used(example: Tensor, message: str) -> None:
     [
         ({"precision": "fp16"}, "precision 'fp16' is none of fp32, bf16"),
         ({"tolerance": 0.0}, "tolerance 0.0 is not between 0 and 1"),
+        ({"tolerance": "a"}, "tolerance 'a' is not between 0 and 1"),
         ({"seconds": 0.0}, "seconds 0.0 is not more than 0"),
+        ({"seconds": "1"}, "seconds '1' is not more than 0"),
+        ({"threads": 0}, "threads 0 is not a whole number above 0"),
+        ({"threads": "2"}, "threads '2' is not a whole number above 0"),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         quick(*network("lenet5"), **options)
+
+
+def test_a_name_is_no_model() -> None:
+    with pytest.raises(UsageError, match="the model is str; it must be a network"):
+        quick("resnet18", torch.zeros(1, 3, 32, 32))  # ty: ignore[invalid-argument-type]
+
+
+def untraceable(model: nn.Module, images: Tensor) -> None:
+    raise RuntimeError("not to be traced")
+
+
+def test_labels_of_maps_are_compared_pixel_by_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    always_faster(monkeypatch)
+    monkeypatch.setattr(optimizing, "capture", untraceable)
+
+    class Swapped(nn.Module):
+        """Scores of two classes in 8 x 8 pixels; in `channels_last` those of one pixel are the other way round."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            other = x.clone()
+            other[:, :, 0, 0] = x.flip(1)[:, :, 0, 0]
+            return torch.where(torch.tensor(x.is_contiguous()), x, other)
+
+    scores = torch.randn(2, 2, 8, 8)
+    scores[:, :, 0, 0] = torch.tensor([0.1, 0.2])
+    report = quick(Swapped(), scores, tolerance=0.99).report
+    assert report.form == "channels_last"
+    assert report.agreement == pytest.approx(63 / 64)
 
 
 def test_a_model_with_several_outputs() -> None:

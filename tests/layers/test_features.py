@@ -276,3 +276,8 @@ def test_a_network_without_maps() -> None:
 def test_a_network_without_maps_is_no_backbone() -> None:
     with pytest.raises(UsageError, match=r"features \(4, 8\): MLP has no maps of growing strides to give"):
         corinth.create_model("mlp", features=(4, 8))
+
+
+def test_one_stride_is_not_several() -> None:
+    with pytest.raises(UsageError, match=r"features 8 is not several strides, as in \(4, 8, 16, 32\)"):
+        corinth.create_model("resnet18", features=8)  # ty: ignore[invalid-argument-type]

@@ -60,6 +60,18 @@ def test_the_outputs_are_the_models(name: str) -> None:
             torch.testing.assert_close(fast(batch), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
+def test_a_network_of_maps_without_a_word_of_its_operators(caplog: pytest.LogCaptureFixture) -> None:
+    model = randomise(corinth.create_model("semantic_fpn_resnet18", num_classes=3), norm_scale=0.5).eval()
+    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    fast = quick(model, images)
+    assert last(fast.report).kept
+    assert last(fast.report).name.startswith("run in OpenVINO")
+    assert [record.getMessage() for record in caplog.records if record.name == "root"] == []
+    with torch.no_grad():
+        expected = model(images)
+    torch.testing.assert_close(fast(images), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
 def test_a_batch_of_another_size_runs_in_openvino_too() -> None:
     model, images = network("resnet20_cifar10")
     fast = quick(model, images[:1])

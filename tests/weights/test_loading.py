@@ -109,6 +109,7 @@ def test_other_input_channels_are_adapted(other: dict[str, Tensor], chans: int) 
     model = create_model(ARCH, in_chans=chans).eval()
     report = load_weights(model, other)
     assert report.reshaped == {"stem.conv.weight": f"3 input channels adapted to {chans}"}
+    assert f"1 reshaped: stem.conv.weight (3 input channels adapted to {chans})" in str(report)
     assert not report.missing
     rgb = create_model(ARCH).eval()
     load_weights(rgb, other)

@@ -158,4 +158,11 @@ def _pair(value: Any) -> str:
 
 
 def _recipe(recipe: Any) -> str:
-    return ", ".join(f"{key}={value}" for key, value in recipe.items())
+    return ", ".join(f"{key}={_short(value)}" for key, value in recipe.items())
+
+
+def _short(value: Any) -> str:
+    """A long list by its ends and its length: some recipes name every step at which the rate falls."""
+    if isinstance(value, tuple | list) and len(value) > 8:
+        return f"({value[0]}, {value[1]}, ..., {value[-1]}; {len(value)} in all)"
+    return str(value)

@@ -52,6 +52,8 @@ def optimize(
     many threads of its own. Raises `UsageError` for a model or an example that it cannot work with.
     """
     images = _checked(model, example, precision, tolerance, seconds)
+    if threads is not None and not (type(threads) is int and threads > 0):
+        raise UsageError(f"threads {threads!r} is not a whole number above 0")
     with intra_op_threads(threads) as used, torch.no_grad():
         with freed_memory_kept() if keep_memory else nullcontext():
             search = _Search(model, images, tolerance, seconds)
@@ -186,7 +188,7 @@ class _Search:
             gain=1.0 if same else times.gain,
             difference=largest_difference(answer, self.expected),
             tolerance=self._limit(self.form),
-            agreement=(answer.flatten(1).argmax(1) == self.expected.flatten(1).argmax(1)).float().mean().item(),
+            agreement=(answer.argmax(1) == self.expected.argmax(1)).float().mean().item(),
             precision=self.form.precision,
             shape=tuple(self.images.shape),
             machine=_machine(),
@@ -275,9 +277,11 @@ def _checked(model: nn.Module, example: Any, precision: str, tolerance: float | 
     """The example as a batch without gradients."""
     if precision not in get_args(Precision):
         raise UsageError(f"precision {precision!r} is none of {', '.join(get_args(Precision))}")
-    if tolerance is not None and not 0 < tolerance < 1:
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"the model is {type(model).__name__}; it must be a network, as corinth.create_model makes it")
+    if tolerance is not None and not (_is_number(tolerance) and 0 < tolerance < 1):
         raise UsageError(f"tolerance {tolerance!r} is not between 0 and 1: it is a share of the largest output")
-    if not seconds > 0:
+    if not (_is_number(seconds) and seconds > 0):
         raise UsageError(f"seconds {seconds!r} is not more than 0")
     if not isinstance(example, Tensor):
         raise UsageError(f"the example is {type(example).__name__}; it must be a tensor of images (B, C, H, W)")
@@ -294,6 +298,10 @@ def _checked(model: nn.Module, example: Any, precision: str, tolerance: float | 
     if kinds != {torch.float32} or not example.is_floating_point():
         raise UsageError("model and example must be float32; precision='bf16' asks for a bfloat16 form of them")
     return example.detach()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _first_answer(form: Form, images: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizationReport:
-    """All steps, and the result against the original model as it was given."""
+    """All steps, and the result against the original model as it was given, both with freed memory kept if that is."""
 
     steps: tuple[Step, ...]
     before_ms: float
@@ -35,7 +35,7 @@ class OptimizationReport:
     gain: float  # original over result, measured against each other in the end
     difference: float  # largest, of the largest output
     tolerance: float  # that `difference` may reach
-    agreement: float  # share of the example's images with the same likeliest class
+    agreement: float  # share of the example's images, or of their pixels, with the same likeliest class
     precision: str
     shape: tuple[int, ...]  # of the example (B, C, H, W)
     machine: str
@@ -56,9 +56,10 @@ class OptimizationReport:
         head = f"{images}, {self.precision}, {self.threads} thread{'s' if self.threads != 1 else ''}, {self.machine}"
         wide = max(len(step.name) for step in self.steps) if self.steps else 0
         rows = [f"  {step.name:{wide}}  {_times(step)}  {_verdict(step)}" for step in self.steps]
+        alike = ", both with freed memory kept" if any(step.kept and step.name == MEMORY for step in self.steps) else ""
         end = (
-            f"{self.before_ms:.2f} ms before, {self.after_ms:.2f} ms after: {self.gain:.2f} times as fast; outputs "
-            f"differ by {self.difference:.1e} of the largest (tolerance {self.tolerance:.0e}), "
+            f"{self.before_ms:.2f} ms before, {self.after_ms:.2f} ms after{alike}: {self.gain:.2f} times as fast; "
+            f"outputs differ by {self.difference:.1e} of the largest (tolerance {self.tolerance:.0e}), "
             f"{self.agreement:.1%} of the likeliest classes agree"
         )
         return "\n".join([head, *rows, end])

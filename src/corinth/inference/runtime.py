@@ -1,8 +1,11 @@
 """A graph run by OpenVINO, where that is installed: its calls of small layers cost less than torch's."""
 
+import contextlib
 import importlib
+import logging
 import threading
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -27,7 +30,7 @@ class OpenVino:
         self.version: str = self._library.__version__.partition("-")[0]
         self._core = self._library.Core()
         self._threads, self._size = threads, tuple(images.shape[1:])
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), _unlogged():
             warnings.simplefilter("ignore")  # torch's and its own, about their own code
             try:
                 self._network = _converted(export_for_any_batch(graph, images))
@@ -67,6 +70,18 @@ class Request:
 
     def __deepcopy__(self, memo: object) -> "Request":
         return self  # it keeps nothing between calls
+
+
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    """Without the tracebacks that the frontend logs as warnings, on the root logger, of operators it then converts."""
+    logger = logging.getLogger()
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _converted(program: torch.export.ExportedProgram) -> Any:

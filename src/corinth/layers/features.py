@@ -163,6 +163,8 @@ def units_of(module: nn.Module, *, deep: bool = True) -> dict[str, nn.Module]:
 
 
 def _checked(strides: Sequence[int], known: tuple[int, ...], name: str) -> tuple[int, ...]:
+    if not isinstance(strides, Sequence) or isinstance(strides, str):
+        raise UsageError(f"features {strides!r} is not several strides, as in (4, 8, 16, 32)")
     wanted = tuple(strides)
     shown = f"features {wanted}"
     if not known:

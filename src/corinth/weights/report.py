@@ -23,9 +23,13 @@ class LoadReport:
 
     def __str__(self) -> str:
         parts = [f"{len(self.loaded)} tensors loaded from {self.where} ({self.source})"]
-        for words, names in (("reshaped", self.reshaped), ("fresh", self.missing), ("left out", self.unexpected)):
+        for words, names in (
+            ("reshaped", [f"{name} ({how})" for name, how in self.reshaped.items()]),
+            ("fresh", self.missing),
+            ("left out", self.unexpected),
+        ):
             if names:
-                parts.append(f"{len(names)} {words}: {some(tuple(names))}")
+                parts.append(f"{len(names)} {words}: {some(names)}")
         return "; ".join([*parts, *self.notes])
 
 
