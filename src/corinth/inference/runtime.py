@@ -5,7 +5,7 @@ import importlib
 import logging
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import torch
@@ -73,7 +73,7 @@ class Request:
 
 
 @contextlib.contextmanager
-def _unlogged() -> Iterator[None]:
+def _unlogged() -> Generator[None]:
     """Without the tracebacks that the frontend logs as warnings, on the root logger, of operators it then converts."""
     logger = logging.getLogger()
     before = logger.disabled
