@@ -187,7 +187,8 @@ def test_the_truth_is_drawn_like_a_prediction(data: ImageData, tmp_path: Path) -
     picture = detector().draw(pixels, truth)
     assert picture.mode == "RGB"
     assert picture.size == (192 * 3, 128 * 3)  # enlarged, so that names can be read
-    assert detector().write(pixels, truth, tmp_path / "x.png") == [tmp_path / "x.png"]
+    detector().write(pixels, truth, tmp_path / "x.png")
+    assert detector().pictures(tmp_path / "x.png") == list(tmp_path.glob("x*")) == [tmp_path / "x.png"]
     with Image.open(tmp_path / "x.png") as written:
         assert written.size == picture.size
 

@@ -235,9 +235,13 @@ def test_a_mask_file_has_the_ids_and_the_colours(tmp_path: Path, segmenter: Segm
         with pytest.raises(DataError, match="a mask is uint8"):
             write_mask(tmp_path / "n.png", bad, 3)
     pixels = picture(0, (20, 30))
-    written = segmenter.write(pixels, segmenter.predict(pixels)[0], tmp_path / "a.png")
-    assert [path.name for path in written] == ["a.png", "a_mask.png"]
-    assert np.array_equal(np.asarray(Image.open(written[1])), shades(pixels))
+    segmenter.write(pixels, segmenter.predict(pixels)[0], tmp_path / "a.png")
+    assert (
+        segmenter.pictures(tmp_path / "a.png")
+        == sorted(tmp_path.glob("a*"))
+        == [tmp_path / "a.png", tmp_path / "a_mask.png"]
+    )
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "a_mask.png")), shades(pixels))
 
 
 def test_batches_are_no_larger_than_memory_bears(segmenter: Segmenter) -> None:
