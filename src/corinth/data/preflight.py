@@ -45,7 +45,7 @@ class Sizes:
 
     @property
     def checked(self) -> str:
-        done = "every image was decoded" if self.verified else "headers were read, pixels not decoded"
+        done = "every image was decoded" if self.verified else "headers of images were read, pixels not decoded"
         return f"files ({done})"
 
     def line(self) -> str:
