@@ -1,7 +1,7 @@
 """Five kinds of flowers from fresh weights: photographs with noisy labels, by one regularised recipe.
 
     CORINTH_DATA=... python benchmarks/flowers.py [--models mixnetpp_s mixnet_s] [--seeds 0] [--epochs 50]
-                                                  [--img-size 96] [--threads 1] [--again]
+                                                  [--img-size 96] [--threads 1] [--precision bf16] [--again]
 
 `flowers5_128` in $CORINTH_DATA, split by Corinth (split seed 0). All networks have one recipe, that of `mixnetpp_s`
 with more against overfitting; stochastic depth and residual blocks that start as the identity are for those that have
@@ -28,7 +28,6 @@ OPTIONS = {"drop_path_rate": 0.1, "zero_init_residual": True}
 RECIPE: dict[str, Any] = {
     **corinth.card("mixnetpp_s").recipe,
     "ema": 0.998,
-    "precision": "bf16",
     "evaluate_every": "2ep",
     "augmentation": {
         "random_resized_crop": (0.25, 1.0),
@@ -40,16 +39,17 @@ RECIPE: dict[str, Any] = {
 }
 
 
-def train_and_score(arch: str, seed: int, epochs: int, img_size: int, threads: int) -> dict[str, Any]:
+def train_and_score(arch: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """One row: top-1 of the validation and the test part."""
     data = corinth.open_data(real_data("flowers5_128"))
     options = {name: value for name, value in OPTIONS.items() if hasattr(configure(arch), name)}
-    fields = {**RECIPE, "options": options, "budget": f"{epochs}ep", "img_size": img_size, "threads": threads}
+    recipe = {**RECIPE, "options": options, "precision": args.precision}
+    sizes = {"budget": f"{args.epochs}ep", "img_size": args.img_size, "threads": args.threads}
     with tempfile.TemporaryDirectory() as folder:
-        run = trained(arch=arch, data=data, seed=seed, output=f"{folder}/run", **fields)
+        run = trained(arch=arch, data=data, seed=seed, output=f"{folder}/run", **(recipe | sizes))
         predictor = corinth.load_run(run.path)
         found = {part: predictor.evaluate(data, part) for part in ("val", "test")}
-    row = {"arch": arch, "seed": seed, "epochs": epochs, "img_size": img_size}
+    row = {"arch": arch, "seed": seed, "epochs": args.epochs, "img_size": args.img_size}
     for part, evaluation in found.items():
         assert isinstance(evaluation, Evaluation)
         row |= {f"{part}_top1": round(evaluation.top1, 4), f"{part}_images": evaluation.samples}
@@ -58,7 +58,7 @@ def train_and_score(arch: str, seed: int, epochs: int, img_size: int, threads: i
         "train_images": len(data.splits["train"]),
         "best_epoch": run.best["epoch"] if run.best else None,
         "minutes": round(run.metrics[-1]["seconds"] / 60, 1),
-        "recipe": {**RECIPE, "options": options},
+        "recipe": recipe,
         "machine": machine(),
         "curve": [{key: line[key] for key in ("epoch", "train_loss", "val_top1")} for line in run.metrics],
     }
@@ -76,6 +76,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--img-size", type=int, default=96)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--precision", choices=("fp32", "bf16"), default="bf16", help="fp32 where a CPU has no AVX512-BF16"
+    )
     parser.add_argument("--again", action="store_true", help="train what is in the results already")
     parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args()
@@ -85,7 +88,7 @@ def main() -> None:
         for seed in args.seeds:
             key = (arch, args.epochs, args.img_size, seed)
             if key not in rows or args.again:
-                rows[key] = train_and_score(arch, seed, args.epochs, args.img_size, args.threads)
+                rows[key] = train_and_score(arch, seed, args)
                 args.output.write_text(json.dumps([rows[key] for key in sorted(rows)], indent=1) + "\n")
             row = rows[key]
             said = f"validation {row['val_top1']:.1%}, test {row['test_top1']:.1%}, {row['minutes']} min"

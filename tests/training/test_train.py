@@ -24,7 +24,7 @@ from torch import Tensor
 
 from corinth.data import ImageData, open_data
 from corinth.errors import CorinthError, DataError, TrainingError, UsageError
-from corinth.training import Recipe, Run, SilentReporter, train
+from corinth.training import Recipe, Run, SilentReporter, job, train
 from corinth.training.job import open_and_check
 from corinth.training.processes import Processes
 from corinth.training.run import new_folder
@@ -48,6 +48,16 @@ CLOCKED = ("seconds", "samples_per_second")
 @pytest.fixture(scope="module")
 def digits() -> ImageData:
     return open_data("digits")
+
+
+class Remembering(SilentReporter):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.texts.append(text)
 
 
 class Interrupting(SilentReporter):
@@ -358,14 +368,10 @@ def test_wrong_options_are_one_sentence(digits: ImageData, tmp_path: Path, field
 
 
 def test_the_preflight_knows_the_input_of_the_network(tmp_path: Path) -> None:
-    class Listening(SilentReporter):
-        def message(self, text: str) -> None:
-            said.append(text)
-
-    said: list[str] = []
-    data = open_and_check(Recipe(arch="resnet20_cifar10", data="digits", img_size=16), Listening())
-    assert "warning: 1797 of 1797 images are smaller than the network's input of 16 x 16" in "\n".join(said)
-    assert any("MB free and are held in memory" in text for text in said)
+    listening = Remembering()
+    data = open_and_check(Recipe(arch="resnet20_cifar10", data="digits", img_size=16), listening)
+    assert "warning: 1797 of 1797 images are smaller than the network's input of 16 x 16" in "\n".join(listening.texts)
+    assert any("MB free and are held in memory" in text for text in listening.texts)
     assert len(data) == 1797
 
 
@@ -424,6 +430,23 @@ def test_mixed_labels_class_weights_smoothing_and_accumulation_together(digits: 
     }
     run = train(data=digits, output=str(tmp_path / "run"), **fields)
     assert run.metrics[-1]["val_top1"] > 0.2
+
+
+@pytest.mark.parametrize(("precision", "there", "said"), [("bf16", False, 1), ("bf16", True, 0), ("fp32", False, 0)])
+def test_bf16_without_instructions_for_it_is_said(
+    digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, there: bool, said: int
+) -> None:
+    monkeypatch.setattr(job, "has_bfloat16", lambda device: there)
+    reporter = Remembering()
+    train(
+        data=digits,
+        output=str(tmp_path / "run"),
+        reporter=reporter,
+        **SMALL | {"budget": "1ep", "precision": precision},
+    )
+    assert (
+        sum("no bfloat16 instructions" in text and "slower here than fp32" in text for text in reporter.texts) == said
+    )
 
 
 def test_accumulation_changes_nothing_without_batch_norm(digits: ImageData, tmp_path: Path) -> None:

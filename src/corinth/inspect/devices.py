@@ -1,4 +1,6 @@
-"""Which device a name means, and whether it is here."""
+"""Which device a name means, whether it is here, and what its arithmetic is made for."""
+
+import platform
 
 import torch
 
@@ -18,3 +20,13 @@ def choose_device(name: str | torch.device) -> torch.device:
     if (device.index or 0) >= found:
         raise UsageError(f"device {str(name)!r} is not here: torch {torch.__version__} sees {found} of its kind")
     return device
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is fast there: a CPU without instructions for it (of x86 AVX512-BF16) is several times slower
+    than in float32."""
+    if device.type != "cpu":
+        return True
+    if not torch.backends.mkldnn.is_available() or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    return platform.machine() not in ("x86_64", "AMD64") or torch.cpu._is_avx512_bf16_supported()
