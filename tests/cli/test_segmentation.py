@@ -1,6 +1,7 @@
 """`doctor`, `train`, `evaluate`, `predict` and `compare` on data with masks, and what bad data get."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -68,16 +69,33 @@ def test_drawings_take_no_images_place(cli: Cli, plates: Path, tmp_path: Path) -
     before = {path: path.read_bytes() for path in images.iterdir()}
     refused = cli("predict", run, images / "1.png", images, "--draw", plates / "masks" / ".." / "images")
     assert refused.code == 2
-    assert f"is the folder of {images / '1.png'}; name another, so that no image is overwritten" in refused.sentence
+    assert f"is the folder of {images / '1.png'}; name another, so that nothing is overwritten" in refused.sentence
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "1.png").symlink_to(images / "1.png")
+    os.link(images / "2.png", tmp_path / "links" / "2.png")
+    (tmp_path / "turns").symlink_to(tmp_path / "turns")
+    for given, folder, said in (
+        (tmp_path / "links" / "1.png", tmp_path / "links", "is the folder of"),
+        (images / "1.png", tmp_path / "links", "holds 1.png, which is no drawing of corinth's"),
+        (images / "1.png", plates / "masks", "holds 0.png, which is no drawing of corinth's"),
+        (tmp_path / "turns", tmp_path / "links", "holds 1.png"),
+        (images / "1.png", plates / "masks" / "0.png", "cannot be used (File exists)"),
+        (images / "1.png", tmp_path / "turns", "cannot be used"),
+    ):
+        refused = cli("predict", run, given, "--draw", folder)
+        assert refused.code == 2
+        assert said in refused.sentence
     assert {path: path.read_bytes() for path in images.iterdir()} == before
     for name in ("a", "a_mask", "deeper/a"):
         (tmp_path / "of" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "of" / f"{name}.png").write_bytes(before[images / "1.png"])
-    found = cli("predict", run, tmp_path / "of", "--draw", tmp_path / "drawn")
-    assert found.code == 0, found.err
-    stems = {path.stem for path in (tmp_path / "drawn").iterdir()}
-    assert stems == {"a", "a_mask", "a_mask-2", "a_mask-2_mask", "a-2", "a-2_mask"}
-    assert "drew 3 images" in found.err
+    for _ in range(2):  # over its own drawings it draws again
+        found = cli("predict", run, tmp_path / "of", "--draw", tmp_path / "drawn")
+        assert found.code == 0, found.err
+        stems = {path.stem for path in (tmp_path / "drawn").iterdir()}
+        assert stems == {"a", "a_mask", "a_mask-2", "a_mask-2_mask", "a-2", "a-2_mask"}
+        assert "drew 3 images" in found.err
+        assert f"{tmp_path / 'of' / 'deeper' / 'a.png'} is drawn as a-2.png" in found.err
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """`corinth predict`: what is in these images, what are these rows, texts or time series?"""
 
-import itertools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from corinth.cli.drawings import Drawings
 from corinth.cli.output import Cell, deliver, note, print_table, to_csv, to_json
 from corinth.cli.parsing import parse
 from corinth.errors import UsageError
 
 if TYPE_CHECKING:
-    from corinth.predictor import Answer, DenseAnswer, DensePredictor, Prediction
+    from corinth.predictor import Answer, DensePredictor, Prediction
     from corinth.predictor.transcription import Transcript
 
 
@@ -231,42 +231,18 @@ def _dense(predictor: "DensePredictor", options: Options) -> int:
     if options.batch_size < 1:
         raise UsageError(f"--batch-size {options.batch_size} is not at least 1")
     names = [name for name, _ in listed(options.files)]
-    if options.draw is not None:
-        _make_folder(options.draw, names)
+    drawings = None if options.draw is None else Drawings(options.draw, names)
     found: list[_Said] = []
-    drawn: set[Path] = set()
     for start in range(0, len(names), options.batch_size):
         for p in predictor.predict(names[start : start + options.batch_size], batch_size=options.batch_size):
             found.append(_Said(p.name, p.error, p.columns, p.summary, p.rows(), p.to_dict()))
-            if options.draw is not None and p.error is None:
-                _draw(predictor, p, options.draw, drawn)
-    if options.draw is not None:
-        note(f"drew {sum(p.error is None for p in found)} images into {options.draw}")
+            if drawings is not None and p.error is None:
+                drawings.add(predictor, p)
+    if drawings is not None:
+        note(f"drew {drawings.count} images into {drawings.folder}")
     rows = [(p.name, "cannot be read" if p.error is not None else p.summary) for p in found]
     _show(options, found, _dense_csv(found), {"name": "left", "found": "left"}, rows)
     return _exit_code(found)
-
-
-def _make_folder(folder: Path, names: Sequence[str]) -> None:
-    """For drawings; never where one of the images lies, which a drawing of its name would take the place of."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--draw {folder} cannot be made ({error.strerror}); name another folder") from error
-    if inside := next((name for name in names if Path(name).resolve().parent == folder.resolve()), None):
-        raise UsageError(f"--draw {folder} is the folder of {inside}; name another, so that no image is overwritten")
-
-
-def _draw(predictor: "DensePredictor", answer: "DenseAnswer", folder: Path, drawn: set[Path]) -> None:
-    """A picture under the image's own name, or, where that is drawn already, with a number behind it."""
-    from corinth.data import read_image
-
-    stem = Path(answer.name).stem
-    numbered = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
-    targets = (predictor.pictures(folder / f"{name}.png") for name in numbered)
-    free = next(paths for paths in targets if drawn.isdisjoint(paths))
-    predictor.write(read_image(Path(answer.name)), answer, free[0])
-    drawn.update(free)
 
 
 def _show(

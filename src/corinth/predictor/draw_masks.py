@@ -9,8 +9,7 @@ from scipy import ndimage
 
 from corinth.data.preprocess import IGNORED
 from corinth.errors import DataError
-from corinth.files import replacing
-from corinth.predictor.drawing import Font, colour, enlarged, font_for, tag, tag_size
+from corinth.predictor.drawing import Font, colour, enlarged, font_for, save, tag, tag_size
 
 OPACITY = 0.5
 NAMED = 0.01  # of the image that a region must cover for its name to stand in it
@@ -55,8 +54,7 @@ def write_mask(path: str | Path, mask: np.ndarray, num_classes: int) -> None:
     image.putpalette(
         [band for number in range(256) for band in (colour(number) if number < num_classes else (0, 0, 0))]
     )
-    with replacing(path) as temporary:
-        image.save(temporary, format="PNG", optimize=True)
+    save(image, path)
 
 
 def _is_background(number: int, classes: Sequence[str]) -> bool:

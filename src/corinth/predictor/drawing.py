@@ -1,10 +1,15 @@
-"""What drawings of masks and boxes share: colours of classes, and their names on them."""
+"""What drawings of masks and boxes share: colours of classes, their names on them, and how they are saved."""
 
 import colorsys
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+
+from corinth.files import replacing
 
 LEAST = 480  # pixels of a drawing's longer side: smaller images are enlarged, or no name could be read on them
+MARK = "Software", "Corinth"  # a text in the file, before its pixels
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 # Okabe & Ito 2008, "Color Universal Design", without black: told apart by people of every kind of colour vision
@@ -71,3 +76,20 @@ def tag(
     y = max(0, min(round(corner[1]), size[1] - height))
     pen.rectangle((x, y, x + width, y + height), fill=background, outline=ink(background))
     pen.text((x + 3 - left, y + 3 - top), text, font=font, fill=ink(background))
+
+
+def save(picture: Image.Image, path: str | Path) -> None:
+    """As a PNG that `is_drawing` knows again."""
+    info = PngInfo()
+    info.add_text(*MARK)
+    with replacing(path) as temporary:
+        picture.save(temporary, format="PNG", optimize=picture.mode == "P", pnginfo=info)
+
+
+def is_drawing(path: Path) -> bool:
+    """Whether `save` made the file."""
+    try:
+        with path.open("rb") as file:
+            return "\0".join(MARK).encode() in file.read(128)
+    except OSError:
+        return False

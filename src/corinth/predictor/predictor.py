@@ -16,6 +16,7 @@ from corinth.data.decode import read_image, to_array
 from corinth.data.folders import image_files
 from corinth.errors import DataError, UsageError, WeightsError
 from corinth.inspect.devices import choose_device
+from corinth.predictor.drawing import save
 from corinth.weights import load_model, read_config
 
 Picture = str | Path | np.ndarray | Image.Image
@@ -200,7 +201,7 @@ class DensePredictor(ImagePredictor):
 
     def write(self, pixels: np.ndarray, answer: Any, path: Path) -> None:
         """Save the drawing as `path`, a .png."""
-        self.draw(pixels, answer).save(path)
+        save(self.draw(pixels, answer), path)
 
 
 def load_run(path: str | Path, *, device: str | torch.device = "auto") -> Predictor:
