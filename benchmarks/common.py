@@ -53,16 +53,15 @@ def trained(**fields: Any) -> Run:
 
 
 def machine() -> str:
-    """One line: processor, cores, threads, Python and torch."""
+    """One line: processor and its widest registers, cores, threads, Python and torch."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
-    return (
-        f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
-        f"Python {platform.python_version()}, torch {torch.__version__}"
-    )
+    wide, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
+    python = f"Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{model} ({wide}), {os.cpu_count()} cores, {threads} threads, {python}"
 
 
 def inference(model: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], Tensor]:

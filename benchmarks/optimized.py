@@ -10,7 +10,8 @@ Five parts of each row: `eager` (inference, ours and the peer's, the peer in NCH
 stands beside its times, as it may choose OpenVINO itself). Compared are the outputs, and of a training step its loss.
 The forms of a part take turns, round after round, for about `--seconds`, at least 3 rounds. Each part of each row is
 merged into benchmarks/results/optimized.json, or `--output`, when it is done, and not measured again without `--again`:
-an interrupted benchmark goes on. At the end stand the geometric means and whether the bars hold.
+an interrupted benchmark goes on. At the end stand the geometric means and whether the bars hold. "Without OpenVINO" is
+the time of the chosen form times what the optimizer itself measured that running in OpenVINO gained.
 """
 
 import argparse

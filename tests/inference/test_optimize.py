@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import re
 import sys
 import time
 from collections.abc import Callable, Generator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -407,6 +409,22 @@ def test_labels_of_maps_are_compared_pixel_by_pixel(monkeypatch: pytest.MonkeyPa
     report = quick(Swapped(), scores, tolerance=0.99).report
     assert report.form == "channels_last"
     assert report.agreement == pytest.approx(63 / 64)
+
+
+class Empty(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, :0]
+
+
+@pytest.mark.parametrize(("model", "shape"), [(nn.Flatten(0), "(16,)"), (Empty(), "(1, 1, 0, 4)")])
+def test_a_model_without_classes(model: nn.Module, shape: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"answers with the shape {shape}; optimize works with (B, C, ...)")):
+        quick(model, torch.zeros(1, 1, 4, 4))
+
+
+def test_numbers_of_numpy() -> None:
+    fast = quick(*network("lenet5"), seconds=np.float32(0.01), threads=np.int64(1))
+    assert fast.report.threads == 1
 
 
 def test_a_model_with_several_outputs() -> None:

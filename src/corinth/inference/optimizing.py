@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import numbers
 import platform
 from contextlib import nullcontext
 from pathlib import Path
@@ -53,9 +54,9 @@ def optimize(
     many threads of its own. Raises `UsageError` for a model or an example that it cannot work with.
     """
     images = _checked(model, example, precision, tolerance, seconds)
-    if threads is not None and not (type(threads) is int and threads > 0):
+    if threads is not None and not (_is_number(threads) and isinstance(threads, numbers.Integral) and threads > 0):
         raise UsageError(f"threads {threads!r} is not a whole number above 0")
-    with intra_op_threads(threads) as used, torch.no_grad():
+    with intra_op_threads(None if threads is None else int(threads)) as used, torch.no_grad():
         with freed_memory_kept() if keep_memory else nullcontext():
             search = _Search(model, images, tolerance, seconds)
             search.channels_last()
@@ -302,7 +303,7 @@ def _checked(model: nn.Module, example: Any, precision: str, tolerance: float | 
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def _first_answer(form: Form, images: Tensor) -> Tensor:
@@ -311,7 +312,9 @@ def _first_answer(form: Form, images: Tensor) -> Tensor:
     except RuntimeError as error:
         raise UsageError(f"the model cannot run images of {tuple(images.shape)}: {first_line(error)}") from error
     if not isinstance(answer, Tensor):
-        raise UsageError(f"the model answers with {type(answer).__name__}; optimize works with one tensor (B, ...)")
+        raise UsageError(f"the model answers with {type(answer).__name__}; optimize works with one tensor (B, C, ...)")
+    if answer.dim() < 2 or not answer.numel():
+        raise UsageError(f"the model answers with the shape {tuple(answer.shape)}; optimize works with (B, C, ...)")
     if not answer.isfinite().all():
         raise UsageError("the model's own outputs for the example are not finite, so no other form can be checked")
     return answer
@@ -321,4 +324,5 @@ def _machine() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, torch {torch.__version__}"
+    kind = torch.backends.cpu.get_cpu_capability()  # of one name there are processors with and without AVX512
+    return f"{names[0] if names else platform.machine()} ({kind}), torch {torch.__version__}"
