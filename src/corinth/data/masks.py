@@ -20,6 +20,7 @@ from corinth.data.mask_layout import Pair, find_folders, find_pairs
 from corinth.data.mask_values import OUTSIDE, Legend, find_legend, mask_size, meaning, read_values
 from corinth.data.preprocess import IGNORED
 from corinth.data.source import FileSource
+from corinth.data.unlabelled import unpaired
 from corinth.errors import DataError
 
 SEGMENTATION = "semantic-segmentation"
@@ -111,7 +112,10 @@ def open_masks(path: str | Path, *, max_corrupt: float = 0.05, progress: Progres
     where = str(folder)
     if not is_mask_folder(folder):
         raise DataError(f"{where} has no masks; expected a folder of images and one of masks, such as images and masks")
-    pairs, notes = find_pairs(folder)
+    folders = find_folders(folder)
+    notes = unpaired(folder, folders)
+    pairs, left_out = find_pairs(folder, folders)
+    notes += left_out
     if not pairs:
         raise DataError(f"{where}: there are no images")
     legend = find_legend(folder)
