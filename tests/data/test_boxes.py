@@ -166,6 +166,17 @@ def test_a_file_of_another_size_than_was_annotated(coco_folder: Callable[..., Pa
         open_boxes(coco_folder(content))
 
 
+def test_a_file_that_is_turned_since_it_was_annotated(coco_folder: Callable[..., Path]) -> None:
+    content = coco(GOOD, ("a.jpg", "b.jpg"))
+    folder = coco_folder(content)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (WIDTH, HEIGHT)).save(folder / "a.jpg", exif=exif)
+    says = r"a\.jpg: it was annotated at 40 x 30 pixels, and the file has 30 x 40, turned upright as its file says"
+    with pytest.raises(DataError, match=says):
+        open_boxes(folder)
+
+
 def test_missing_image_files(coco_folder: Callable[..., Path]) -> None:
     folder = coco_folder(coco(GOOD))
     (folder / "b.png").unlink()

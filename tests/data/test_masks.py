@@ -562,3 +562,18 @@ def test_images_that_their_files_turn_are_said(tmp_path: Path, write: Writer, or
     assert said == ["1 images are turned upright as their files say; their masks must be upright already"] * (
         orientation > 1
     )
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_mask_that_does_not_fit_a_turned_image_says_so(tmp_path: Path, write: Writer, orientation: int) -> None:
+    size = (8, 6) if orientation == 1 else (6, 8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    write("masks/a.png", ids(0, 1, 2, size=(6, 8)))
+    (tmp_path / "images").mkdir()
+    Image.fromarray(photo(1, size)).save(tmp_path / "images" / "a.jpg", exif=exif)
+    with pytest.raises(DataError) as raised:
+        open_masks(tmp_path)
+    turned = ", turned upright as its file says" * (orientation == 6)
+    assert f"the mask has 8 x 6 pixels and its image 6 x 8{turned}" in str(raised.value)
+    assert ("turned" in str(raised.value)) == (orientation == 6)
