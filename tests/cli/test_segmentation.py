@@ -152,7 +152,7 @@ def no_masks_of_a_part(folder: Path) -> str:
 
 def no_masks(folder: Path) -> str:
     shutil.rmtree(folder / "masks")
-    return "images: nothing says what is in its images; put the images of each class into a folder with its name, masks"
+    return "images: nothing says what is in its images; put the images of each class into a folder with its name"
 
 
 @pytest.mark.parametrize("verb", ["train", "doctor"])

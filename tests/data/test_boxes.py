@@ -102,7 +102,15 @@ def test_images_without_annotations_are_said(coco_folder: Callable[..., Path], i
     picture(root / images / "c.png")
     found = open_boxes(root)
     assert len(found.source) == 2
-    assert f"{images} holds images that no annotations are of: left out" in found.notes
+    said = f"{images} holds images that no annotations are of: left out"
+    assert said in found.notes
+    assert said in open_boxes(root / ".." / root.name).notes
+
+
+def test_paths_with_dots_inside_hide_no_part(coco_folder: Callable[..., Path], tmp_path: Path) -> None:
+    root = coco_folder(coco(GOOD), "data/train", "_annotations.coco.json").parent
+    (tmp_path / "other").mkdir()
+    assert not any("left out" in note for note in open_boxes(tmp_path / "other" / ".." / root.name).notes)
 
 
 def test_other_json_does_not_make_class_folders_a_detection_set(tmp_path: Path) -> None:
@@ -156,6 +164,17 @@ def test_a_file_of_another_size_than_was_annotated(coco_folder: Callable[..., Pa
     content["images"][0] |= {"width": HEIGHT, "height": WIDTH}
     with pytest.raises(DataError, match=r"a\.png: it was annotated at 30 x 40 pixels, and the file has 40 x 30"):
         open_boxes(coco_folder(content))
+
+
+def test_a_file_that_is_turned_since_it_was_annotated(coco_folder: Callable[..., Path]) -> None:
+    content = coco(GOOD, ("a.jpg", "b.jpg"))
+    folder = coco_folder(content)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (WIDTH, HEIGHT)).save(folder / "a.jpg", exif=exif)
+    says = r"a\.jpg: it was annotated at 40 x 30 pixels, and the file has 30 x 40, turned upright as its file says"
+    with pytest.raises(DataError, match=says):
+        open_boxes(folder)
 
 
 def test_missing_image_files(coco_folder: Callable[..., Path]) -> None:
@@ -299,6 +318,15 @@ def test_xml_beside_images_in_folders_of_parts(tmp_path: Path) -> None:
     assert {part: len(rows) for part, rows in found.declared.items()} == {"train": 1, "val": 1}
     assert source(found).keys == ("train/a.png", "valid/c.png")
     assert any("1 images of" in note and "have no XML file and are left out, such as b" in note for note in found.notes)
+    assert not any("no annotations are of" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("part", ["val", "test", "images/val"])
+def test_a_part_without_xml_is_said(tmp_path: Path, part: str) -> None:
+    picture(tmp_path / "train" / "a.png")
+    (tmp_path / "train" / "a.xml").write_text(voc(item("dog", 1, 1, 9, 9)))
+    picture(tmp_path / part / "b.png")
+    assert f"{part} holds images that no annotations are of: left out" in open_boxes(tmp_path).notes
 
 
 DOG = voc(item("dog", 1, 1, 9, 9))

@@ -23,7 +23,7 @@ import numpy as np
 from corinth.data import coco, voc
 from corinth.data.annotated import Annotated
 from corinth.data.collect import Collected, LabelledFile, Progress, check_names, check_usable, collect_files
-from corinth.data.decode import UnreadableImage
+from corinth.data.decode import Header, UnreadableImage
 from corinth.data.source import FileSource
 from corinth.errors import DataError
 
@@ -146,7 +146,7 @@ def _collect(
         if header is None:
             continue
         try:
-            kept.append((image, _rows(image, header.size, index)))
+            kept.append((image, _rows(image, header, index)))
         except UnreadableImage as error:
             corrupt.append((image.path, str(error)))
     check_usable(corrupt, len(images), max_corrupt, where)
@@ -179,15 +179,14 @@ def _collect(
     )
 
 
-def _rows(image: Annotated, size: tuple[int, int], index: dict[str, int]) -> np.ndarray:
-    """float32 (n, 5) of one image (H, W)."""
+def _rows(image: Annotated, header: Header, index: dict[str, int]) -> np.ndarray:
+    """float32 (n, 5) of one image."""
     if image.problem:
         raise UnreadableImage(image.problem)
-    if image.size is not None and image.size != size:
-        raise UnreadableImage(
-            f"it was annotated at {image.size[1]} x {image.size[0]} pixels, and the file has {size[1]} x {size[0]}"
-        )
-    corners = checked(np.array(image.corners, dtype=np.float64).reshape(-1, 4), size)
+    if image.size is not None and image.size != header.size:
+        stated = f"{image.size[1]} x {image.size[0]}"
+        raise UnreadableImage(f"it was annotated at {stated} pixels, and the file has {header.said}")
+    corners = checked(np.array(image.corners, dtype=np.float64).reshape(-1, 4), header.size)
     labels = np.array([index[name] for name in image.names], dtype=np.float64)
     return np.concatenate([labels[:, None], corners], axis=1).astype(np.float32)
 

@@ -17,9 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from corinth.data.annotated import Annotated
+from corinth.data.annotated import Annotated, part_of, parts_left_out
 from corinth.data.collect import SPLIT_WORDS
-from corinth.data.folders import image_files
 from corinth.errors import DataError
 
 _HEAD = 4096  # bytes in which a COCO file names one of its parts
@@ -51,9 +50,7 @@ def read_coco(path: Path) -> tuple[list[Annotated], list[str], list[str]]:
     notes: list[str] = []
     if path.is_dir():
         notes += [f"{file.relative_to(root)} is the {split or 'only'} part" for split, file in files]
-        used = {Path(image.path).parent for image in images}
-        left = [child for child in _part_folders(root) if not any(child == p or child in p.parents for p in used)]
-        notes += [f"{child.relative_to(root)} holds images that no annotations are of: left out" for child in left]
+        notes += parts_left_out(root, images)
     return images, [categories[number] for number in sorted(categories)], notes
 
 
@@ -63,21 +60,13 @@ def _files(folder: Path) -> list[tuple[str | None, Path]]:
     inside = [p for p in inside if p.name.startswith("instances_")] or inside
     beside = inside or [p for p in _json(folder) if _begins_as_coco(p) and _names_all(p)]
     if beside:
-        parts = [(_part_of(p.stem), p) for p in beside]
+        parts = [(part_of(p.stem), p) for p in beside]
         return [(None, parts[0][1])] if len(parts) == 1 and parts[0][0] != "train" else parts
     found: list[tuple[str | None, Path]] = []
     for child in sorted(p for p in folder.iterdir() if p.is_dir()):
         if part := SPLIT_WORDS.get(child.name.lower()):
             found += [(part, p) for p in _json(child) if _begins_as_coco(p) and _names_all(p)]
     return found
-
-
-def _part_folders(root: Path) -> Iterator[Path]:
-    """Folders that are called after a part and hold images."""
-    for parent in (root, root / "images"):
-        for child in sorted(parent.iterdir()) if parent.is_dir() else ():
-            if child.is_dir() and _part_of(child.name) and any(image_files(child)):
-                yield child
 
 
 def _json(folder: Path) -> Iterator[Path]:
@@ -97,11 +86,6 @@ def _names_all(path: Path) -> bool:
     """Other JSON may lie beside images, so there a file must have all that COCO's have."""
     content = path.read_bytes()
     return all(f'"{name}"'.encode() in content for name in ("images", "annotations", "categories"))
-
-
-def _part_of(stem: str) -> str | None:
-    words = [SPLIT_WORDS[word] for word in re.findall("[a-z]+", stem.lower()) if word in SPLIT_WORDS]
-    return words[0] if words else None
 
 
 def _check_parts(files: list[tuple[str | None, Path]], path: Path) -> None:

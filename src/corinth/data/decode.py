@@ -50,6 +50,12 @@ class Header:
     bytes: int
     turned: bool = False  # whether the file says that its pixels must be turned or mirrored to be upright
 
+    @property
+    def said(self) -> str:
+        """Width x height, and whether the file turned them."""
+        turned = ", turned upright as its file says" if self.turned else ""
+        return f"{self.size[1]} x {self.size[0]}{turned}"
+
 
 @contextmanager
 def quiet() -> Generator[None]:

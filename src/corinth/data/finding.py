@@ -10,7 +10,6 @@ from corinth.data.captions import have_captions, open_captions
 from corinth.data.collect import Collected, Progress, collect_files
 from corinth.data.decode import is_image_file
 from corinth.data.folders import count_class_folders, open_folders
-from corinth.data.mask_layout import images_alone, lacking_masks
 from corinth.data.masks import is_mask_folder, open_masks
 from corinth.data.rows.reading import have_rows, open_rows
 from corinth.data.sequences.audio import audio_files, collect_audio, is_audio_file
@@ -33,7 +32,8 @@ from corinth.data.sequences.tagged import CONLL_SUFFIXES, open_tagged, tagged_fi
 from corinth.data.sequences.texts import count_texts, have_texts, open_text_folder, open_text_tables, parts_of
 from corinth.data.sequences.transcripts import have_transcripts, open_transcripts
 from corinth.data.tables import TABLE_SUFFIXES, Table, labelled_files, read_table
-from corinth.errors import DataError, UsageError
+from corinth.data.unlabelled import check_labelled
+from corinth.errors import UsageError
 
 COLUMNS = ("path_column", "text_column", "label_column", "source_column", *STEP_COLUMNS)  # of `open_data`
 OF_PAIRS = ("source_column", "target_column")
@@ -295,16 +295,7 @@ def _open_folder(path: Path, name: str, sound: Sound, max_corrupt: float, progre
             return collect_audio(recordings, audio_rate=sound.audio_rate, **how)
         if texts:
             return open_text_folder(path, max_corrupt=max_corrupt)
-    if (empty := lacking_masks(path)) is not None:
-        raise DataError(
-            f"{empty} holds no masks for the images beside it; masks are PNG files with the images' names, and boxes "
-            "are COCO's .json or Pascal VOC's .xml"
-        )
-    if (images := images_alone(path)) is not None:
-        raise DataError(
-            f"{images}: nothing says what is in its images; put the images of each class into a folder with its name, "
-            "masks into a folder masks beside this one, or boxes as COCO's .json or Pascal VOC's .xml"
-        )
+    check_labelled(path)
     if (files := language_files(path)) and not _holds_others(path):
         return open_language(files)
     return open_folders(path, max_corrupt=max_corrupt, progress=progress)

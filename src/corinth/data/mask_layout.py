@@ -51,21 +51,17 @@ def find_folders(folder: Path) -> list[Folders]:
     try:
         found = _beside(folder, None)
         if not found:
-            parts = [(child, SPLIT_WORDS.get(child.name.lower())) for child in _children(folder)]
+            parts = [(child, SPLIT_WORDS.get(child.name.lower())) for child in children(folder)]
             found = [pair for child, split in parts if split for pair in _beside(child, split)]
     except OSError:
         return []
     return sorted(found, key=lambda pair: pair.images)
 
 
-def find_pairs(folder: Path) -> tuple[list[Pair], list[str]]:
-    """Every image with its mask, and what was left out. `DataError` where an image has no mask, or two.
-
-    A test part may be without masks, as those of competitions are.
-    """
+def find_pairs(folder: Path, folders: Sequence[Folders]) -> tuple[list[Pair], list[str]]:
+    """Every image of `folders` with its mask, and what was left out. `DataError` where an image has no mask, or two."""
     pairs: list[Pair] = []
-    folders = find_folders(folder)
-    notes = _unpaired(folder, folders)
+    notes: list[str] = []
     listed = _voc_lists(folder)
     for part in folders:
         images, masks = _by_stem(part.images), _by_stem(part.masks)
@@ -88,59 +84,18 @@ def find_pairs(folder: Path) -> tuple[list[Pair], list[str]]:
     return pairs, notes
 
 
-def _unpaired(folder: Path, paired: Sequence[Folders]) -> list[str]:
-    """Notes of the test images that have no folder of masks; a `DataError` where those of another part have none."""
-    notes = []
-    used = {pair.images for pair in paired}
-    for parent in (folder, *(child for child in _children(folder) if child.name.lower() in SPLIT_WORDS)):
-        for child in _children(parent):
-            kind, split = _meaning(child.name)
-            part = split or SPLIT_WORDS.get(parent.name.lower())
-            bare = child.name.lower() in SPLIT_WORDS and any(map(is_image_file, child.iterdir()))
-            if (kind != "image" and not bare) or any(child == path or child in path.parents for path in used):
-                continue
-            if not (count := len(list(image_files(child)))):
-                continue
-            said = f"{child}: there is no folder of masks beside it for its {count} images"
-            if part != "test":
-                raise DataError(f"{said}; add one, or take these images away")
-            notes.append(f"{said}: left out")
-    return notes
-
-
-def images_alone(folder: Path) -> Path | None:
-    """A folder called as one of images is, where all images lie in such folders and so are of no class."""
-    parts = [child for child in _children(folder) if child.name.lower() in SPLIT_WORDS]
-    inside = [child for parent in parts or [folder] for child in _children(parent) if any(image_files(child))]
-    called = all(child.name.lower() in IMAGE_WORDS for child in inside)
-    return inside[0] if inside and called else None
-
-
-def lacking_masks(folder: Path) -> Path | None:
-    """A folder that is called as one of masks is and holds none, beside a folder of images; None without such."""
-    kinds: dict[str, list[Path]] = {"image": [], "mask": []}
-    for child in _children(folder):
-        kind = _meaning(child.name)[0]
-        if kind is not None:
-            kinds[kind].append(child)
-    if len(kinds["mask"]) != 1 or len(kinds["image"]) != 1 or not any(image_files(kinds["image"][0])):
-        return None
-    return kinds["mask"][0] if not any(image_files(kinds["mask"][0])) else None
-
-
 def _beside(folder: Path, split: str | None) -> list[Folders]:
     """Pairs of folders that stand side by side in `folder`, one for each part that their names, or folders, tell."""
     kinds: dict[tuple[str, str | None], list[Path]] = {}
-    bare: dict[str, Path] = {}
-    for child in _children(folder):
-        kind, part = _meaning(child.name)
+    for child in children(folder):
+        kind, part = meaning_of(child.name)
         if kind is not None:
             kinds.setdefault((kind, part), []).append(child)
         elif part is not None and child.name.lower() in SPLIT_WORDS:
-            bare[part] = child
+            kinds.setdefault(("part", part), []).append(child)
     found: list[Folders] = []
     for (kind, part), masks in kinds.items():
-        images = kinds.get(("image", part)) or ([bare[part]] if part in bare else [])
+        images = kinds.get(("image", part)) or kinds.get(("part", part), [])
         if kind != "mask" or not images:
             continue
         masks = [path for path in masks if any(image_files(path))]
@@ -156,18 +111,19 @@ def _beside(folder: Path, split: str | None) -> list[Folders]:
 
 
 def _inside(pair: Folders) -> list[Folders]:
-    """The same, or its parts where both folders hold nothing but folders called train, val or test."""
+    """The same, or the parts that lie in both folders, called train, val or test."""
     inside = [
-        {SPLIT_WORDS[child.name.lower()]: child for child in _children(path) if child.name.lower() in SPLIT_WORDS}
+        {SPLIT_WORDS[child.name.lower()]: child for child in with_images(path) if child.name.lower() in SPLIT_WORDS}
         for path in (pair.images, pair.masks)
     ]
     loose = any(is_image_file(path) for path in pair.images.iterdir())
-    if pair.split is not None or loose or not inside[0] or inside[0].keys() - inside[1].keys():
+    both = inside[0].keys() & inside[1].keys()
+    if pair.split is not None or loose or not both:
         return [pair]
-    return [Folders(path, inside[1][split], split) for split, path in inside[0].items()]
+    return [Folders(inside[0][split], inside[1][split], split) for split in both]
 
 
-def _meaning(name: str) -> tuple[str | None, str | None]:
+def meaning_of(name: str) -> tuple[str | None, str | None]:
     """(image or mask or None, the part or None) that the words of a folder's name say."""
     words = _WORD.findall(_GLUED.sub(r"\1 \2", name).lower())
     split = next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
@@ -210,5 +166,11 @@ def _voc_lists(folder: Path) -> dict[str, str | None]:
     return found
 
 
-def _children(folder: Path) -> Sequence[Path]:
+def with_images(folder: Path) -> list[Path]:
+    """The folders in `folder` that hold images at any depth."""
+    return [child for child in children(folder) if any(image_files(child))]
+
+
+def children(folder: Path) -> Sequence[Path]:
+    """The folders in `folder`, hidden ones left out."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

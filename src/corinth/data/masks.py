@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from corinth.data.collect import Collected, LabelledFile, Progress, check_names, check_usable, collect_files, workers
-from corinth.data.decode import UnreadableImage, quiet
+from corinth.data.decode import Header, UnreadableImage, quiet
 from corinth.data.mask_layout import Pair, find_folders, find_pairs
 from corinth.data.mask_values import OUTSIDE, Legend, find_legend, mask_size, meaning, read_values
 from corinth.data.preprocess import IGNORED
 from corinth.data.source import FileSource
+from corinth.data.unlabelled import unpaired
 from corinth.errors import DataError
 
 SEGMENTATION = "semantic-segmentation"
@@ -111,7 +112,10 @@ def open_masks(path: str | Path, *, max_corrupt: float = 0.05, progress: Progres
     where = str(folder)
     if not is_mask_folder(folder):
         raise DataError(f"{where} has no masks; expected a folder of images and one of masks, such as images and masks")
-    pairs, notes = find_pairs(folder)
+    folders = find_folders(folder)
+    notes = unpaired(folder, folders)
+    pairs, left_out = find_pairs(folder, folders)
+    notes += left_out
     if not pairs:
         raise DataError(f"{where}: there are no images")
     legend = find_legend(folder)
@@ -121,7 +125,7 @@ def open_masks(path: str | Path, *, max_corrupt: float = 0.05, progress: Progres
     assert isinstance(source, FileSource)
     headers = {source.keys[i]: source.headers[i] for i in range(len(source))}
     readable = [pair for pair in pairs if pair.key in headers]
-    read = _read_all(readable, [headers[pair.key].size for pair in readable], legend, progress)
+    read = _read_all(readable, [headers[pair.key] for pair in readable], legend, progress)
     corrupt = [*found.corrupt, *((pair.mask, mask) for pair, mask in zip(readable, read) if isinstance(mask, str))]
     check_usable(corrupt, len(pairs), max_corrupt, where)
     kept = [(pair, mask) for pair, mask in zip(readable, read) if not isinstance(mask, str)]
@@ -171,12 +175,12 @@ class _Mask:
 
 
 def _read_all(
-    pairs: Sequence[Pair], sizes: Sequence[tuple[int, int]], legend: Legend | None, progress: Progress | None
+    pairs: Sequence[Pair], headers: Sequence[Header], legend: Legend | None, progress: Progress | None
 ) -> list[_Mask | str]:
     """Each mask, or why it cannot be used."""
     read: list[_Mask | str] = []
     with quiet(), ThreadPoolExecutor(workers()) as pool:
-        found = pool.map(lambda pair, size: _read(pair.mask, size, legend), pairs, sizes)
+        found = pool.map(lambda pair, header: _read(pair.mask, header, legend), pairs, headers)
         for done, mask in enumerate(found, start=1):
             read.append(mask)
             if progress and (done % 100 == 0 or done == len(pairs)):
@@ -184,10 +188,10 @@ def _read_all(
     return read
 
 
-def _read(path: str, size: tuple[int, int], legend: Legend | None) -> _Mask | str:
+def _read(path: str, image: Header, legend: Legend | None) -> _Mask | str:
     try:
-        if (own := mask_size(path)) != size:
-            return f"the mask has {own[1]} x {own[0]} pixels and its image {size[1]} x {size[0]}"
+        if (own := mask_size(path)) != image.size:
+            return f"the mask has {own[1]} x {own[0]} pixels and its image {image.said}"
         values = read_values(path, legend)
     except UnreadableImage as error:
         return str(error)

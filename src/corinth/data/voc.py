@@ -15,7 +15,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from corinth.data.annotated import Annotated
+from corinth.data.annotated import Annotated, parts_left_out
 from corinth.data.collect import SPLIT_WORDS, ordered
 from corinth.data.decode import UnreadableImage, is_image_file
 from corinth.errors import DataError
@@ -52,6 +52,7 @@ def read_voc(folder: Path) -> tuple[list[Annotated], list[str], list[str]]:
             images.append(_annotated(file, picture, key, parts.get(stem, split)))
         if bare := sorted(set(by_stem) - set(files)):
             notes.append(f"{len(bare)} images of {pictures} have no XML file and are left out, such as {bare[0]}")
+    notes += parts_left_out(folder, images)
     return images, ordered({name for image in images for name in image.names}), notes
 
 
