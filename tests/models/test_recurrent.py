@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import corinth
 from corinth.errors import UsageError
+from corinth.layers import onednn
 from corinth.layers.compiler import uncompiled
 from corinth.registry import configure
 
@@ -274,6 +275,18 @@ def test_bfloat16_autocast_is_finite_and_a_seed_decides_everything(name: str) ->
     again = build(name, drop_rate=0.3, num_layers=2).train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(again(sequences()), logits)
+
+
+def test_bfloat16_without_a_kernel_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor without AVX512 has none of the LSTM: its own answers under autocast are those in single precision."""
+    monkeypatch.setattr(onednn, "has_bfloat16", lambda: False)
+    for name in ("lstm", "bilstm"):
+        model = build(name).eval()
+        exact, last = model.forward_features(sequences().bfloat16().float())
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found, again = model.forward_features(sequences().bfloat16())
+        assert found.dtype == torch.float32
+        torch.testing.assert_close((found, *again), (exact, *last))
 
 
 def test_initialisation() -> None:

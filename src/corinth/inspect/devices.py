@@ -5,6 +5,7 @@ import platform
 import torch
 
 from corinth.errors import UsageError
+from corinth.layers import onednn
 
 
 def choose_device(name: str | torch.device) -> torch.device:
@@ -27,6 +28,6 @@ def has_bfloat16(device: torch.device) -> bool:
     than in float32."""
     if device.type != "cpu":
         return True
-    if not torch.backends.mkldnn.is_available() or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return False
-    return platform.machine() not in ("x86_64", "AMD64") or torch.cpu._is_avx512_bf16_supported()
+    return onednn.has_bfloat16() and (
+        platform.machine() not in ("x86_64", "AMD64") or torch.cpu._is_avx512_bf16_supported()
+    )

@@ -24,6 +24,11 @@ def takes(values: Tensor) -> bool:
     return here and torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
 
 
+def has_bfloat16() -> bool:
+    """Whether oneDNN has all its routines, torch's LSTM among them, in bfloat16 on this processor."""
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def suits(x: Tensor, weight: Tensor) -> bool:
     """Whether `pointwise` takes the map x (B, C, H, W), without gradient, and in less time than a convolution."""
     return (

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from corinth.errors import UsageError
-from corinth.layers import checks
+from corinth.layers import checks, onednn
 from corinth.layers.crf import CRF
 from corinth.layers.recurrence import State, Step, input_products, recur
 
@@ -313,6 +313,10 @@ class Recurrent(nn.Module):
         return states
 
     def _fused(self, x: Tensor, lengths: Tensor | None, states: State | None) -> tuple[Tensor, Any]:
+        """By torch's kernel; that of the LSTM stays in single precision where a CPU has none in bfloat16."""
+        if isinstance(self.rnn, nn.LSTM) and _is_autocast(x) and not onednn.has_bfloat16():
+            with torch.autocast("cpu", enabled=False):
+                return self._fused(x.float(), lengths, states and tuple(value.float() for value in states))
         given: Any = states if states is None or len(states) > 1 else states[0]
         if lengths is None:
             return self.rnn(x, given)
@@ -379,6 +383,10 @@ def count_macs(cfg: RecurrentConfig, gates: int, steps: int) -> int:
 def is_padding(lengths: Tensor, steps: int) -> Tensor:
     """(B, T), true behind each sequence's end."""
     return torch.arange(steps, device=lengths.device)[None, :] >= lengths[:, None]
+
+
+def _is_autocast(x: Tensor) -> bool:
+    return x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
 
 
 def _reversed(x: Tensor, lengths: Tensor | None) -> Tensor:
