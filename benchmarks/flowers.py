@@ -44,9 +44,9 @@ def train_and_score(arch: str, seed: int, args: argparse.Namespace) -> dict[str,
     data = corinth.open_data(real_data("flowers5_128"))
     options = {name: value for name, value in OPTIONS.items() if hasattr(configure(arch), name)}
     recipe = {**RECIPE, "options": options, "precision": args.precision}
-    sizes = {"budget": f"{args.epochs}ep", "img_size": args.img_size, "threads": args.threads}
+    recipe |= {"budget": f"{args.epochs}ep", "img_size": args.img_size, "threads": args.threads}
     with tempfile.TemporaryDirectory() as folder:
-        run = trained(arch=arch, data=data, seed=seed, output=f"{folder}/run", **(recipe | sizes))
+        run = trained(arch=arch, data=data, seed=seed, output=f"{folder}/run", **recipe)
         predictor = corinth.load_run(run.path)
         found = {part: predictor.evaluate(data, part) for part in ("val", "test")}
     row = {"arch": arch, "seed": seed, "epochs": args.epochs, "img_size": args.img_size}
