@@ -28,7 +28,10 @@ from corinth.layers.compiler import compiles, missing_compiler
 
 WORTH_CALLING = 2**12  # values of a map below which a call costs more than the passes over memory that it saves
 SOURCES = ("common", "maps", "products", "cells")  # in this order
-FLAGS = ("-std=c++20", "-ftree-loop-vectorize", "-fno-math-errno", "-fno-signed-zeros", "-ffp-contract=fast")
+# torch's own switch trapping on again by a side effect, under which GCC keeps branches out of AVX2's registers
+FLAGS = (
+    "-std=c++20 -ftree-loop-vectorize -fno-math-errno -fno-signed-zeros -fno-trapping-math -ffp-contract=fast".split()
+)
 WIDE = "-mprefer-vector-width=512"  # compilers take half of the register by themselves
 PLAIN = Tensor, nn.Parameter
 _map, _flag, _count, _threads = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_int

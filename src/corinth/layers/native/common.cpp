@@ -13,6 +13,15 @@ namespace {
 
 using Size = int64_t;
 
+// Of a vector register. Longer vectors would be compiled too, but kept in memory.
+#if defined(__AVX512F__)
+constexpr int FLOATS = 16;
+#elif defined(__AVX__)
+constexpr int FLOATS = 8;
+#else
+constexpr int FLOATS = 4;
+#endif
+
 // e^x by 2^n e^r with |r| <= ln(2) / 2 and the Taylor series of e^r: for -87 <= x <= 88 right to
 // 2 units in the last place, the ends' values beyond, NaN for NaN.
 inline float exponential(float x) {

@@ -137,7 +137,7 @@ void norm_act(const T* x, const float* scale, const float* shift, T* y, Size row
 
 // The gradients of shift and of scale times deviation, summed over all rows: (2, chans).
 template <class T, class Act>
-std::vector<double> norm_act_sums(const T* x, const T* grad, const float* scale, const float* shift, const float* mean,
+std::vector<double> norm_act_sums(const T* x, const T* grad, const float* __restrict scale, const float* __restrict shift, const float* __restrict mean,
                                   Size rows, Size chans, int threads) {
   const Size block = std::max<Size>(1, CACHED / chans);
   std::vector<std::vector<double>> found(threads, std::vector<double>(2 * chans, 0.0));
@@ -146,11 +146,11 @@ std::vector<double> norm_act_sums(const T* x, const T* grad, const float* scale,
     const Part part(rows);
     std::vector<double>& own = found[omp_get_thread_num()];
     std::vector<float> sums(2 * chans);
-    float *a = sums.data(), *b = a + chans;
+    float *__restrict a = sums.data(), *__restrict b = a + chans;
     for (Size begin = part.first; begin < part.last; begin += block) {
       std::fill(a, a + 2 * chans, 0.0f);
       for (Size r = begin; r < std::min(part.last, begin + block); ++r) {
-        const T *from = x + r * chans, *behind = grad + r * chans;
+        const T *__restrict from = x + r * chans, *__restrict behind = grad + r * chans;
 #pragma omp simd
         for (Size c = 0; c < chans; ++c) {
           const float value = load(from[c]);
@@ -168,14 +168,14 @@ std::vector<double> norm_act_sums(const T* x, const T* grad, const float* scale,
 }
 
 template <class T, class Act>
-void norm_act_gradient(const T* x, const T* grad, const float* scale, const float* shift, const float* of_value,
-                       const float* offset, T* of_x, Size rows, Size chans, int threads) {
+void norm_act_gradient(const T* x, const T* grad, const float* __restrict scale, const float* __restrict shift, const float* __restrict of_value,
+                       const float* __restrict offset, T* of_x, Size rows, Size chans, int threads) {
 #pragma omp parallel num_threads(threads)
   {
     const Part part(rows);
     for (Size r = part.first; r < part.last; ++r) {
-      const T *from = x + r * chans, *behind = grad + r * chans;
-      T* into = of_x + r * chans;
+      const T *__restrict from = x + r * chans, *__restrict behind = grad + r * chans;
+      T* __restrict into = of_x + r * chans;
 #pragma omp simd
       for (Size c = 0; c < chans; ++c) {
         const float value = load(from[c]);
@@ -378,10 +378,10 @@ void excite(const T* x, const Gates& gates, T* y, Size images, Size pixels, Size
 
 // ---- depthwise convolutions ----
 
-typedef float Lanes __attribute__((vector_size(64)));  // the values of so many channels at one pixel
-typedef uint32_t Words __attribute__((vector_size(64)));
-typedef uint16_t Halves __attribute__((vector_size(32)));
-constexpr Size LANES = sizeof(Lanes) / sizeof(float);
+constexpr Size LANES = FLOATS;  // channels of a pixel
+typedef float Lanes __attribute__((vector_size(4 * FLOATS)));
+typedef uint32_t Words __attribute__((vector_size(4 * FLOATS)));
+typedef uint16_t Halves __attribute__((vector_size(2 * FLOATS)));
 constexpr Size BAND = 1 << 16;  // values of a part of a map that stays in the cache
 constexpr int PIXELS = 8;       // worked out side by side, in registers
 

@@ -5,13 +5,7 @@
 
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int FLOATS = 16, ROWS = 8;
-#elif defined(__AVX__)
-constexpr int FLOATS = 8, ROWS = 4;  // 16 registers
-#else
-constexpr int FLOATS = 4, ROWS = 8;
-#endif
+constexpr int ROWS = FLOATS == 8 ? 4 : 8;  // AVX has 16 registers, its neighbours have 32
 constexpr Size COLS = 2 * FLOATS;
 constexpr Size DEPTH = 256;  // of a panel that stays in the first cache
 
