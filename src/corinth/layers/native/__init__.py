@@ -28,9 +28,10 @@ from corinth.layers.compiler import compiles, missing_compiler
 
 WORTH_CALLING = 2**12  # values of a map below which a call costs more than the passes over memory that it saves
 SOURCES = ("common", "maps", "products", "cells")  # in this order
-# torch's own switch trapping on again by a side effect, under which GCC keeps branches out of AVX2's registers
+# torch's own flags turn trapping on again by a side effect, and GCC then leaves loops with branches out of AVX2
 FLAGS = (
-    "-std=c++20 -ftree-loop-vectorize -fno-math-errno -fno-signed-zeros -fno-trapping-math -ffp-contract=fast".split()
+    *("-std=c++20", "-ftree-loop-vectorize", "-ffp-contract=fast"),
+    *("-fno-math-errno", "-fno-signed-zeros", "-fno-trapping-math"),
 )
 WIDE = "-mprefer-vector-width=512"  # compilers take half of the register by themselves
 PLAIN = Tensor, nn.Parameter
