@@ -36,6 +36,7 @@ from torch import Tensor, nn
 import corinth
 from common import Timing, import_peers, import_runtimes, in_blocks, inference, machine, side_by_side, training
 from corinth.inference.forms import Precision
+from corinth.inference.runtime import PRECISIONS
 from corinth.inspect.devices import has_bfloat16
 from corinth.registry import configure
 
@@ -142,13 +143,11 @@ def runtimes(model: nn.Module, x: Tensor, threads: int) -> Forms:
         feed = {session.get_inputs()[0].name: array}
         forms["ONNX Runtime"] = lambda: torch.from_numpy(session.run(None, feed)[0])
         for precision in precisions():
-            hint = {"fp32": "f32"}.get(precision, precision)
-            settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": hint}
+            settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": PRECISIONS[precision]}
             request = openvino.Core().compile_model(path, "CPU", {**settings, "PERFORMANCE_HINT": "LATENCY"})
             request = request.create_infer_request()
-            forms[f"OpenVINO{SUFFIX[precision]}"] = lambda request=request: torch.from_numpy(
-                request.infer([array])[0].copy()
-            )
+            label = f"OpenVINO{SUFFIX[precision]}"
+            forms[label] = lambda request=request: torch.from_numpy(request.infer([array])[0].copy())
     return forms
 
 

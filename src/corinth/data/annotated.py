@@ -1,4 +1,5 @@
-"""What the readers of box annotations hand on: one image with its boxes, before its file has been looked at."""
+"""What the readers of box annotations share: one image with its boxes, before its file has been looked at, and what
+is said of images without."""
 
 import os
 import re

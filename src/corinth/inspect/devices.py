@@ -7,6 +7,8 @@ import torch
 from corinth.errors import UsageError
 from corinth.layers import onednn
 
+NO_BFLOAT16 = "this processor has no bfloat16 instructions (AVX512-BF16)"
+
 
 def choose_device(name: str | torch.device) -> torch.device:
     """`auto` is the first CUDA device, else Apple's, else the CPU."""
@@ -28,6 +30,6 @@ def has_bfloat16(device: torch.device) -> bool:
     than in float32."""
     if device.type != "cpu":
         return True
-    return onednn.has_bfloat16() and (
+    return onednn.knows_bfloat16() and (
         platform.machine() not in ("x86_64", "AMD64") or torch.cpu._is_avx512_bf16_supported()
     )

@@ -24,7 +24,7 @@ def takes(values: Tensor) -> bool:
     return here and torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
 
 
-def has_bfloat16() -> bool:
+def knows_bfloat16() -> bool:
     """Whether oneDNN has all its routines, torch's LSTM among them, in bfloat16 on this processor."""
     return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 

@@ -314,7 +314,8 @@ class Recurrent(nn.Module):
 
     def _fused(self, x: Tensor, lengths: Tensor | None, states: State | None) -> tuple[Tensor, Any]:
         """By torch's kernel; that of the LSTM stays in single precision where a CPU has none in bfloat16."""
-        if isinstance(self.rnn, nn.LSTM) and _is_autocast(x) and not onednn.has_bfloat16():
+        shortened = x.is_cpu and torch.is_autocast_enabled("cpu")
+        if shortened and isinstance(self.rnn, nn.LSTM) and not onednn.knows_bfloat16():
             with torch.autocast("cpu", enabled=False):
                 return self._fused(x.float(), lengths, states and tuple(value.float() for value in states))
         given: Any = states if states is None or len(states) > 1 else states[0]
@@ -383,10 +384,6 @@ def count_macs(cfg: RecurrentConfig, gates: int, steps: int) -> int:
 def is_padding(lengths: Tensor, steps: int) -> Tensor:
     """(B, T), true behind each sequence's end."""
     return torch.arange(steps, device=lengths.device)[None, :] >= lengths[:, None]
-
-
-def _is_autocast(x: Tensor) -> bool:
-    return x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
 
 
 def _reversed(x: Tensor, lengths: Tensor | None) -> Tensor:

@@ -135,10 +135,12 @@ void norm_act(const T* x, const float* scale, const float* shift, T* y, Size row
   }
 }
 
-// The gradients of shift and of scale times deviation, summed over all rows: (2, chans).
+// The gradients of shift and of scale times deviation, summed over all rows: (2, chans). Here and in the next function
+// a slope decides whether a value counts: only where nothing overlaps do compilers leave such loops without branches.
 template <class T, class Act>
-std::vector<double> norm_act_sums(const T* x, const T* grad, const float* __restrict scale, const float* __restrict shift, const float* __restrict mean,
-                                  Size rows, Size chans, int threads) {
+std::vector<double> norm_act_sums(const T* x, const T* grad, const float* __restrict scale,
+                                  const float* __restrict shift, const float* __restrict mean, Size rows, Size chans,
+                                  int threads) {
   const Size block = std::max<Size>(1, CACHED / chans);
   std::vector<std::vector<double>> found(threads, std::vector<double>(2 * chans, 0.0));
 #pragma omp parallel num_threads(threads)
@@ -168,8 +170,9 @@ std::vector<double> norm_act_sums(const T* x, const T* grad, const float* __rest
 }
 
 template <class T, class Act>
-void norm_act_gradient(const T* x, const T* grad, const float* __restrict scale, const float* __restrict shift, const float* __restrict of_value,
-                       const float* __restrict offset, T* of_x, Size rows, Size chans, int threads) {
+void norm_act_gradient(const T* x, const T* grad, const float* __restrict scale, const float* __restrict shift,
+                       const float* __restrict of_value, const float* __restrict offset, T* of_x, Size rows,
+                       Size chans, int threads) {
 #pragma omp parallel num_threads(threads)
   {
     const Part part(rows);
@@ -378,10 +381,10 @@ void excite(const T* x, const Gates& gates, T* y, Size images, Size pixels, Size
 
 // ---- depthwise convolutions ----
 
-constexpr Size LANES = FLOATS;  // channels of a pixel
-typedef float Lanes __attribute__((vector_size(4 * FLOATS)));
+typedef float Lanes __attribute__((vector_size(4 * FLOATS)));  // the values of so many channels at one pixel
 typedef uint32_t Words __attribute__((vector_size(4 * FLOATS)));
 typedef uint16_t Halves __attribute__((vector_size(2 * FLOATS)));
+constexpr Size LANES = FLOATS;
 constexpr Size BAND = 1 << 16;  // values of a part of a map that stays in the cache
 constexpr int PIXELS = 8;       // worked out side by side, in registers
 
