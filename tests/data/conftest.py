@@ -1,11 +1,14 @@
-"""Tiny image sets made on the spot."""
+"""Tiny image sets made on the spot; the makers of mask_toys.py can be imported."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +45,15 @@ def class_folders(pixels: Callable[..., np.ndarray]) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, np.ndarray], None]:
+    """`write("images/a.png", pixels)` saves a picture in the test's folder."""
+
+    def save(name: str, pixels: np.ndarray) -> None:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+
+    return save
