@@ -1,6 +1,6 @@
 """Images whose folders tell neither masks nor classes, and what is said of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from corinth.data.collect import SPLIT_WORDS
@@ -25,22 +25,33 @@ def unpaired(folder: Path, paired: Sequence[Folders]) -> list[str]:
             kind, named = meaning_of(child.name)
             if (kind != "image" and not _is_part(child)) or any(child in (path, *path.parents) for path in used):
                 continue
-            masks = [path for path in children(child) if meaning_of(path.name)[0] == "mask"]
-            others = masks if kind == "image" else [path for path in children(child) if meaning_of(path.name)[0]]
-            count = _count(child) - sum(map(_count, others))
-            if not count:
+            if not (count := _count_own(child)):
                 continue
-            wanted = [(None, named)] if parent in masks_of else [("mask", named), ("mask", None)]
-            masks += [path for path in children(masks_of.get(parent, parent)) if meaning_of(path.name) in wanted]
-            masks = sorted((path for path in masks if path not in used), key=_count)
-            said, ask = _said(child, count, masks[-1] if masks else None, paired[0])
+            near = [path for path in _masks_near(child, masks_of) if path not in used]
+            masks = max(near, key=_count, default=None)
+            said, ask = _said(child, count, masks, paired[0])
             part = named or (parent != folder and SPLIT_WORDS.get(parent.name.lower()))
-            if above and parent in parts and masks and _count(masks[-1]):
+            if above and parent in parts and masks and _count(masks):
                 said = f"{child}: its {count} images are not used, as images and masks lie above it, in {folder}"
             elif part != "test":
                 raise DataError(f"{said}; {ask}, or take these images away")
             notes.append(f"{said}: left out")
     return notes
+
+
+def _count_own(images: Path) -> int:
+    """The images in a folder, without what lies in folders of masks there, or in a part in folders of images."""
+    apart = ("mask",) if meaning_of(images.name)[0] == "image" else ("mask", "image")
+    return _count(images) - sum(_count(path) for path in children(images) if meaning_of(path.name)[0] in apart)
+
+
+def _masks_near(images: Path, masks_of: Mapping[Path, Path]) -> list[Path]:
+    """Folders that may be meant as those of the masks: beside, where their parent's lie, or inside; last ones first."""
+    parent, part = images.parent, meaning_of(images.name)[1]
+    wanted = [(None, part)] if parent in masks_of else [("mask", part), ("mask", None)]
+    inside = [path for path in children(images) if meaning_of(path.name)[0] == "mask"]
+    beside = [path for path in children(masks_of.get(parent, parent)) if meaning_of(path.name) in wanted]
+    return beside[::-1] + inside[::-1]
 
 
 def _said(images: Path, count: int, masks: Path | None, example: Folders) -> tuple[str, str]:
