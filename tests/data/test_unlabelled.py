@@ -64,6 +64,9 @@ UNPAIRED = {  # the folders that have masks, and others with an image each: what
         ("images/train masks/train", "images/test masks/test/"): (
             "images/test: the folder {root}/masks/test holds no masks for its 1 images: left out"
         ),
+        ("images/train masks/train images/val masks/val", "images/town masks/town"): (
+            "images/town: its 1 images are in none of the parts beside it: left out"
+        ),
     },
     "an error": {
         ("train/images train/masks", "val/images val/masks/"): (
@@ -109,6 +112,9 @@ ALONE = {  # folders with images that have no class: what is asked for
     "folder with its name, such as {root}/train/cat, masks into a folder train_masks beside",
     "train val": "train: nothing says what is in its images; put the images of each class into a folder with its name, "
     "such as {root}/train/cat, masks into a folder train_masks beside",
+    "train val/cat val/dog": "train: nothing says what is in its images; put the images of each class into a folder with "
+    "its name, such as {root}/train/cat",
+    "train/cat train/dog val": "val: nothing says what is in its images",
     "images/train images/val": "images: nothing says what is in its images",
     "images/cat images/dog": "images holds the folders of classes, which are looked for in {root}; name {root}/images",
     "images/train/cat images/train/dog": "images holds the folders of classes, which are looked for in {root}; name",
@@ -124,6 +130,15 @@ def test_images_alone_are_of_no_class(tmp_path: Path, write: Writer, places: str
             write(f"{place}/{i}.png", photo(i))
     with pytest.raises(DataError, match=re.escape(ALONE[places].replace("{root}", str(tmp_path)))):
         open_data(tmp_path)
+
+
+def test_a_test_part_may_lack_classes(tmp_path: Path, write: Writer) -> None:
+    for place in ("train/cat", "train/dog", "test"):
+        for i in range(6):
+            write(f"{place}/{i}.png", photo(i + 100 * len(place)))
+    data = open_data(tmp_path)
+    assert data.classes == ("cat", "dog")
+    assert f"{tmp_path / 'test'} is no split and is left out" in data.notes
 
 
 @pytest.mark.parametrize("places", ["photos images", "cat_images dog_images", "train plane", "train/photos train/img"])

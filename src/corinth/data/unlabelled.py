@@ -23,9 +23,12 @@ def unpaired(folder: Path, paired: Sequence[Folders]) -> list[str]:
     for parent in (folder, *parts, *masks_of):
         for child in children(parent):
             kind, named = meaning_of(child.name)
-            if (kind != "image" and not _is_part(child)) or any(child in (path, *path.parents) for path in used):
+            if any(child in (path, *path.parents) for path in used) or not (count := _count_own(child)):
                 continue
-            if not (count := _count_own(child)):
+            if kind is None and parent in masks_of and not _is_part(child):
+                notes.append(f"{child}: its {count} images are in none of the parts beside it: left out")
+                continue
+            if kind != "image" and not _is_part(child):
                 continue
             near = [path for path in _masks_near(child, masks_of) if path not in used]
             masks = max(near, key=_count, default=None)
@@ -73,8 +76,8 @@ def check_labelled(folder: Path) -> None:
         )
     inside = with_images(folder)
     parts = [child for child in inside if _is_part(child)]
-    if parts and parts == inside and not any(map(with_images, parts)):
-        images = parts[0]
+    if parts and parts == inside and (lacking := _lacking_classes(parts)):
+        images = lacking[0]
     elif (groups := [with_images(part) for part in parts or [folder]]) and all(map(_of_images, groups)):
         images = groups[0][0]
     else:
@@ -83,7 +86,7 @@ def check_labelled(folder: Path) -> None:
     place = images.parent if images.parent != folder else folder / (part or "")
     classes = with_images(images)
     told = any(map(with_images, classes)) if all(map(_is_part, classes)) else len(classes) > 1
-    if told and not any(map(is_image_file, images.iterdir())):
+    if told and not _holds_loose(images):
         ask = f"name {images} in place of {folder}" if place == folder else f"put them into {place}"
         raise DataError(f"{images} holds the folders of classes, which are looked for in {place}; {ask}")
     raise DataError(
@@ -91,6 +94,18 @@ def check_labelled(folder: Path) -> None:
         f"as {place / 'cat'}, masks into a folder {f'{part}_masks' if part else 'masks'} beside this one, or boxes as "
         "COCO's .json or Pascal VOC's .xml"
     )
+
+
+def _lacking_classes(parts: Sequence[Path]) -> list[Path]:
+    """The parts whose images lie in no folders: all of them, or those beside parts of nothing but folders.
+
+    A test part may lack classes where others have them.
+    """
+    lacking = [part for part in parts if not with_images(part)]
+    if len(lacking) == len(parts):
+        return lacking
+    classed = any(part not in lacking and not _holds_loose(part) for part in parts)
+    return [part for part in lacking if classed and SPLIT_WORDS[part.name.lower()] != "test"]
 
 
 def _of_images(group: Sequence[Path]) -> bool:
@@ -113,6 +128,11 @@ def _lacking_masks(folder: Path) -> Path | None:
 
 def _is_part(folder: Path) -> bool:
     return folder.name.lower() in SPLIT_WORDS
+
+
+def _holds_loose(folder: Path) -> bool:
+    """Whether images lie in the folder itself."""
+    return any(map(is_image_file, folder.iterdir()))
 
 
 def _count(folder: Path) -> int:
