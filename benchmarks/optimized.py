@@ -3,8 +3,8 @@
     python benchmarks/optimized.py [--models resnet50 ...] [--batch 1 32] [--train-batch 32] [--parts eager ...]
                                    [--seconds 6] [--threads 2] [--again] [--output FILE]
 
-Five parts of each row: `eager` (inference, ours and the peer's, the peer in NCHW and in channels_last), `train`
-(forward, cross-entropy, backward), `compiled` and `compiled train` (the same two under torch.compile, the peer in
+Five parts of each row: `eager` (inference, ours and the peer's, both in NCHW and in channels_last), `train`
+(forward, cross-entropy, backward), `compiled` and `compiled train` (the same two under torch.compile, in
 `channels_last` alone, in which the compiler lays out convolutions on a processor whatever they are given), `optimised`
 (`corinth.optimize` in fp32 and bf16 against ONNX Runtime in fp32 and OpenVINO in fp32 and bf16, which is left out where
 the processor has none; which form it chose stands beside its times, as it may choose OpenVINO itself). Compared are the
@@ -37,7 +37,7 @@ import corinth
 from common import Timing, import_peers, import_runtimes, in_blocks, inference, machine, side_by_side, training
 from corinth.inference.forms import Precision
 from corinth.inference.runtime import PRECISIONS
-from corinth.inspect.devices import has_bfloat16
+from corinth.inspect.devices import lacks_bfloat16
 from corinth.registry import configure
 
 
@@ -124,7 +124,7 @@ def compiled(make: Callable[..., Callable[[], Tensor]]) -> Callable[..., Callabl
 
 def precisions() -> list[Precision]:
     """What is measured: bf16 only where the processor has it."""
-    return ["fp32", "bf16"] if has_bfloat16(torch.device("cpu")) else ["fp32"]
+    return ["fp32"] if lacks_bfloat16(torch.device("cpu")) else ["fp32", "bf16"]
 
 
 def runtimes(model: nn.Module, x: Tensor, threads: int) -> Forms:
@@ -165,7 +165,7 @@ def forms_of(part: str, name: str, x: Tensor, threads: int) -> tuple[Forms, dict
     make = training if part in TRAINING else inference
     alone = part.startswith("compiled")
     make, layouts = (compiled(make), ("channels_last",)) if alone else (make, tuple(LAYOUTS))
-    return in_layouts("peer", theirs, x, make, layouts) | in_layouts("corinth", ours, x, make, ("channels_last",)), {}
+    return in_layouts("peer", theirs, x, make, layouts) | in_layouts("corinth", ours, x, make, layouts), {}
 
 
 def bench(part: str, name: str, batch: int, seconds: float, threads: int) -> dict:
@@ -188,12 +188,13 @@ def bench(part: str, name: str, batch: int, seconds: float, threads: int) -> dic
 
 
 def rounds_for(forms: Forms, seconds: float) -> dict[str, list[float]]:
-    """Median and quartiles in milliseconds, of as many rounds as `seconds` allow, at least 3."""
+    """Median and quartiles in milliseconds, of as many rounds as `seconds` allow, at least 3; all have run before."""
     start = time.perf_counter()
     for call in forms.values():
         call()
     one = time.perf_counter() - start
-    return in_milliseconds(side_by_side(forms, rounds=min(100, max(3, int(seconds / max(one, 1e-9)))), warmup=2))
+    rounds = min(100, max(3, int(seconds / max(one, 1e-9))))
+    return in_milliseconds(side_by_side(forms, rounds=rounds, warmup=2 if one < seconds else 0))
 
 
 def in_milliseconds(times: Mapping[str, Timing]) -> dict[str, list[float]]:
@@ -216,10 +217,11 @@ def ratios(rows: dict[str, dict]) -> dict[str, dict[str, float]]:
                 theirs = ms["OpenVINO, bf16"] / ms["corinth, optimised, bf16"]
                 found.setdefault("optimised bf16 over OpenVINO's bf16", {})[key] = theirs
         else:
-            theirs = [value for label, value in ms.items() if label.startswith("peer")]
-            found.setdefault(part, {})[key] = min(theirs) / ms["corinth, channels_last"]
+            best = {side: min(ms[label] for label in ms if label.startswith(side)) for side in ("peer", "corinth")}
+            found.setdefault(part, {})[key] = best["peer"] / best["corinth"]
             if "peer, NCHW" in ms:
-                found.setdefault(f"{part}, peer in NCHW", {})[key] = ms["peer, NCHW"] / ms["corinth, channels_last"]
+                found.setdefault(f"{part}, in channels_last", {})[key] = best["peer"] / ms["corinth, channels_last"]
+                found.setdefault(f"{part}, peer in NCHW", {})[key] = ms["peer, NCHW"] / best["corinth"]
     return found
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import secrets
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,7 +25,7 @@ def replacing(path: str | Path) -> Generator[Path]:
     cannot be written to becomes a `CorinthError` that names the file.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # containers share numbers of processes
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -112,8 +112,8 @@ ALONE = {  # folders with images that have no class: what is asked for
     "folder with its name, such as {root}/train/cat, masks into a folder train_masks beside",
     "train val": "train: nothing says what is in its images; put the images of each class into a folder with its name, "
     "such as {root}/train/cat, masks into a folder train_masks beside",
-    "train val/cat val/dog": "train: nothing says what is in its images; put the images of each class into a folder with "
-    "its name, such as {root}/train/cat",
+    "train val/cat val/dog": "train: nothing says what is in its images; put the images of each class into a folder "
+    "with its name, such as {root}/train/cat",
     "train/cat train/dog val": "val: nothing says what is in its images",
     "images/train images/val": "images: nothing says what is in its images",
     "images/cat images/dog": "images holds the folders of classes, which are looked for in {root}; name {root}/images",

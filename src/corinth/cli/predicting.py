@@ -231,7 +231,7 @@ def _dense(predictor: "DensePredictor", options: Options) -> int:
     if options.batch_size < 1:
         raise UsageError(f"--batch-size {options.batch_size} is not at least 1")
     names = [name for name, _ in listed(options.files)]
-    drawings = None if options.draw is None else Drawings(options.draw, names)
+    drawings = None if options.draw is None else Drawings(options.draw, names, options.files)
     found: list[_Said] = []
     for start in range(0, len(names), options.batch_size):
         for p in predictor.predict(names[start : start + options.batch_size], batch_size=options.batch_size):

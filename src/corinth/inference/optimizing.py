@@ -22,7 +22,7 @@ from corinth.inference.merging import merge_mixes
 from corinth.inference.products import use_products
 from corinth.inference.report import MEMORY, OptimizationReport, Step, first_line
 from corinth.inference.runtime import OpenVino
-from corinth.inspect.devices import NO_BFLOAT16, has_bfloat16
+from corinth.inspect.devices import lacks_bfloat16
 from corinth.inspect.memory import freed_memory_is_kept, freed_memory_kept, keep_freed_memory
 from corinth.inspect.speed import intra_op_threads
 from corinth.layers.compiler import missing_compiler
@@ -138,8 +138,8 @@ class _Search:
             self._try(name, dataclasses.replace(form, graph=plain.graph))
 
     def bf16(self, *, compile: bool) -> None:
-        if not has_bfloat16(torch.device("cpu")):
-            return self._skip("bf16", NO_BFLOAT16)
+        if (reason := lacks_bfloat16(torch.device("cpu"))) is not None:
+            return self._skip("bf16", reason)
         graph: Any = copy.deepcopy(self._captured())
         graph.to(torch.bfloat16, memory_format=torch.channels_last)
         plain = Form(graph, torch.channels_last, torch.bfloat16, graph, "bf16")

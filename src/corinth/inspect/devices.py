@@ -7,8 +7,6 @@ import torch
 from corinth.errors import UsageError
 from corinth.layers import onednn
 
-NO_BFLOAT16 = "this processor has no bfloat16 instructions (AVX512-BF16)"
-
 
 def choose_device(name: str | torch.device) -> torch.device:
     """`auto` is the first CUDA device, else Apple's, else the CPU."""
@@ -25,11 +23,17 @@ def choose_device(name: str | torch.device) -> torch.device:
     return device
 
 
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is fast there: a CPU without instructions for it (of x86 AVX512-BF16) is several times slower
-    than in float32."""
+def lacks_bfloat16(device: torch.device) -> str | None:
+    """Why bfloat16 is no faster than float32 there, and on a CPU several times slower; None where it is faster."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            known = torch.cuda.is_bf16_supported(including_emulation=False)
+        return None if known else "this GPU has no bfloat16 arithmetic"
     if device.type != "cpu":
-        return True
-    return onednn.knows_bfloat16() and (
-        platform.machine() not in ("x86_64", "AMD64") or torch.cpu._is_avx512_bf16_supported()
-    )
+        return None
+    if not torch.backends.mkldnn.is_available():
+        return "this torch comes without oneDNN, which computes in bfloat16"
+    x86 = platform.machine() in ("x86_64", "AMD64")
+    if onednn.knows_bfloat16() and (not x86 or torch.cpu._is_avx512_bf16_supported()):
+        return None
+    return f"this processor has no bfloat16 instructions{' (AVX512-BF16)' if x86 else ''}"

@@ -314,8 +314,7 @@ class Recurrent(nn.Module):
 
     def _fused(self, x: Tensor, lengths: Tensor | None, states: State | None) -> tuple[Tensor, Any]:
         """By torch's kernel; that of the LSTM stays in single precision where a CPU has none in bfloat16."""
-        shortened = x.is_cpu and torch.is_autocast_enabled("cpu")
-        if shortened and isinstance(self.rnn, nn.LSTM) and not onednn.knows_bfloat16():
+        if isinstance(self.rnn, nn.LSTM) and self._is_shortened(x) and not onednn.knows_bfloat16():
             with torch.autocast("cpu", enabled=False):
                 return self._fused(x.float(), lengths, states and tuple(value.float() for value in states))
         given: Any = states if states is None or len(states) > 1 else states[0]
@@ -324,6 +323,11 @@ class Recurrent(nn.Module):
         packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
         output, last = self.rnn(packed, given)
         return pad_packed_sequence(output, batch_first=True, total_length=x.shape[1])[0], last
+
+    def _is_shortened(self, x: Tensor) -> bool:
+        """Whether autocast would have weights in single precision multiplied in bfloat16 on a CPU."""
+        single = x.is_cpu and self.rnn.weight_ih_l0.dtype == torch.float32
+        return single and torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
 
     def _layer(
         self, cell: Cell, end: str, x: Tensor, lengths: Tensor | None, first: State, *, backward: bool

@@ -19,7 +19,7 @@ from corinth.data.sequences.language import LANGUAGE
 from corinth.errors import DataError, TrainingError, UsageError, WeightsError
 from corinth.files import append_line, sweep
 from corinth.inspect import count_macs, count_params
-from corinth.inspect.devices import NO_BFLOAT16, has_bfloat16
+from corinth.inspect.devices import lacks_bfloat16
 from corinth.inspect.memory import freed_memory_kept
 from corinth.training import checkpoint
 from corinth.training.batch_size import choose_batch_size, evaluation_size
@@ -126,8 +126,8 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
     processes = Processes(recipe.device)
     if not processes.is_main:
         reporter = SilentReporter()
-    if recipe.precision == "bf16" and not has_bfloat16(processes.device):
-        reporter.message(f"warning: {NO_BFLOAT16}, so precision bf16 is several times slower here than fp32")
+    if recipe.precision == "bf16" and (reason := lacks_bfloat16(processes.device)) is not None:
+        reporter.message(f"warning: {reason}, so precision bf16 is slower here than fp32, on a CPU several times")
     checkpoint.seed_everything(recipe.seed)
     before = read_origin(Path(recipe.output or "")) if resumed else {}
     if "network" in before:

@@ -78,7 +78,7 @@ class Recipe:
     ema: float = 0.0
     """Decay of the moving average of the weights that is evaluated and saved; 0: none."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16: mixed, most operators in bfloat16; for CPUs with AVX512-BF16, and GPUs."""
+    """bf16: mixed, most operators in bfloat16; for GPUs, and CPUs with instructions for it (of x86 AVX512-BF16)."""
     compile: bool = False
     """Compile the network with torch.compile."""
     channels_last: bool = True

@@ -9,6 +9,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import re
 import shutil
 import sys
 import threading
@@ -34,6 +35,7 @@ FLAGS = (
     *("-fno-math-errno", "-fno-signed-zeros", "-fno-trapping-math"),
 )
 WIDE = "-mprefer-vector-width=512"  # compilers take half of the register by themselves
+OF_TORCH = "ATEN_CPU_CAPABILITY", "TORCHINDUCTOR_CPP_MARCH", "TORCHINDUCTOR_DEBUG_COMPILE"  # change its own flags
 PLAIN = Tensor, nn.Parameter
 _map, _flag, _count, _threads = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_int
 SIGNATURES: dict[str, tuple[Any, ...]] = {
@@ -175,7 +177,8 @@ def _find() -> tuple[ctypes.CDLL | None, str | None, bool]:
     code = "\n".join((Path(__file__).parent / f"{name}.cpp").read_text() for name in SOURCES)
     wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
     flags = (*FLAGS, WIDE) if wide else FLAGS
-    made_of = "\n".join((code, *flags, torch.__version__, _processor()))
+    code += f"\n// {hashlib.sha256(_processor().encode()).hexdigest()}\n"  # torch's cache knows code and flags only
+    made_of = "\n".join((code, *flags, torch.__version__, *(os.environ.get(name, "") for name in OF_TORCH)))
     kept = cache_folder() / "native" / f"{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.so"
     library = _load(kept)
     if library is None:
@@ -210,7 +213,7 @@ def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():  # Linux
         lines = cpuinfo.read_text().splitlines()
-        known += sorted({line for line in lines if line.startswith(("flags", "Features", "CPU part"))})
+        known += sorted({line for line in lines if re.match(r"flags|Features|CPU part|cpu\s*:", line)})
     return "\n".join(known)
 
 

@@ -10,6 +10,7 @@
 namespace {
 
 constexpr Size CACHED = 8192;  // values of a map that a thread passes over twice, or adds up in single precision
+constexpr Size LINE = 64;      // bytes of memory that caches share as one
 constexpr Size WIDE = 256;     // values of a row from which the rest that fills no vector register costs little
 
 struct Bf16 {
@@ -148,10 +149,10 @@ std::vector<double> norm_act_sums(const T* x, const T* grad, const float* __rest
     const Part part(rows);
     std::vector<double>& own = found[omp_get_thread_num()];
     std::vector<float> sums(2 * chans);
-    float *__restrict a = sums.data(), *__restrict b = a + chans;
     for (Size begin = part.first; begin < part.last; begin += block) {
-      std::fill(a, a + 2 * chans, 0.0f);
+      std::fill(sums.begin(), sums.end(), 0.0f);
       for (Size r = begin; r < std::min(part.last, begin + block); ++r) {
+        float *__restrict a = sums.data(), *__restrict b = sums.data() + chans;
         const T *__restrict from = x + r * chans, *__restrict behind = grad + r * chans;
 #pragma omp simd
         for (Size c = 0; c < chans; ++c) {
@@ -161,7 +162,7 @@ std::vector<double> norm_act_sums(const T* x, const T* grad, const float* __rest
           b[c] = std::fma(g, value - mean[c], b[c]);
         }
       }
-      for (Size c = 0; c < 2 * chans; ++c) own[c] += a[c];
+      for (Size c = 0; c < 2 * chans; ++c) own[c] += sums[c];
     }
   }
   for (int t = 1; t < threads; ++t)
@@ -560,6 +561,12 @@ Size pack_seen(const T* x, const Block& block, const Unit& unit, const Shape& s,
   return wide;
 }
 
+// How many units a thread takes at a time: all blocks of a band, or, of few, those that share a line of the cache.
+template <class T>
+Size units_at_a_time(Size bands, Size blocks, int threads) {
+  return bands < 2 * threads ? std::max<Size>(1, LINE / (sizeof(T) * FLOATS)) : blocks;
+}
+
 template <class T, class Act>
 void depthwise(const T* x, const std::vector<Block>& blocks, const float* shift, T* y, const Shape& s, int threads) {
   const Size largest = largest_kernel(blocks);
@@ -571,7 +578,7 @@ void depthwise(const T* x, const std::vector<Block>& blocks, const float* shift,
     std::vector<Lanes> packed(((band - 1) * s.stride + largest) * span);
     std::vector<Size> offsets(largest * largest);
     Lanes sums[PIXELS];
-#pragma omp for schedule(dynamic, s.images * bands < 2 * threads ? 1 : count)
+#pragma omp for schedule(dynamic, units_at_a_time<T>(s.images * bands, count, threads))
     for (Size number = 0; number < s.images * bands * count; ++number) {
       const Unit unit(number, count, s.rows, band);
       const Block& block = blocks[unit.block];
@@ -606,7 +613,7 @@ void depthwise_input_gradient(const T* grad, const std::vector<Block>& blocks, T
     std::vector<Size> offsets(largest * largest);
     std::vector<Lanes> weights(largest * largest);
     Lanes sums[PIXELS];
-#pragma omp for schedule(dynamic, s.images * bands < 2 * threads ? 1 : count)
+#pragma omp for schedule(dynamic, units_at_a_time<T>(s.images * bands, count, threads))
     for (Size number = 0; number < s.images * bands * count; ++number) {
       const Unit unit(number, count, s.height, band);
       const Block& block = blocks[unit.block];

@@ -5,7 +5,12 @@
 
 namespace {
 
-constexpr int ROWS = FLOATS == 8 ? 4 : 8;  // AVX has 16 registers, its neighbours have 32
+// As many as their sums fit the registers.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int ROWS = 8;
+#else
+constexpr int ROWS = 4;
+#endif
 constexpr Size COLS = 2 * FLOATS;
 constexpr Size DEPTH = 256;  // of a panel that stays in the first cache
 
