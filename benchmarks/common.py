@@ -88,14 +88,15 @@ def training(model: nn.Module, x: Tensor) -> Callable[[], Tensor]:
 
 
 def side_by_side(calls: Mapping[str, Callable[[], object]], *, rounds: int, warmup: int = 2) -> dict[str, Timing]:
-    """Time the calls in turn, round after round, so that a drift of the machine meets all of them alike."""
+    """Time the calls in turn, round after round, by turns forwards and backwards, so that a drift of the machine and
+    what ran before meet all of them alike."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     with freed_memory_kept():  # for all alike; otherwise the system clears pages at random in between
         for call in calls.values():
             for _ in range(warmup):
                 call()
-        for _ in range(rounds):
-            for name, call in calls.items():
+        for number in range(rounds):
+            for name, call in list(calls.items())[:: 1 if number % 2 == 0 else -1]:
                 start = time.perf_counter()
                 call()
                 seconds[name].append(time.perf_counter() - start)

@@ -9,7 +9,8 @@ Five parts of each row: `eager` (inference, ours and the peer's, both in NCHW an
 (`corinth.optimize` in fp32 and bf16 against ONNX Runtime in fp32 and OpenVINO in fp32 and bf16, which is left out where
 the processor has none; which form it chose stands beside its times, as it may choose OpenVINO itself). Compared are the
 outputs, and of a training step its loss.
-The forms of a part take turns, round after round, for about `--seconds`, at least 3 rounds. Each part of each row is
+The forms of a part take turns, round after round, for about `--seconds`, at least 3 rounds, and by turns in one order
+and in the other. Each part of each row is
 merged into benchmarks/results/optimized.json, or `--output`, when it is done, and not measured again without `--again`:
 an interrupted benchmark goes on. At the end stand the geometric means and whether the bars hold. "Without OpenVINO" is
 the time of the chosen form times what the optimizer itself measured that running in OpenVINO gained.
@@ -85,6 +86,7 @@ LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last
 TOLERANCE = 1e-4  # of the largest output
 TRAINING_TOLERANCE = 1e-3  # of the loss: norms of the batch's own statistics enlarge rounding, layer after layer
 BF16_TOLERANCE = 0.1
+CLOSE = 1.25  # times the fastest form's time, up to which a form may be the fastest itself
 SUFFIX: dict[Precision, str] = {"fp32": "", "bf16": ", bf16"}
 Forms = dict[str, Callable[[], Tensor]]
 
@@ -188,13 +190,21 @@ def bench(part: str, name: str, batch: int, seconds: float, threads: int) -> dic
 
 
 def rounds_for(forms: Forms, seconds: float) -> dict[str, list[float]]:
-    """Median and quartiles in milliseconds, of as many rounds as `seconds` allow, at least 3; all have run before."""
+    """Median and quartiles in milliseconds; all have run before.
+
+    Three rounds of all forms, then of those that may be the fastest as many more as `seconds` allow, which count alone.
+    """
     start = time.perf_counter()
     for call in forms.values():
         call()
     one = time.perf_counter() - start
-    rounds = min(100, max(3, int(seconds / max(one, 1e-9))))
-    return in_milliseconds(side_by_side(forms, rounds=rounds, warmup=2 if one < seconds else 0))
+    found = side_by_side(forms, rounds=3, warmup=2 if one < seconds else 0)
+    best = min(times.median for times in found.values())
+    close = {label: call for label, call in forms.items() if found[label].median < CLOSE * best}
+    rounds = min(100, int(seconds / sum(found[label].median for label in close)))
+    if rounds > 3:
+        found |= side_by_side(close, rounds=rounds, warmup=1)
+    return in_milliseconds(found)
 
 
 def in_milliseconds(times: Mapping[str, Timing]) -> dict[str, list[float]]:

@@ -79,12 +79,14 @@ def test_drawings_take_no_images_place(cli: Cli, plates: Path, tmp_path: Path) -
         (images / "1.png", tmp_path / "links", "holds 1.png, which is no drawing of corinth's"),
         (images / "1.png", plates / "masks", "holds 0.png, which is no drawing of corinth's"),
         (tmp_path / "turns", tmp_path / "links", "holds 1.png"),
+        (plates, plates / "images" / "drawn", f"lies in {plates}, all of whose images are read; name a folder outside"),
         (images / "1.png", plates / "masks" / "0.png", "cannot be used (File exists)"),
         (images / "1.png", tmp_path / "turns", "cannot be used"),
     ):
         refused = cli("predict", run, given, "--draw", folder)
         assert refused.code == 2
         assert said in refused.sentence
+    assert not (images / "drawn").exists()
     assert {path: path.read_bytes() for path in images.iterdir()} == before
     for name in ("a", "a_mask", "deeper/a"):
         (tmp_path / "of" / name).parent.mkdir(parents=True, exist_ok=True)

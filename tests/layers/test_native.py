@@ -112,6 +112,20 @@ def test_statistics_of_values_far_from_zero() -> None:
     assert distance(norm.running_var, exact.running_var) < 1e-3
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("act", [nn.Identity, nn.ReLU, nn.ReLU6, Swish, HardSwish])
+def test_gradients_that_are_no_numbers_stay_none(act: type[nn.Module], dtype: torch.dtype, ran: list[str]) -> None:
+    x, norm = map_of(2, 20, 4, 4, dtype=dtype).requires_grad_(), nn.BatchNorm2d(20)
+    y = norm_act(x, norm, act())
+    grad = torch.ones_like(y)
+    grad[0, 3, 1, 1] = float("nan")
+    y.backward(grad)
+    assert "norm_act_backward" in ran
+    assert norm.bias.grad.isnan().nonzero().tolist() == norm.weight.grad.isnan().nonzero().tolist() == [[3]]
+    assert x.grad[:, 3].isnan().all()
+    assert x.grad[:, :3].isfinite().all()
+
+
 def test_values_that_are_no_numbers_stay_none() -> None:
     x = map_of(2, 20, 4, 4)
     x[0, 3, 1, 1] = float("nan")

@@ -277,16 +277,36 @@ def test_bfloat16_autocast_is_finite_and_a_seed_decides_everything(name: str) ->
         assert torch.equal(again(sequences()), logits)
 
 
-def test_bfloat16_without_a_kernel_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["lstm", "bilstm"])
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_bfloat16_without_a_kernel_for_it(name: str, lengths: Tensor | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor without AVX512 has none of the LSTM: its own answers under autocast are those in single precision."""
     monkeypatch.setattr(onednn, "knows_bfloat16", lambda: False)
-    for name in ("lstm", "bilstm"):
-        model = build(name).eval()
-        exact, last = model.forward_features(sequences().bfloat16().float())
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            found, again = model.forward_features(sequences().bfloat16())
-        assert found.dtype == torch.float32
-        torch.testing.assert_close((found, *again), (exact, *last))
+    model, x = build(name).train(), sequences()
+    exact, last = model.forward_features(x.bfloat16().float(), lengths)
+    further, _ = model.forward_features(x.bfloat16().float(), lengths, state=last)
+    (exact.square().sum() + further.sum()).backward()
+    wanted = [p.grad.clone() for p in model.rnn.parameters()]
+    model.zero_grad()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, again = model.forward_features(x.bfloat16(), lengths)
+        beyond, _ = model.forward_features(x.bfloat16(), lengths, state=tuple(value.bfloat16() for value in again))
+        (found.square().sum() + beyond.sum()).backward()
+    assert found.dtype == beyond.dtype == torch.float32
+    torch.testing.assert_close((found, *again), (exact, *last))
+    torch.testing.assert_close(beyond, further, rtol=0.02, atol=0.02)
+    torch.testing.assert_close([p.grad for p in model.rnn.parameters()], wanted, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_weights_in_other_precisions_are_left_alone(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build("lstm").to(dtype).eval()
+    seen = []
+    monkeypatch.setattr(model.rnn, "forward", lambda x, given: seen.append(x.dtype) or (x, given))
+    monkeypatch.setattr(onednn, "knows_bfloat16", lambda: False)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model._fused(sequences().to(dtype), None, None)
+    assert seen == [dtype]
 
 
 def test_initialisation() -> None:
