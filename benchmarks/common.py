@@ -25,12 +25,12 @@ PEERS = Path(__file__).parent.parent / ".peers"
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one call: median and interquartile range over `n` runs."""
+    """Seconds of one call: median and interquartile range over its runs."""
 
     median: float
     low: float
     high: float
-    n: int
+    runs: tuple[float, ...]
 
     def __str__(self) -> str:
         return f"{self.median * 1e3:9.2f} ms  [{self.low * 1e3:.2f}, {self.high * 1e3:.2f}]"
@@ -122,7 +122,7 @@ def in_blocks(calls: Mapping[str, Callable[[], object]], *, seconds: float, roun
 
 def summary(seconds: list[float]) -> Timing:
     low, _, high = statistics.quantiles(seconds, n=4, method="inclusive")
-    return Timing(statistics.median(seconds), low, high, len(seconds))
+    return Timing(statistics.median(seconds), low, high, tuple(seconds))
 
 
 def import_peers() -> None:

@@ -35,7 +35,7 @@ import torch
 from torch import Tensor, nn
 
 import corinth
-from common import Timing, import_peers, import_runtimes, in_blocks, inference, machine, side_by_side, training
+from common import Timing, import_peers, import_runtimes, in_blocks, inference, machine, side_by_side, summary, training
 from corinth.inference.forms import Precision
 from corinth.inference.runtime import PRECISIONS
 from corinth.inspect.devices import lacks_bfloat16
@@ -86,7 +86,7 @@ LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last
 TOLERANCE = 1e-4  # of the largest output
 TRAINING_TOLERANCE = 1e-3  # of the loss: norms of the batch's own statistics enlarge rounding, layer after layer
 BF16_TOLERANCE = 0.1
-CLOSE = 1.25  # times the fastest form's time, up to which a form may be the fastest itself
+CLOSE = 1.25  # times the time of its side's fastest form, up to which a form may be the fastest itself
 SUFFIX: dict[Precision, str] = {"fp32": "", "bf16": ", bf16"}
 Forms = dict[str, Callable[[], Tensor]]
 
@@ -185,30 +185,45 @@ def bench(part: str, name: str, batch: int, seconds: float, threads: int) -> dic
         for label in [label for label in answers if "bf16" in label]:
             same = (answers[label].argmax(1) == expected.argmax(1)).float().mean().item()
             extra.setdefault("agreement", {})[label] = same
-    times = in_milliseconds(in_blocks(forms, seconds=seconds)) if part == "optimised" else rounds_for(forms, seconds)
-    return {"ms": {label: times[label] for label in forms}, "machine": machine(), **extra}
+    times = in_blocks(forms, seconds=seconds) if part == "optimised" else rounds_for(forms, seconds)
+    if part != "optimised":
+        extra["ratio"] = ratio_of(times)
+    ms = {label: in_milliseconds(times[label]) for label in forms}
+    return {"ms": ms, "machine": machine(), **extra}
 
 
-def rounds_for(forms: Forms, seconds: float) -> dict[str, list[float]]:
-    """Median and quartiles in milliseconds; all have run before.
-
-    Three rounds of all forms, then of those that may be the fastest as many more as `seconds` allow, which count alone.
-    """
+def rounds_for(forms: Forms, seconds: float) -> dict[str, Timing]:
+    """Three rounds of all forms, then as many more as `seconds` allow of those that may be the fastest of their side:
+    then these count alone. All have run before."""
     start = time.perf_counter()
     for call in forms.values():
         call()
     one = time.perf_counter() - start
     found = side_by_side(forms, rounds=3, warmup=2 if one < seconds else 0)
-    best = min(times.median for times in found.values())
-    close = {label: call for label, call in forms.items() if found[label].median < CLOSE * best}
+    close = {
+        label: call
+        for label, call in forms.items()
+        if found[label].median < CLOSE * found[fastest(found, label.split(",")[0])].median
+    }
     rounds = min(100, int(seconds / sum(found[label].median for label in close)))
     if rounds > 3:
         found |= side_by_side(close, rounds=rounds, warmup=1)
-    return in_milliseconds(found)
+    return found
 
 
-def in_milliseconds(times: Mapping[str, Timing]) -> dict[str, list[float]]:
-    return {label: [round(1e3 * t, 3) for t in (found.median, found.low, found.high)] for label, found in times.items()}
+def fastest(times: Mapping[str, Timing], side: str) -> str:
+    return min((label for label in times if label.startswith(side)), key=lambda label: times[label].median)
+
+
+def ratio_of(times: Mapping[str, Timing]) -> list[float]:
+    """How many times as fast Corinth's fastest form is as the peer's, in the same rounds: median and quartiles."""
+    theirs, own = (times[fastest(times, side)].runs for side in ("peer", "corinth"))
+    found = summary([a / b for a, b in zip(theirs, own, strict=True)])
+    return [round(value, 3) for value in (found.median, found.low, found.high)]
+
+
+def in_milliseconds(found: Timing) -> list[float]:
+    return [round(1e3 * t, 3) for t in (found.median, found.low, found.high)]
 
 
 def ratios(rows: dict[str, dict]) -> dict[str, dict[str, float]]:
@@ -228,7 +243,7 @@ def ratios(rows: dict[str, dict]) -> dict[str, dict[str, float]]:
                 found.setdefault("optimised bf16 over OpenVINO's bf16", {})[key] = theirs
         else:
             best = {side: min(ms[label] for label in ms if label.startswith(side)) for side in ("peer", "corinth")}
-            found.setdefault(part, {})[key] = best["peer"] / best["corinth"]
+            found.setdefault(part, {})[key] = row.get("ratio", [best["peer"] / best["corinth"]])[0]
             if "peer, NCHW" in ms:
                 found.setdefault(f"{part}, in channels_last", {})[key] = best["peer"] / ms["corinth, channels_last"]
                 found.setdefault(f"{part}, peer in NCHW", {})[key] = ms["peer, NCHW"] / best["corinth"]

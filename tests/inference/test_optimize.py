@@ -24,6 +24,7 @@ from corinth.inference.graphs import capture, constant, is_conv
 from corinth.inference.measuring import Measured, measure, measure_within
 from corinth.inference.products import use_products
 from corinth.inspect import memory
+from corinth.inspect.devices import lacks_bfloat16
 from corinth.inspect.memory import freed_memory_kept, keep_freed_memory
 from corinth.layers.compiler import missing_compiler
 

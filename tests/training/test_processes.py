@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 
 from caption_sets import write_labelled
 from corinth.errors import UsageError
-from corinth.inspect.devices import choose_device
 from corinth.training import train
 from corinth.training.processes import Processes
 from corinth.training.recipe import recipe_for
@@ -158,12 +157,3 @@ def test_one_process_gets_back_what_it_gives() -> None:
     assert (one.rank, one.world_size, one.is_main) == (0, 1, True)
     assert one.share([0.5, 1]) == one.sum([0.5, 1]) == [0.5, 1]
     assert one.gather({"a": 1}) == [{"a": 1}]
-
-
-def test_devices() -> None:
-    assert choose_device("cpu") == torch.device("cpu")
-    assert choose_device("auto").type in ("cpu", "cuda", "mps")
-    with pytest.raises(UsageError, match=r"device 'tpu' is not valid; it must be auto, cpu, cuda"):
-        choose_device("tpu")
-    with pytest.raises(UsageError, match=r"device 'cuda:64' is not here"):
-        choose_device("cuda:64")

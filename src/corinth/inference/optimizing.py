@@ -298,7 +298,10 @@ def _checked(model: nn.Module, example: Any, precision: str, tolerance: float | 
         )
     kinds = {value.dtype for value in (*model.parameters(), example) if value.is_floating_point()}
     if kinds != {torch.float32} or not example.is_floating_point():
-        raise UsageError("model and example must be float32; precision='bf16' asks for a bfloat16 form of them")
+        have = " and ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds | {example.dtype}))
+        raise UsageError(
+            f"model and example are {have}; both must be float32, and precision='bf16' asks for a bfloat16 form of them"
+        )
     return example.detach()
 
 

@@ -26,7 +26,8 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padd
 
 
 def _is_plain_autograd() -> bool:
-    """Neither a trace nor a transform of torch.func nor forward differentiation, which know torch's operators only."""
+    """Neither a trace by torch.jit nor a transform of torch.func nor forward differentiation, which know torch's
+    operators only; torch.compile follows the strips."""
     followed = torch.jit.is_tracing() or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
     return torch.is_grad_enabled() and not followed
 
