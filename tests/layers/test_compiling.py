@@ -29,10 +29,11 @@ def test_compiled_once_and_kept(tmp_path: Path) -> None:
     (kept,) = (tmp_path / "native").glob("*.so")
     quick = "import sys; print(native.is_there(), 'torch._inductor.codecache' in sys.modules)"
     assert fresh(tmp_path, quick, CXX="/nowhere/g++") == "True False"
+    made = set((tmp_path / "inductor").rglob("*.so"))
     other = "native._processor = lambda: 'another'\nprint(native.is_there())"
     assert fresh(tmp_path, other) == "True"
     assert len(list((tmp_path / "native").glob("*.so"))) == 2
-    assert len(list((tmp_path / "inductor").rglob("*.so"))) == 2, "torch's cache does not ask for the processor"
+    assert set((tmp_path / "inductor").rglob("*.so")) > made, "torch's cache does not ask for the processor"
     kept.write_bytes(b"not a library")
     assert fresh(tmp_path, "print(native.is_there())") == "True"
     assert len(kept.read_bytes()) > 10_000
