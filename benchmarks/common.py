@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import platform
+import random
 import statistics
 import sys
 import time
@@ -88,17 +89,18 @@ def training(model: nn.Module, x: Tensor) -> Callable[[], Tensor]:
 
 
 def side_by_side(calls: Mapping[str, Callable[[], object]], *, rounds: int, warmup: int = 2) -> dict[str, Timing]:
-    """Time the calls in turn, round after round, by turns forwards and backwards, so that a drift of the machine and
-    what ran before meet all of them alike."""
+    """Time the calls in turn, round after round, each in an order of its own, so that a drift of the machine and what
+    ran before meet all of them alike."""
+    order = random.Random(0)
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     with freed_memory_kept():  # for all alike; otherwise the system clears pages at random in between
         for call in calls.values():
             for _ in range(warmup):
                 call()
-        for number in range(rounds):
-            for name, call in list(calls.items())[:: 1 if number % 2 == 0 else -1]:
+        for _ in range(rounds):
+            for name in order.sample(list(calls), len(calls)):
                 start = time.perf_counter()
-                call()
+                calls[name]()
                 seconds[name].append(time.perf_counter() - start)
     return {name: summary(runs) for name, runs in seconds.items()}
 

@@ -9,8 +9,9 @@ Five parts of each row: `eager` (inference, ours and the peer's, both in NCHW an
 (`corinth.optimize` in fp32 and bf16 against ONNX Runtime in fp32 and OpenVINO in fp32 and bf16, which is left out where
 the processor has none; which form it chose stands beside its times, as it may choose OpenVINO itself). Compared are the
 outputs, and of a training step its loss.
-The forms of a part take turns, round after round, for about `--seconds`, at least 3 rounds, and by turns in one order
-and in the other. Each part of each row is
+The forms of a part take turns, round after round, for about `--seconds`: 3 rounds of all, each in an order of its own,
+then more of those that may be the fastest of their side. The ratio of a row is the median of those of its rounds;
+optimised forms run in blocks instead. Each part of each row is
 merged into benchmarks/results/optimized.json, or `--output`, when it is done, and not measured again without `--again`:
 an interrupted benchmark goes on. At the end stand the geometric means and whether the bars hold. "Without OpenVINO" is
 the time of the chosen form times what the optimizer itself measured that running in OpenVINO gained.
@@ -187,7 +188,7 @@ def bench(part: str, name: str, batch: int, seconds: float, threads: int) -> dic
             extra.setdefault("agreement", {})[label] = same
     times = in_blocks(forms, seconds=seconds) if part == "optimised" else rounds_for(forms, seconds)
     if part != "optimised":
-        extra["ratio"] = ratio_of(times)
+        extra["ratio"], extra["rounds"] = ratio_of(times), max(len(found.runs) for found in times.values())
     ms = {label: in_milliseconds(times[label]) for label in forms}
     return {"ms": ms, "machine": machine(), **extra}
 

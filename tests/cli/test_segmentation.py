@@ -79,7 +79,8 @@ def test_drawings_take_no_images_place(cli: Cli, plates: Path, tmp_path: Path) -
         (images / "1.png", tmp_path / "links", "holds 1.png, which is no drawing of corinth's"),
         (images / "1.png", plates / "masks", "holds 0.png, which is no drawing of corinth's"),
         (tmp_path / "turns", tmp_path / "links", "holds 1.png"),
-        (plates, plates / "images" / "drawn", f"lies in {plates}, all of whose images are read; name a folder outside"),
+        (plates, plates, f"is or lies in {plates}, all of whose images are read; name one outside of it"),
+        (plates, plates / "images" / "drawn", f"lies in {plates}, all of whose images are read; name one outside"),
         (images / "1.png", plates / "masks" / "0.png", "cannot be used (File exists)"),
         (images / "1.png", tmp_path / "turns", "cannot be used"),
     ):

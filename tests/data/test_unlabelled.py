@@ -138,7 +138,7 @@ def test_a_test_part_may_lack_classes(tmp_path: Path, write: Writer) -> None:
             write(f"{place}/{i}.png", photo(i + 100 * len(place)))
     data = open_data(tmp_path)
     assert data.classes == ("cat", "dog")
-    assert f"{tmp_path / 'test'} is no split and is left out" in data.notes
+    assert f"{tmp_path / 'test'} holds no class folders and is left out" in data.notes
 
 
 @pytest.mark.parametrize("places", ["photos images", "cat_images dog_images", "train plane", "train/photos train/img"])

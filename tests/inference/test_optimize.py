@@ -357,7 +357,7 @@ def test_images_that_do_not_fit() -> None:
         (torch.zeros(0, 1, 32, 32), "at least 1"),
         ("cat.jpg", "the example is str; it must be a tensor"),
         (torch.zeros(1, 3, 32, 32), r"the model cannot run images of \(1, 3, 32, 32\): "),
-        (torch.zeros(1, 1, 32, 32, dtype=torch.uint8), "must be float32"),
+        (torch.zeros(1, 1, 32, 32, dtype=torch.uint8), "the example is uint8; it must be float32"),
         (torch.zeros(1, 1, 32, 32, device="meta"), "are on cpu and meta; optimize works on the cpu"),
         (torch.full((1, 1, 32, 32), float("nan")), "own outputs for the example are not finite"),
     ],
@@ -366,6 +366,12 @@ def test_examples_that_cannot_be_used(example: Tensor, message: str) -> None:
     model, _ = network("lenet5")
     with pytest.raises(UsageError, match=message):
         quick(model, example)
+
+
+def test_models_in_other_precisions() -> None:
+    model, images = network("lenet5")
+    with pytest.raises(UsageError, match=r"the model is float64; it must be float32, and precision='bf16' asks for"):
+        quick(model.double(), images)
 
 
 @pytest.mark.parametrize(

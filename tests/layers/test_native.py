@@ -197,7 +197,11 @@ def test_a_depthwise_unit_without_gradient(act: Activation | None, kernels: tupl
 
 @pytest.mark.parametrize("act", [None, *ACTIVATIONS])
 @pytest.mark.parametrize("batch", [1, 6])
-def test_a_pointwise_unit_without_gradient(act: Activation | None, batch: int) -> None:
+@pytest.mark.parametrize("registers", ["AVX2", "AVX512"])
+def test_a_pointwise_unit_without_gradient(
+    act: Activation | None, batch: int, registers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: registers)
     unit = NormAct(PointwiseConv2d(24, 40), 40, act).eval()
     unit.norm = norm_of(40).eval()
     x = map_of(batch, 24, 48, 48)

@@ -29,9 +29,9 @@ class Drawings:
                     f"--draw {folder} is the folder of {image}; name another, so that nothing is overwritten"
                 )
         for given in filter(os.path.isdir, inputs):
-            if Path(os.path.realpath(given)) in Path(here).parents:
+            if Path(os.path.realpath(given)) in (Path(here), *Path(here).parents):
                 raise UsageError(
-                    f"--draw {folder} lies in {given}, all of whose images are read; name a folder outside of it, so "
+                    f"--draw {folder} is or lies in {given}, all of whose images are read; name one outside of it, so "
                     "that drawings are not read too"
                 )
         try:

@@ -70,7 +70,11 @@ def _parts(folder: Path) -> tuple[list[tuple[str | None, Path]], list[str]]:
     a_class = len(splits) == 1 and any(is_image_file(p) for child in splits.values() for p in child.iterdir())
     if a_class or not splits.keys() & {"train", "test"}:
         return [(None, folder)], []
-    notes = [f"{child} is no split and is left out" for child in children if child not in splits.values()]
+    notes = []
+    for child in children:
+        if child not in splits.values():
+            reason = "holds no class folders" if child.name.lower() in SPLIT_WORDS else "is no split"
+            notes.append(f"{child} {reason} and is left out")
     return [(name, splits[name]) for name in ("train", "val", "test") if name in splits], notes
 
 

@@ -296,12 +296,11 @@ def _checked(model: nn.Module, example: Any, precision: str, tolerance: float | 
         raise UsageError(
             f"model and example are on {' and '.join(sorted(places))}; optimize works on the cpu, so move both there"
         )
-    kinds = {value.dtype for value in (*model.parameters(), example) if value.is_floating_point()}
-    if kinds != {torch.float32} or not example.is_floating_point():
-        have = " and ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds | {example.dtype}))
-        raise UsageError(
-            f"model and example are {have}; both must be float32, and precision='bf16' asks for a bfloat16 form of them"
-        )
+    kinds = {value.dtype for value in model.parameters() if value.is_floating_point()}
+    for name, dtypes in (("model", kinds or {torch.float32}), ("example", {example.dtype})):
+        if dtypes != {torch.float32}:
+            have = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+            raise UsageError(f"the {name} is {have}; it must be float32, and precision='bf16' asks for a bfloat16 form")
     return example.detach()
 
 

@@ -24,7 +24,7 @@ def choose_device(name: str | torch.device) -> torch.device:
 
 
 def lacks_bfloat16(device: torch.device) -> str | None:
-    """Why bfloat16 is no faster than float32 there, and on a CPU several times slower; None where it is faster."""
+    """Why bfloat16 is slower than float32 there, on a CPU several times; None where it is faster."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             known = torch.cuda.is_bf16_supported(including_emulation=False)

@@ -127,7 +127,8 @@ def _train(recipe: Recipe, data: DataSet, resumed: bool, reporter: Reporter, clo
     if not processes.is_main:
         reporter = SilentReporter()
     if recipe.precision == "bf16" and (reason := lacks_bfloat16(processes.device)) is not None:
-        reporter.message(f"warning: {reason}, so precision bf16 is slower here than fp32, on a CPU several times")
+        several = "several times " if processes.device.type == "cpu" else ""
+        reporter.message(f"warning: {reason}, so precision bf16 is {several}slower here than fp32")
     checkpoint.seed_everything(recipe.seed)
     before = read_origin(Path(recipe.output or "")) if resumed else {}
     if "network" in before:

@@ -10,7 +10,6 @@
 namespace {
 
 constexpr Size CACHED = 8192;  // values of a map that a thread passes over twice, or adds up in single precision
-constexpr Size LINE = 64;      // bytes of memory that caches share as one
 constexpr Size WIDE = 256;     // values of a row from which the rest that fills no vector register costs little
 
 struct Bf16 {
@@ -561,12 +560,6 @@ Size pack_seen(const T* x, const Block& block, const Unit& unit, const Shape& s,
   return wide;
 }
 
-// How many units a thread takes at a time: all blocks of a band, or, of few, those that share a line of the cache.
-template <class T>
-Size units_at_a_time(Size bands, Size blocks, int threads) {
-  return bands < 2 * threads ? std::max<Size>(1, LINE / (sizeof(T) * FLOATS)) : blocks;
-}
-
 template <class T, class Act>
 void depthwise(const T* x, const std::vector<Block>& blocks, const float* shift, T* y, const Shape& s, int threads) {
   const Size largest = largest_kernel(blocks);
@@ -578,7 +571,7 @@ void depthwise(const T* x, const std::vector<Block>& blocks, const float* shift,
     std::vector<Lanes> packed(((band - 1) * s.stride + largest) * span);
     std::vector<Size> offsets(largest * largest);
     Lanes sums[PIXELS];
-#pragma omp for schedule(dynamic, units_at_a_time<T>(s.images * bands, count, threads))
+#pragma omp for schedule(dynamic, s.images * bands < 2 * threads ? 1 : count)
     for (Size number = 0; number < s.images * bands * count; ++number) {
       const Unit unit(number, count, s.rows, band);
       const Block& block = blocks[unit.block];
@@ -613,7 +606,7 @@ void depthwise_input_gradient(const T* grad, const std::vector<Block>& blocks, T
     std::vector<Size> offsets(largest * largest);
     std::vector<Lanes> weights(largest * largest);
     Lanes sums[PIXELS];
-#pragma omp for schedule(dynamic, units_at_a_time<T>(s.images * bands, count, threads))
+#pragma omp for schedule(dynamic, s.images * bands < 2 * threads ? 1 : count)
     for (Size number = 0; number < s.images * bands * count; ++number) {
       const Unit unit(number, count, s.height, band);
       const Block& block = blocks[unit.block];
