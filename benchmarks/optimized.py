@@ -11,10 +11,10 @@ the processor has none; which form it chose stands beside its times, as it may c
 outputs, and of a training step its loss.
 The forms of a part take turns, round after round, for about `--seconds`: 3 rounds of all, each in an order of its own,
 then more of those that may be the fastest of their side. The ratio of a row is the median of those of its rounds;
-optimised forms run in blocks instead. Each part of each row is
-merged into benchmarks/results/optimized.json, or `--output`, when it is done, and not measured again without `--again`:
-an interrupted benchmark goes on. At the end stand the geometric means and whether the bars hold. "Without OpenVINO" is
-the time of the chosen form times what the optimizer itself measured that running in OpenVINO gained.
+optimised forms run in blocks instead. Each part of each row is merged into benchmarks/results/optimized.json, or
+`--output`, when it is done, and not measured again without `--again`: an interrupted benchmark goes on. At the end
+stand the geometric means and whether the bars hold. "Without OpenVINO" is the time of the chosen form times what the
+optimizer itself measured that running in OpenVINO gained.
 """
 
 import argparse

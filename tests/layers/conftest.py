@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from corinth.layers import native
+from corinth.layers import norm_act as norm_act_module
 
 
 @pytest.fixture
@@ -21,6 +22,14 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(native, "call", call)
     return called
+
+
+@pytest.fixture
+def on_maps_of_any_size(monkeypatch: pytest.MonkeyPatch, ran: list[str]) -> list[str]:
+    """Small maps run by the kernels too; the names of those that ran."""
+    monkeypatch.setattr(native, "WORTH_CALLING", 0)
+    monkeypatch.setattr(norm_act_module, "WORTH_EVALUATING", 0)
+    return ran
 
 
 @pytest.fixture(params=[1, 2, 5])

@@ -294,6 +294,7 @@ def test_bfloat16_without_a_kernel_for_it(name: str, lengths: Tensor | None, mon
         (found.square().sum() + beyond.sum()).backward()
     assert found.dtype == beyond.dtype == torch.float32
     torch.testing.assert_close((found, *again), (exact, *last))
+    # the states between were rounded to bfloat16, which has eight bits
     torch.testing.assert_close(beyond, further, rtol=0.02, atol=0.02)
     torch.testing.assert_close([p.grad for p in model.rnn.parameters()], wanted, rtol=0.02, atol=0.02)
 

@@ -25,10 +25,9 @@ def unpaired(folder: Path, paired: Sequence[Folders]) -> list[str]:
             kind, named = meaning_of(child.name)
             if any(child in (path, *path.parents) for path in used) or not (count := _count_own(child)):
                 continue
-            if kind is None and parent in masks_of and not _is_part(child):
-                notes.append(f"{child}: its {count} images are in none of the parts beside it: left out")
-                continue
             if kind != "image" and not _is_part(child):
+                if kind is None and parent in masks_of:
+                    notes.append(f"{child}: its {count} images are in none of the parts beside it: left out")
                 continue
             near = [path for path in _masks_near(child, masks_of) if path not in used]
             masks = max(near, key=_count, default=None)

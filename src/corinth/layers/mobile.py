@@ -94,7 +94,7 @@ class PointwiseConv2d(Conv2d):
     def scaled_act(self, x: Tensor, scale: Tensor, shift: Tensor, act: nn.Module) -> Tensor:
         """`scaled`, and the activation behind it."""
         if type(act) in onednn.FUSED and onednn.suits(x, self.weight):
-            return onednn.pointwise(x, self.weight * scale.view(-1, 1, 1, 1), shift, type(act))
+            return onednn.pointwise(x, self.weight * scale.view(-1, 1, 1, 1), shift, act)
         return act.forward(self.scaled(x, scale, shift))
 
 

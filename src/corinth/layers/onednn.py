@@ -1,7 +1,5 @@
 """Matrix products by the routine for linear layers that is the fastest here, oneDNN's or torch's own."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,14 +10,14 @@ from corinth.layers import native
 from corinth.layers.activations import HardSwish, Swish
 
 FEW = 4  # images up to which a call of torch's convolution costs more than the product itself
-FUSED: dict[type[nn.Module], tuple[str, list[Any], Callable[[Tensor], Tensor]]] = {  # oneDNN's names of activations,
-    # their numbers, and torch's in place
-    nn.Identity: ("none", [], lambda y: y),
-    nn.ReLU: ("relu", [], F.relu_),
-    nn.ReLU6: ("hardtanh", [0.0, 6.0], partial(F.hardtanh_, min_val=0.0, max_val=6.0)),
-    Swish: ("swish", [], partial(F.silu, inplace=True)),
-    HardSwish: ("hardswish", [], partial(F.hardswish, inplace=True)),
+FUSED: dict[type[nn.Module], tuple[str, list[Any]]] = {  # oneDNN's names of activations, and their numbers
+    nn.Identity: ("none", []),
+    nn.ReLU: ("relu", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+    Swish: ("swish", []),
+    HardSwish: ("hardswish", []),
 }
+NO_ACT = nn.Identity()
 
 
 def takes(values: Tensor) -> bool:
@@ -50,16 +48,15 @@ def suits(x: Tensor, weight: Tensor) -> bool:
     )
 
 
-def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, act: type[nn.Module] = nn.Identity) -> Tensor:
-    """A 1x1 convolution of a map (B, C, H, W) in `channels_last`, and an activation: a product over its pixels.
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, act: nn.Module = NO_ACT) -> Tensor:
+    """A 1x1 convolution of a map (B, C, H, W) in `channels_last`, and one of `FUSED` behind it: a product of pixels.
 
     By oneDNN, but on AVX2 by MKL, which is the faster one there.
     """
     batch, chans, height, width = x.shape
     rows, matrix = x.permute(0, 2, 3, 1).view(-1, chans), weight.flatten(1)
-    name, numbers, in_place = FUSED[act]
     if torch.backends.cpu.get_cpu_capability() == "AVX2" and torch.backends.mkl.is_available():
-        y = in_place(F.linear(rows, matrix, bias))
+        y = act.forward(F.linear(rows, matrix, bias))
     else:
-        y = torch.ops.mkldnn._linear_pointwise.default(rows, matrix, bias, name, numbers, "")
+        y = torch.ops.mkldnn._linear_pointwise.default(rows, matrix, bias, *FUSED[type(act)], "")
     return y.view(batch, height, width, weight.shape[0]).permute(0, 3, 1, 2)

@@ -35,7 +35,11 @@ FLAGS = (
     *("-fno-math-errno", "-fno-signed-zeros", "-fno-trapping-math"),
 )
 WIDE = "-mprefer-vector-width=512"  # compilers take half of the register by themselves
-OF_TORCH = "ATEN_CPU_CAPABILITY", "TORCHINDUCTOR_CPP_MARCH", "TORCHINDUCTOR_DEBUG_COMPILE"  # change its own flags
+OF_TORCH = (
+    "ATEN_CPU_CAPABILITY",
+    "TORCHINDUCTOR_CPP_MARCH",
+    "TORCHINDUCTOR_DEBUG_COMPILE",
+)  # torch's flags hang on these
 PLAIN = Tensor, nn.Parameter
 _map, _flag, _count, _threads = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_int
 SIGNATURES: dict[str, tuple[Any, ...]] = {
